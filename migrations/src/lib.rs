@@ -1,0 +1,71 @@
+//! The schema of Castoff's database, step by step.
+//!
+//! Apart from both programs, so that a schema can be moved without starting one. The same steps run on SQLite and on
+//! PostgreSQL. The rule a newcomer would break: a step that has been released is never edited; the next one expands, and
+//! a later one contracts, so that the previous release runs against the new schema.
+//!
+//! Times are milliseconds since 1970 in 64 bits: both databases keep them exactly.
+
+pub use sea_orm_migration::prelude::*;
+
+mod m0001_accounts;
+mod m0002_services;
+mod m0003_deployments;
+mod m0004_records;
+
+/// Every step, in order.
+pub struct Migrator;
+
+#[async_trait::async_trait]
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![
+            Box::new(m0001_accounts::Migration),
+            Box::new(m0002_services::Migration),
+            Box::new(m0003_deployments::Migration),
+            Box::new(m0004_records::Migration),
+        ]
+    }
+}
+
+/// Creates the tables in order; `down` drops them in reverse.
+async fn create(manager: &SchemaManager<'_>, tables: Vec<TableCreateStatement>) -> Result<(), DbErr> {
+    for table in tables {
+        manager.create_table(table).await?;
+    }
+    Ok(())
+}
+
+async fn drop(manager: &SchemaManager<'_>, tables: &[&'static str]) -> Result<(), DbErr> {
+    for table in tables.iter().rev() {
+        manager.drop_table(Table::drop().table(*table).if_exists().to_owned()).await?;
+    }
+    Ok(())
+}
+
+async fn index(
+    manager: &SchemaManager<'_>,
+    name: &'static str,
+    table: &'static str,
+    columns: &[&'static str],
+    unique: bool,
+) -> Result<(), DbErr> {
+    let mut index = Index::create().name(name).table(table).to_owned();
+    for column in columns {
+        index.col(*column);
+    }
+    if unique {
+        index.unique();
+    }
+    manager.create_index(index).await
+}
+
+/// A reference that goes with what it refers to.
+fn owned_by(column: &'static str, table: &'static str, own: &'static str) -> ForeignKeyCreateStatement {
+    ForeignKey::create().from(own, column).to(table, "id").on_delete(ForeignKeyAction::Cascade).to_owned()
+}
+
+/// A reference that keeps what it refers to from being deleted.
+fn refers_to(column: &'static str, table: &'static str, own: &'static str) -> ForeignKeyCreateStatement {
+    ForeignKey::create().from(own, column).to(table, "id").on_delete(ForeignKeyAction::Restrict).to_owned()
+}
