@@ -1,0 +1,6 @@
+//! The control plane: models services, infrastructures and deployments, decides who may do what, and pushes to the nodes
+//! what they serve and which keys open it.
+
+pub mod authn;
+pub mod clock;
+pub mod domain;

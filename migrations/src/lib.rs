@@ -38,7 +38,9 @@ async fn create(manager: &SchemaManager<'_>, tables: Vec<TableCreateStatement>) 
 
 async fn drop(manager: &SchemaManager<'_>, tables: &[&'static str]) -> Result<(), DbErr> {
     for table in tables.iter().rev() {
-        manager.drop_table(Table::drop().table(*table).if_exists().to_owned()).await?;
+        manager
+            .drop_table(Table::drop().table(*table).if_exists().to_owned())
+            .await?;
     }
     Ok(())
 }
@@ -62,10 +64,18 @@ async fn index(
 
 /// A reference that goes with what it refers to.
 fn owned_by(column: &'static str, table: &'static str, own: &'static str) -> ForeignKeyCreateStatement {
-    ForeignKey::create().from(own, column).to(table, "id").on_delete(ForeignKeyAction::Cascade).to_owned()
+    ForeignKey::create()
+        .from(own, column)
+        .to(table, "id")
+        .on_delete(ForeignKeyAction::Cascade)
+        .to_owned()
 }
 
 /// A reference that keeps what it refers to from being deleted.
 fn refers_to(column: &'static str, table: &'static str, own: &'static str) -> ForeignKeyCreateStatement {
-    ForeignKey::create().from(own, column).to(table, "id").on_delete(ForeignKeyAction::Restrict).to_owned()
+    ForeignKey::create()
+        .from(own, column)
+        .to(table, "id")
+        .on_delete(ForeignKeyAction::Restrict)
+        .to_owned()
 }

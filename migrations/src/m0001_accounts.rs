@@ -15,7 +15,7 @@ impl MigrationTrait for Migration {
             .table("installation")
             .col(uuid("id").primary_key())
             .col(big_integer("epoch"))
-            .col(text("master_key_check"))
+            .col(blob("data_key_wrapped"))
             .col(blob("signing_public"))
             .col(blob("signing_sealed"))
             .col(text_null("authority_certificate"))

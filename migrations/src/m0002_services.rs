@@ -6,7 +6,13 @@ use sea_orm_migration::{prelude::*, schema::*};
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-const TABLES: [&str; 5] = ["services", "versions", "infrastructures", "service_grants", "infrastructure_grants"];
+const TABLES: [&str; 5] = [
+    "services",
+    "versions",
+    "infrastructures",
+    "service_grants",
+    "infrastructure_grants",
+];
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
@@ -72,7 +78,14 @@ impl MigrationTrait for Migration {
         index(manager, "services_owner", "services", &["owner_id"], false).await?;
         index(manager, "versions_name", "versions", &["service_id", "name"], true).await?;
         index(manager, "service_grants_group", "service_grants", &["group_id"], false).await?;
-        index(manager, "infrastructure_grants_group", "infrastructure_grants", &["group_id"], false).await
+        index(
+            manager,
+            "infrastructure_grants_group",
+            "infrastructure_grants",
+            &["group_id"],
+            false,
+        )
+        .await
     }
 
     async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {

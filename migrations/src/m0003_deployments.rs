@@ -6,7 +6,14 @@ use sea_orm_migration::{prelude::*, schema::*};
 #[derive(DeriveMigrationName)]
 pub(crate) struct Migration;
 
-const TABLES: [&str; 6] = ["deployments", "revisions", "api_keys", "configs", "node_tokens", "nodes"];
+const TABLES: [&str; 6] = [
+    "deployments",
+    "revisions",
+    "api_keys",
+    "configs",
+    "node_tokens",
+    "nodes",
+];
 
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
@@ -120,10 +127,24 @@ impl MigrationTrait for Migration {
             .to_owned();
         create(manager, vec![deployments, revisions, keys, configs, node_tokens, nodes]).await?;
         index(manager, "deployments_service", "deployments", &["service_id"], false).await?;
-        index(manager, "deployments_infrastructure", "deployments", &["infrastructure_id"], false).await?;
+        index(
+            manager,
+            "deployments_infrastructure",
+            "deployments",
+            &["infrastructure_id"],
+            false,
+        )
+        .await?;
         index(manager, "deployments_port", "deployments", &["port"], true).await?;
         index(manager, "api_keys_service", "api_keys", &["service_id", "hash"], true).await?;
-        index(manager, "api_keys_deployment", "api_keys", &["deployment_id", "hash"], true).await?;
+        index(
+            manager,
+            "api_keys_deployment",
+            "api_keys",
+            &["deployment_id", "hash"],
+            true,
+        )
+        .await?;
         index(manager, "node_tokens_hash", "node_tokens", &["hash"], true).await?;
         index(manager, "nodes_deployment", "nodes", &["deployment_id"], false).await
     }

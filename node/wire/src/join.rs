@@ -59,7 +59,11 @@ impl Join {
         if !secure && !is_plain_loopback(&join.control_plane) {
             return Err(Unusable::ControlPlane);
         }
-        let keys = join.signing_keys.iter().map(SigningKey::decode).collect::<Option<Vec<_>>>();
+        let keys = join
+            .signing_keys
+            .iter()
+            .map(SigningKey::decode)
+            .collect::<Option<Vec<_>>>();
         let trust = keys.and_then(Trust::new).ok_or(Unusable::SigningKeys)?;
         Ok((join, trust))
     }
@@ -68,7 +72,10 @@ impl Join {
 impl SigningKey {
     /// The key with the id that belongs to it.
     pub fn of(public: &[u8; 32]) -> Self {
-        Self { id: crate::signed::key_id(public), public: hex::encode(public) }
+        Self {
+            id: crate::signed::key_id(public),
+            public: hex::encode(public),
+        }
     }
 
     fn decode(&self) -> Option<(String, [u8; 32])> {
@@ -78,10 +85,17 @@ impl SigningKey {
 }
 
 fn is_plain_loopback(url: &str) -> bool {
-    let Some(authority) = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()) else { return false };
-    let Some((host, _port)) = authority.rsplit_once(':') else { return false };
+    let Some(authority) = url.strip_prefix("http://").and_then(|rest| rest.split('/').next()) else {
+        return false;
+    };
+    let Some((host, _port)) = authority.rsplit_once(':') else {
+        return false;
+    };
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 impl fmt::Debug for Join {

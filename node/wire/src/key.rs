@@ -59,13 +59,18 @@ pub fn mint(random: &[u8; 32]) -> String {
 /// Whether the text is of our format and its check digits hold.
 pub fn is_minted(text: &str) -> bool {
     looks_minted(text)
-        && text.as_bytes().split_at_checked(LENGTH - CHECK_DIGITS).is_some_and(|(body, check)| check_digits(body) == check)
+        && text
+            .as_bytes()
+            .split_at_checked(LENGTH - CHECK_DIGITS)
+            .is_some_and(|(body, check)| check_digits(body) == check)
 }
 
 /// Whether the text has the shape of a minted key, its check digits right or wrong.
 pub fn looks_minted(text: &str) -> bool {
     text.len() == LENGTH
-        && text.strip_prefix(PREFIX).is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        && text
+            .strip_prefix(PREFIX)
+            .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 fn check_digits(body: &[u8]) -> [u8; CHECK_DIGITS] {

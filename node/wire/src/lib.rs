@@ -11,7 +11,14 @@ mod redacted;
 pub mod signed;
 
 /// The messages and the gRPC service of `proto/node.proto`.
-#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::indexing_slicing, clippy::unwrap_used, unreachable_pub)]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    unreachable_pub
+)]
 pub mod proto {
     tonic::include_proto!("castoff.node.v1");
 }

@@ -33,7 +33,11 @@ mod tests {
     use super::*;
 
     fn at(epoch: u64, version: u64, digest: u8) -> Position {
-        Position { epoch, version, digest: vec![digest; 32] }
+        Position {
+            epoch,
+            version,
+            digest: vec![digest; 32],
+        }
     }
 
     #[test]

@@ -39,7 +39,11 @@ impl Trust {
     }
 
     fn verify(&self, key_id: &str, context: &[u8], document: &[u8], signature: &[u8]) -> Result<(), Refused> {
-        let (_, public) = self.keys.iter().find(|(id, _)| id == key_id).ok_or(Refused::BadSignature)?;
+        let (_, public) = self
+            .keys
+            .iter()
+            .find(|(id, _)| id == key_id)
+            .ok_or(Refused::BadSignature)?;
         UnparsedPublicKey::new(&ED25519, public)
             .verify(&message(context, document), signature)
             .map_err(|_| Refused::BadSignature)
@@ -87,7 +91,11 @@ impl Signed {
 
     /// Where this config stands.
     pub fn position(&self, config: &Config) -> Position {
-        Position { epoch: config.epoch, version: config.version, digest: self.digest().to_vec() }
+        Position {
+            epoch: config.epoch,
+            version: config.version,
+            digest: self.digest().to_vec(),
+        }
     }
 }
 
@@ -118,9 +126,18 @@ mod tests {
     }
 
     fn signed(pair: &Ed25519KeyPair, public: &[u8; 32], deployment: Uuid) -> Signed {
-        let config = Config { deployment_id: deployment.as_bytes().to_vec(), version: 3, ..Config::default() }.encode_to_vec();
+        let config = Config {
+            deployment_id: deployment.as_bytes().to_vec(),
+            version: 3,
+            ..Config::default()
+        }
+        .encode_to_vec();
         let signature = pair.sign(&config_message(&config)).as_ref().to_vec();
-        Signed { config, key_id: key_id(public), signature }
+        Signed {
+            config,
+            key_id: key_id(public),
+            signature,
+        }
     }
 
     #[test]
@@ -149,7 +166,11 @@ mod tests {
         let trust = Trust::new(vec![(key_id(&public), public)]).unwrap();
         let here = Uuid::from_u128(1);
         let config = signed(&pair, &public, here);
-        let delta = SignedDelta { delta: config.config, key_id: config.key_id, signature: config.signature };
+        let delta = SignedDelta {
+            delta: config.config,
+            key_id: config.key_id,
+            signature: config.signature,
+        };
         assert_eq!(delta.open(&trust, here), Err(Refused::BadSignature));
     }
 }

@@ -1,0 +1,24 @@
+//! The nouns, pure: what they are made of and what they may be.
+//!
+//! Parse once, and nothing is invalid afterwards. The rule a newcomer would break: nothing here reads a clock, a file, a
+//! database or the network.
+
+mod account;
+mod deployment;
+mod infrastructure;
+mod invalid;
+mod key;
+mod name;
+mod service;
+mod time;
+
+pub use account::{AccessToken, Account, AccountKind, Group};
+pub use deployment::{Access, Deployment, Leg, Limits, Revision, Route, Scale};
+pub use infrastructure::{Allowances, Infrastructure, InfrastructureKind};
+pub use invalid::Invalid;
+pub use key::{ApiKey, KeyClass, KeyPlace, KeyState, KeyText};
+pub use name::{
+    AccountName, DeploymentName, GroupName, HeaderName, InfrastructureName, ServiceName, Stage, Title, VersionName,
+};
+pub use service::{KeyVisibility, Service, ServiceAccess};
+pub use time::Time;

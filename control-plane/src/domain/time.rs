@@ -1,0 +1,79 @@
+//! A moment, in milliseconds since 1970: what both databases and the wire keep exactly.
+
+use super::Invalid;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// Milliseconds since 1970, UTC. Read and written as RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(i64);
+
+/// 9999-12-31T23:59:59.999Z: RFC 3339 writes years with four digits.
+const LATEST_MS: i64 = 253_402_300_799_999;
+
+impl Time {
+    /// From milliseconds since 1970; what lies outside the years 1970 to 9999 is brought to the nearest end.
+    pub fn from_ms(ms: i64) -> Self {
+        Self(ms.clamp(0, LATEST_MS))
+    }
+
+    /// Milliseconds since 1970.
+    pub fn ms(self) -> i64 {
+        self.0
+    }
+
+    /// Later by some milliseconds.
+    pub fn after_ms(self, ms: i64) -> Self {
+        Self::from_ms(self.0.saturating_add(ms))
+    }
+
+    /// Reads RFC 3339.
+    ///
+    /// # Errors
+    /// Anything else; the pointer is empty.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let time = DateTime::parse_from_rfc3339(text)
+            .map_err(|_| Invalid::new("", "must be a time such as 2026-11-25T12:00:00Z (RFC 3339)"))?;
+        let ms = time.timestamp_millis();
+        if (0..=LATEST_MS).contains(&ms) {
+            Ok(Self(ms))
+        } else {
+            Err(Invalid::new("", "must lie between 1970 and 9999"))
+        }
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or_default();
+        f.write_str(&time.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        for ms in [0, 1, 1_763_000_000_123, LATEST_MS] {
+            assert_eq!(Time::parse(&Time::from_ms(ms).to_string()).unwrap().ms(), ms);
+        }
+        assert!(Time::parse("tomorrow").is_err());
+        assert_eq!(Time::from_ms(i64::MAX).ms(), LATEST_MS);
+    }
+}
