@@ -9,6 +9,7 @@ mod infrastructure;
 mod invalid;
 mod key;
 mod name;
+pub mod package;
 mod service;
 mod time;
 
@@ -18,7 +19,8 @@ pub use infrastructure::{Allowances, Infrastructure, InfrastructureKind};
 pub use invalid::Invalid;
 pub use key::{ApiKey, KeyClass, KeyPlace, KeyState, KeyText};
 pub use name::{
-    AccountName, DeploymentName, GroupName, HeaderName, InfrastructureName, ServiceName, Stage, Title, VersionName,
+    AccountName, DeploymentName, EndpointName, GroupName, HeaderName, InfrastructureName, ServiceName, Stage, Title,
+    VersionName,
 };
 pub use service::{KeyVisibility, Service, ServiceAccess};
 pub use time::Time;

@@ -108,6 +108,8 @@ names! {
     InfrastructureName: Label, 29;
     /// A deployment: an RFC 1035 label of at most 63 characters. 29 + 4 + 29 = 62.
     DeploymentName: Label, 63;
+    /// An endpoint of a version: an RFC 1035 label of at most 63 characters.
+    EndpointName: Label, 63;
     /// A version of a service, free-form.
     VersionName: Token, 64;
     /// A stage of the life cycle, such as dev, test or prod.
