@@ -1,0 +1,147 @@
+//! Before the first dial: what lies on disk is read, and what cannot work is said at once.
+//!
+//! The rule a newcomer would break: a bad argument or join document ends the process with a line that says what to do; a
+//! bad durable copy does not, for the control plane can send another.
+
+use super::apply::Orders;
+use super::copy::{DurableCopy, Kept};
+use super::dial::Dialer;
+use super::durable;
+use super::fetch::Packages;
+use crate::config::Args;
+use castoff_wire::{Join, Trust};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// A join document with two keys and a chain of certificates has some 10 kB.
+const MOST_JOIN_BYTES: u64 = 256 << 10;
+
+/// Why the node does not start. Each is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum NotStarted {
+    /// The launcher gave up on this node, or nobody made its folder.
+    #[error("--data-dir {} does not exist: make it first (a launcher that removed it has given up on this node)", .0.display())]
+    Gone(PathBuf),
+    /// Something in the arguments, or in what they name, does not work.
+    #[error("{0}")]
+    Unusable(String),
+}
+
+impl NotStarted {
+    /// The exit code that a launcher tells the two apart by.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Gone(_) => ExitCode::from(3),
+            Self::Unusable(_) => ExitCode::from(2),
+        }
+    }
+}
+
+/// What was read.
+pub struct Booted {
+    /// The join document.
+    pub join: Join,
+    /// Whom to obey, and from where.
+    pub orders: Orders,
+    /// How to dial.
+    pub dialer: Dialer,
+    /// What the durable copy holds. Nothing, when it was refused.
+    pub kept: Kept,
+    /// Whether the durable copy was refused.
+    pub copy_refused: bool,
+}
+
+/// Reads what lies on disk.
+///
+/// # Errors
+/// [`NotStarted`] when the node cannot work with it.
+pub fn boot(args: &Args) -> Result<Booted, NotStarted> {
+    let unusable = |what: String| move |error: io::Error| NotStarted::Unusable(format!("{what}: {error}"));
+    if !args.data_dir.is_dir() {
+        return Err(NotStarted::Gone(args.data_dir.clone()));
+    }
+    let (join, trust) = read_join(&args.join)?;
+    let copy = DurableCopy::open(&args.data_dir).map_err(unusable(format!(
+        "--data-dir {} cannot be written",
+        args.data_dir.display()
+    )))?;
+    let (folder, own) = args.packages();
+    let what = format!("--packages {} cannot be written", folder.display());
+    let packages = Arc::new(Packages::open(folder, own).map_err(unusable(what))?);
+    let dialer = Dialer::new(&join, copy.clone())
+        .map_err(|error| NotStarted::Unusable(format!("--join {}: {error}", args.join.display())))?;
+    let (kept, copy_refused) = match copy.read(&trust, join.deployment) {
+        Ok(kept) => (kept, false),
+        Err(error) => {
+            tracing::error!(%error, "the durable copy is not used, waiting for the control plane");
+            (Kept::default(), true)
+        }
+    };
+    let orders = Orders {
+        deployment: join.deployment,
+        trust,
+        copy,
+        packages,
+    };
+    Ok(Booted {
+        join,
+        orders,
+        dialer,
+        kept,
+        copy_refused,
+    })
+}
+
+fn read_join(path: &Path) -> Result<(Join, Trust), NotStarted> {
+    let unusable = |reason: String| NotStarted::Unusable(format!("--join {}: {reason}", path.display()));
+    let bytes = durable::read_bounded(path, MOST_JOIN_BYTES)
+        .map_err(|error| unusable(error.to_string()))?
+        .ok_or_else(|| unusable("no such file: it is what the control plane shows once for a new node".into()))?;
+    let text = String::from_utf8(bytes).map_err(|_| unusable("not text".into()))?;
+    let mode = std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    if mode & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), mode = format!("{:o}", mode & 0o777), "others may read the join document, which holds a token: chmod 600");
+    }
+    Join::parse(&text).map_err(|error| unusable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::signing::Signer;
+    use clap::Parser;
+
+    fn args(folder: &Path) -> Args {
+        let of = |name: &str| folder.join(name).display().to_string();
+        Args::try_parse_from(["castoff-node", "--join", &of("join.json"), "--data-dir", &of("node")]).unwrap()
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = args(folder.path());
+        assert!(matches!(boot(&args), Err(NotStarted::Gone(_))));
+        std::fs::create_dir(&args.data_dir).unwrap();
+        let error = boot(&args).err().unwrap().to_string();
+        assert!(error.contains("join.json") && error.contains("no such file"), "{error}");
+        std::fs::write(&args.join, "{\"token\":\"very-secret\"}").unwrap();
+        let error = boot(&args).err().unwrap().to_string();
+        assert!(error.contains("join.json") && !error.contains("very-secret"), "{error}");
+    }
+
+    #[test]
+    fn a_torn_copy_does_not_stop_the_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = args(folder.path());
+        std::fs::create_dir_all(args.data_dir.join("copy")).unwrap();
+        std::fs::write(&args.join, Signer::new(1).join("http://127.0.0.1:1", "t")).unwrap();
+        let booted = boot(&args).ok().unwrap();
+        assert!(!booted.copy_refused && booted.kept.config.is_none());
+        std::fs::write(args.data_dir.join("copy/config"), "torn").unwrap();
+        let booted = boot(&args).ok().unwrap();
+        assert!(booted.copy_refused && booted.kept.config.is_none());
+    }
+}

@@ -1,0 +1,143 @@
+//! Dialling the control plane: the connection and the token that travels on it.
+//!
+//! The rule a newcomer would break: two tokens are valid at once. The newest that came by the stream is tried first, and
+//! the join document's when that one is not taken, for either may be the newer of the two.
+
+use super::copy::DurableCopy;
+use castoff_wire::Join;
+use castoff_wire::proto::control_client::ControlClient;
+use std::fmt;
+use std::time::Duration;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
+use tonic::{Request, Status};
+
+/// What calls the control plane as this node.
+pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
+
+const CONNECT: Duration = Duration::from_secs(3);
+/// The heartbeats of the stream notice a dead peer first; these cover a fetch that outlives its stream.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// The largest config, its signature and a little framing.
+const MOST_MESSAGE_BYTES: usize = super::copy::MOST_CONFIG_BYTES as usize + (1 << 16);
+
+/// Puts the node token on every call.
+#[derive(Clone)]
+pub struct Bearer(MetadataValue<Ascii>);
+
+impl Bearer {
+    fn new(token: &str) -> Option<Self> {
+        let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
+        value.set_sensitive(true);
+        Some(Self(value))
+    }
+}
+
+impl fmt::Debug for Bearer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bearer").finish_non_exhaustive()
+    }
+}
+
+impl Interceptor for Bearer {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("authorization", self.0.clone());
+        Ok(request)
+    }
+}
+
+/// Knows where the control plane is and with which tokens to come.
+pub struct Dialer {
+    endpoint: Endpoint,
+    join_token: String,
+    copy: DurableCopy,
+    /// The join document's token was taken and the stored one was not.
+    prefer_join: bool,
+}
+
+impl Dialer {
+    /// A dialer for what the join document says.
+    ///
+    /// # Errors
+    /// When its address or its certificate authority cannot be read.
+    pub fn new(join: &Join, copy: DurableCopy) -> Result<Self, NotAnAddress> {
+        let uri: Uri = join.control_plane.parse().map_err(|_| NotAnAddress)?;
+        let mut endpoint = Endpoint::from(uri)
+            .connect_timeout(CONNECT)
+            .http2_keep_alive_interval(KEEPALIVE)
+            .keep_alive_timeout(CONNECT)
+            .keep_alive_while_idle(true)
+            .tcp_nodelay(true);
+        if let Some(ca) = join
+            .ca_pem
+            .as_ref()
+            .filter(|_| join.control_plane.starts_with("https://"))
+        {
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+            endpoint = endpoint.tls_config(tls).map_err(|_| NotAnAddress)?;
+        }
+        Ok(Self {
+            endpoint,
+            join_token: join.token.clone(),
+            copy,
+            prefer_join: false,
+        })
+    }
+
+    /// Where to connect.
+    pub fn endpoint(&self) -> Endpoint {
+        self.endpoint.clone()
+    }
+
+    /// The clients to try on a connection, each with another token, the likeliest first.
+    pub fn clients(&self, channel: &Channel) -> Vec<(Token, Client)> {
+        let stored = self.copy.token().filter(|stored| *stored != self.join_token);
+        let mut tokens = vec![(Token::Join, self.join_token.clone())];
+        if let Some(stored) = stored {
+            tokens.insert(usize::from(self.prefer_join), (Token::Stored, stored));
+        }
+        let client = |token: &str| {
+            let channel = InterceptedService::new(channel.clone(), Bearer::new(token)?);
+            Some(ControlClient::new(channel).max_decoding_message_size(MOST_MESSAGE_BYTES))
+        };
+        tokens
+            .into_iter()
+            .filter_map(|(which, token)| Some((which, client(&token)?)))
+            .collect()
+    }
+
+    /// Notes which token was taken.
+    pub fn taken(&mut self, token: Token) {
+        self.prefer_join = token == Token::Join;
+    }
+
+    /// Keeps a token that came by the stream, for the next dial.
+    ///
+    /// # Errors
+    /// When it is not a token or cannot be written.
+    pub fn rotate(&mut self, token: &str) -> std::io::Result<()> {
+        let usable = !token.is_empty() && token.len() as u64 <= super::copy::MOST_TOKEN_BYTES;
+        if !usable || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(std::io::Error::other("what came is not a token"));
+        }
+        self.copy.keep_token(token)?;
+        self.prefer_join = false;
+        Ok(())
+    }
+}
+
+/// Which token it was; never the token itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// Of the join document.
+    Join,
+    /// The newest that came by the stream.
+    Stored,
+}
+
+/// The join document leads nowhere.
+#[derive(Debug, thiserror::Error)]
+#[error("control_plane is not an address, or ca_pem not a certificate")]
+pub struct NotAnAddress;

@@ -1,0 +1,275 @@
+//! Model files: fetched by digest over the connection to the control plane, kept under their digest.
+//!
+//! The rule a newcomer would break: a file has its name only when all its bytes were hashed; what is half there has
+//! another name. Nodes may share the folder, and two that fetch the same file only do the work twice.
+
+use super::dial::Client;
+use super::durable;
+use castoff_wire::proto::{Config, FetchRequest, File};
+use ring::digest::{Context, SHA256};
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+
+/// The control plane reads from its own store: this long without a chunk, and it is gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What is left of a fetch that was killed.
+const ABANDONED: Duration = Duration::from_secs(3600);
+const FILE_MODE: u32 = 0o644;
+
+/// Why a file is not there. None of these holds a byte of a model.
+#[derive(Debug, thiserror::Error)]
+pub enum NotFetched {
+    /// No control plane to ask.
+    #[error("a model file is missing and the control plane is not connected")]
+    Alone,
+    /// The control plane did not send it.
+    #[error("the control plane did not send a model file: {}: {}", .0.code(), .0.message())]
+    Status(#[from] tonic::Status),
+    /// Nothing came for long.
+    #[error("the control plane stopped sending a model file")]
+    Stalled,
+    /// Other bytes than the config names.
+    #[error("a model file has another size or digest than the config says")]
+    OtherBytes,
+    /// The folder cannot be written.
+    #[error("a model file cannot be kept: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// The files that a config needs, each once; `None` when one has no proper digest.
+pub fn files(config: &Config) -> Option<Vec<File>> {
+    let versions = config.serving.iter().flat_map(|serving| &serving.versions);
+    let mut files = HashMap::new();
+    for endpoint in versions.flat_map(|version| &version.endpoints) {
+        let file = endpoint.model.as_ref()?;
+        let digest: [u8; 32] = file.digest.as_slice().try_into().ok()?;
+        files.entry(digest).or_insert_with(|| file.clone());
+    }
+    Some(files.into_values().collect())
+}
+
+/// The folder of model files.
+#[derive(Debug)]
+pub struct Packages {
+    folder: PathBuf,
+    /// Nobody else's: what is unused may be removed.
+    own: bool,
+    /// Digests whose file this process has hashed.
+    hashed: Mutex<HashSet<Vec<u8>>>,
+}
+
+impl Packages {
+    /// Opens the folder, made when it is not there.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn open(folder: PathBuf, own: bool) -> io::Result<Self> {
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self {
+            folder,
+            own,
+            hashed: Mutex::default(),
+        })
+    }
+
+    /// The folder itself.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the file of this digest is, or would be.
+    pub fn path(&self, digest: &[u8]) -> PathBuf {
+        self.folder.join(hex::encode(digest))
+    }
+
+    /// Makes sure that every file is there and has its digest; fetches what is not.
+    ///
+    /// # Errors
+    /// [`NotFetched`] says what is missing and why.
+    pub async fn ensure(
+        self: &std::sync::Arc<Self>,
+        files: &[File],
+        client: Option<&Client>,
+    ) -> Result<(), NotFetched> {
+        for file in files {
+            let (this, wanted) = (self.clone(), file.clone());
+            let there = tokio::task::spawn_blocking(move || this.is_there(&wanted))
+                .await
+                .map_err(io::Error::other)??;
+            if !there {
+                self.fetch(file, client.ok_or(NotFetched::Alone)?.clone()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the file is there, whole. One that is there with other bytes is removed.
+    fn is_there(&self, file: &File) -> io::Result<bool> {
+        let path = self.path(&file.digest);
+        let mut open = match std::fs::File::open(&path) {
+            Ok(open) => open,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let same_size = open.metadata()?.len() == file.size;
+        if same_size && (self.is_hashed(&file.digest) || digest_of(&mut open)? == file.digest) {
+            self.note_hashed(&file.digest);
+            return Ok(true);
+        }
+        tracing::warn!(
+            file.digest = hex::encode(&file.digest),
+            "a kept model file is damaged and is fetched again"
+        );
+        std::fs::remove_file(&path)?;
+        Ok(false)
+    }
+
+    async fn fetch(&self, file: &File, mut client: Client) -> Result<(), NotFetched> {
+        let path = self.path(&file.digest);
+        let (temporary, open) = durable::temporary_beside(&path, FILE_MODE)?;
+        let cleanup = RemoveUnlessKept(Some(temporary.clone()));
+        let mut open = tokio::fs::File::from_std(open);
+        let request = FetchRequest {
+            digest: file.digest.clone(),
+        };
+        let answer = tokio::time::timeout(PATIENCE, client.fetch(request))
+            .await
+            .map_err(|_| NotFetched::Stalled)??;
+        let mut chunks = answer.into_inner();
+        let (mut hash, mut size) = (Context::new(&SHA256), 0u64);
+        while let Some(chunk) = tokio::time::timeout(PATIENCE, chunks.message())
+            .await
+            .map_err(|_| NotFetched::Stalled)??
+        {
+            size = size.saturating_add(chunk.data.len() as u64);
+            if size > file.size {
+                return Err(NotFetched::OtherBytes);
+            }
+            hash.update(&chunk.data);
+            open.write_all(&chunk.data).await?;
+        }
+        if size != file.size || hash.finish().as_ref() != file.digest {
+            return Err(NotFetched::OtherBytes);
+        }
+        open.flush().await?;
+        let open = open.into_std().await;
+        let settled = tokio::task::spawn_blocking(move || durable::settle(open, &temporary, &path));
+        settled.await.map_err(io::Error::other)??;
+        cleanup.keep();
+        self.note_hashed(&file.digest);
+        tracing::info!(
+            file.digest = hex::encode(&file.digest),
+            file.bytes = size,
+            "fetched a model file"
+        );
+        Ok(())
+    }
+
+    /// Removes from a folder of this node's own what the config does not need.
+    pub fn remove_unused(&self, needed: &[File]) -> io::Result<()> {
+        if !self.own {
+            return Ok(());
+        }
+        let needed: HashSet<String> = needed.iter().map(|file| hex::encode(&file.digest)).collect();
+        for entry in std::fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let is_file = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let is_abandoned = name.ends_with(".tmp") && age(&entry).is_some_and(|age| age > ABANDONED);
+            if is_abandoned || (is_file && !needed.contains(name)) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        let mut hashed = self.hashed.lock().unwrap_or_else(PoisonError::into_inner);
+        hashed.retain(|digest| needed.contains(&hex::encode(digest)));
+        Ok(())
+    }
+
+    fn is_hashed(&self, digest: &[u8]) -> bool {
+        self.hashed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(digest)
+    }
+
+    fn note_hashed(&self, digest: &[u8]) {
+        self.hashed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(digest.to_vec());
+    }
+}
+
+fn age(entry: &std::fs::DirEntry) -> Option<Duration> {
+    entry.metadata().ok()?.modified().ok()?.elapsed().ok()
+}
+
+fn digest_of(file: &mut std::fs::File) -> io::Result<Vec<u8>> {
+    let (mut hash, mut buffer) = (Context::new(&SHA256), vec![0; 1 << 16]);
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(hash.finish().as_ref().to_vec());
+        }
+        hash.update(buffer.get(..read).unwrap_or_default());
+    }
+}
+
+/// A fetch that fails or is given up leaves nothing behind.
+struct RemoveUnlessKept(Option<PathBuf>);
+
+impl RemoveUnlessKept {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for RemoveUnlessKept {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::signing::file;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_damaged_file_is_not_taken_for_the_one_it_is_named_after() {
+        let folder = tempfile::tempdir().unwrap();
+        let packages = Arc::new(Packages::open(folder.path().into(), true).unwrap());
+        let wanted = file(b"model");
+        std::fs::write(packages.path(&wanted.digest), b"m0del").unwrap();
+        assert!(matches!(
+            packages.ensure(std::slice::from_ref(&wanted), None).await,
+            Err(NotFetched::Alone)
+        ));
+        assert!(!packages.path(&wanted.digest).exists());
+        std::fs::write(packages.path(&wanted.digest), b"model").unwrap();
+        assert!(packages.ensure(&[wanted], None).await.is_ok());
+    }
+
+    #[test]
+    fn only_an_own_folder_is_cleaned_and_only_of_what_is_unused() {
+        for (own, left) in [(true, 2), (false, 3)] {
+            let folder = tempfile::tempdir().unwrap();
+            let packages = Packages::open(folder.path().into(), own).unwrap();
+            for model in [b"used", b"idle"] {
+                std::fs::write(packages.path(&file(model).digest), model).unwrap();
+            }
+            std::fs::write(folder.path().join("README"), b"not ours").unwrap();
+            packages.remove_unused(&[file(b"used")]).unwrap();
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), left);
+            assert!(packages.path(&file(b"used").digest).exists());
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Logs: one JSON object per line on standard error, for the launcher's log file and for log shippers.
+//!
+//! The rule a newcomer would break: a failure is logged once, where it is handled, and never with a key, a hash, a token,
+//! a body or a tensor.
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging. `CASTOFF_LOG` is a filter such as `info` or `castoff_node=debug`.
+pub fn start() {
+    let filter = EnvFilter::try_from_env("CASTOFF_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
+}
