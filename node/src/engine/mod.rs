@@ -1,0 +1,132 @@
+//! Running models: a model is loaded once per version and owned by threads; callers hand tensors over and wait.
+//!
+//! Apart from the dialects, which know nothing of threads, and from the runtime, which one file knows. The rule a
+//! newcomer would break: a caller never runs a model itself; [`Model::run`] is the only way, so that queue, deadline and
+//! the count of runs hold for every protocol.
+
+mod admission;
+mod external;
+mod ort;
+pub mod tensor;
+mod worker;
+
+pub use admission::Load;
+pub use tensor::{ClassRow, Data, DataType, Label, Output, Port, PortKind, Tensor};
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The runtime, loaded. One per process.
+pub struct Engine {
+    environment: ort::Environment,
+}
+
+/// Why a call got no outputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// As many calls wait as may.
+    Full,
+    /// Its deadline passed, waiting or running.
+    Late,
+    /// The model does not take this input; the text is for the caller alone.
+    Input(String),
+    /// The model gave something that cannot be passed on, or broke.
+    Broken(String),
+}
+
+impl Engine {
+    /// Loads the runtime's library.
+    ///
+    /// # Errors
+    /// A line for people, with the path.
+    pub fn open(library: &Path) -> Result<Self, String> {
+        ort::open(library).map(|environment| Self { environment })
+    }
+
+    /// Loads a model from memory into as many sessions as asked for. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// Why it cannot be loaded: corrupt, external data, inputs or outputs that no protocol carries.
+    pub fn load(&self, title: &str, bytes: &[u8], sessions: usize) -> Result<Model, String> {
+        external::refuse(bytes)?;
+        let sessions = sessions.clamp(1, MOST_SESSIONS);
+        let mut ports = None;
+        let mut loaded = Vec::with_capacity(sessions);
+        for _ in 0..sessions {
+            // A model with a type that the binding does not know makes it panic instead of failing.
+            let (session, inputs, outputs) =
+                catch_unwind(AssertUnwindSafe(|| ort::Loaded::load(&self.environment, bytes)))
+                    .unwrap_or_else(|_| Err("it has an input or output of an unknown type".to_owned()))?;
+            ports = Some((inputs, outputs));
+            loaded.push(session);
+        }
+        let (inputs, outputs) = ports.unwrap_or_default();
+        let load = Arc::new(Load::new(sessions));
+        let runs = Arc::new(AtomicU64::new(0));
+        let jobs = worker::start(title, loaded, &load, &runs)?;
+        Ok(Model {
+            inputs,
+            outputs,
+            load,
+            runs,
+            jobs,
+        })
+    }
+}
+
+/// More sessions than this is a mistake: each is a thread with its own copy of the weights.
+pub const MOST_SESSIONS: usize = 256;
+
+/// A loaded model. Dropping it ends its threads once they have finished what they run.
+pub struct Model {
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+    load: Arc<Load>,
+    runs: Arc<AtomicU64>,
+    jobs: flume::Sender<worker::Job>,
+}
+
+impl Model {
+    /// What it takes, in its own order.
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// What it gives, in its own order.
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// Runs since it was loaded, whatever came of them.
+    pub fn runs(&self) -> u64 {
+        self.runs.load(Ordering::Relaxed)
+    }
+
+    /// What runs and waits now.
+    pub fn load(&self) -> &Load {
+        &self.load
+    }
+
+    /// Runs it on one tensor per input, in the order of [`inputs`](Self::inputs). At most `queue` calls wait for a
+    /// session. A caller that goes away takes its job along: it is skipped, or stopped when it runs.
+    ///
+    /// # Errors
+    /// [`Unanswered`] says why there are no outputs.
+    pub async fn run(&self, inputs: Vec<Tensor>, queue: usize, deadline: Instant) -> Result<Vec<Output>, Unanswered> {
+        let _place = Load::enter(&self.load, queue).ok_or(Unanswered::Full)?;
+        let (job, mut answer) = worker::Job::new(inputs, deadline);
+        self.jobs
+            .send(job)
+            .map_err(|_| Unanswered::Broken("the model's threads have ended".to_owned()))?;
+        let remaining = deadline
+            .saturating_duration_since(Instant::now())
+            .max(Duration::from_millis(1));
+        match tokio::time::timeout(remaining, answer.wait()).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Unanswered::Late),
+        }
+    }
+}

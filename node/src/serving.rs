@@ -1,0 +1,400 @@
+//! What one config came to: loaded models, a route, and the keys that open them. Never changed once built.
+//!
+//! Apart from `state`, which swaps one for another. The rule a newcomer would break: building reads the config as if a
+//! stranger had written it; what does not hold refuses the whole config, and the one in force stays.
+
+use crate::engine::{Engine, Model};
+use crate::predict::route::Weighted;
+use castoff_wire::proto;
+use castoff_wire::sha256;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Why a config is not obeyed. Its text is for people, and names no key or hash.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApplyError {
+    /// It does not hold together.
+    #[error("the config does not hold together: {0}")]
+    Malformed(String),
+    /// A file of it cannot be had.
+    #[error("a file cannot be had: {0}")]
+    Package(String),
+    /// A model of it cannot be loaded.
+    #[error("a model cannot be loaded: {0}")]
+    Model(String),
+}
+
+impl ApplyError {
+    /// The code of the [`Nack`](proto::Nack) that says so.
+    pub fn code(&self) -> proto::nack::Code {
+        match self {
+            Self::Malformed(_) => proto::nack::Code::Malformed,
+            Self::Package(_) => proto::nack::Code::Package,
+            Self::Model(_) => proto::nack::Code::Model,
+        }
+    }
+}
+
+/// How much a call may take, within sane bounds whatever the config says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions per model.
+    pub sessions: usize,
+    /// Calls that may wait for a session.
+    pub queue: usize,
+    /// From a call's arrival to its answer.
+    pub deadline: Duration,
+    /// The largest body.
+    pub max_body_bytes: usize,
+    /// How long a draining node goes on accepting.
+    pub drain_delay: Duration,
+    /// Cut off for longer than this: deny. `None`: never.
+    pub max_staleness: Option<Duration>,
+}
+
+impl Limits {
+    fn of(limits: &proto::Limits) -> Self {
+        let or = |value: u32, default: u32| if value == 0 { default } else { value };
+        Self {
+            sessions: or(limits.sessions, 1) as usize,
+            queue: limits.queue as usize,
+            deadline: Duration::from_millis(or(limits.deadline_ms, 30_000).into()),
+            max_body_bytes: match limits.max_body_bytes {
+                0 => 16 << 20,
+                bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+            },
+            drain_delay: Duration::from_millis(limits.drain_delay_ms.into()),
+            max_staleness: (limits.max_staleness_s > 0).then(|| Duration::from_secs(limits.max_staleness_s.into())),
+        }
+    }
+}
+
+impl Default for Limits {
+    /// What holds before any config: drain at once, since nothing is served.
+    fn default() -> Self {
+        Self::of(&proto::Limits::default())
+    }
+}
+
+/// How often a key was used since that was last told.
+#[derive(Debug, Default)]
+pub struct KeyUsage {
+    calls: AtomicU64,
+    last_used_ms: AtomicI64,
+}
+
+impl KeyUsage {
+    /// Counts a call.
+    pub fn record(&self, now_ms: i64) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.last_used_ms.fetch_max(now_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn take(&self) -> Option<(u64, i64)> {
+        let calls = self.calls.swap(0, Ordering::Relaxed);
+        (calls > 0).then(|| (calls, self.last_used_ms.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn give_back(&self, calls: u64, last_used_ms: i64) {
+        self.calls.fetch_add(calls, Ordering::Relaxed);
+        self.last_used_ms.fetch_max(last_used_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_used(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) > 0
+    }
+}
+
+/// A key of the set. It has no Debug: it is found by a hash that no log should hold.
+pub struct Key {
+    /// Its id, which a log may hold.
+    pub id: Uuid,
+    pub(crate) hash: [u8; 32],
+    /// Endpoints that it opens; `None`: all.
+    pub endpoints: Option<HashSet<String>>,
+    /// Milliseconds since 1970; 0: no bound.
+    pub not_before_ms: i64,
+    /// Milliseconds since 1970; 0: no bound.
+    pub expires_at_ms: i64,
+    /// Its counters, which outlive this snapshot.
+    pub usage: Arc<KeyUsage>,
+}
+
+/// Who may call.
+pub struct Access {
+    /// Whether a call needs no key.
+    pub public: bool,
+    /// The header in which a key travels, in lower case.
+    pub key_header: http::HeaderName,
+    pub(crate) keys: HashMap<[u8; 32], Key>,
+}
+
+impl Access {
+    /// How many keys open this deployment.
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+}
+
+/// What a records endpoint or a tensor endpoint is called by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// By tensors.
+    Tensor,
+    /// By rows of named values.
+    Records,
+}
+
+/// One callable model of one version.
+pub struct Endpoint {
+    /// Its name.
+    pub name: String,
+    /// How it is meant to be called.
+    pub kind: Kind,
+    /// Its model, maybe shared with the snapshot before.
+    pub model: Arc<Model>,
+    /// Names for the columns of its one tensor; empty: each input is a column.
+    pub columns: Vec<String>,
+    /// Names of its classes; empty: the model's own.
+    pub labels: Vec<String>,
+}
+
+/// One version of the service, with its share of the calls.
+pub struct Version {
+    /// Its name.
+    pub name: String,
+    /// Out of 100.
+    pub weight: u32,
+    /// Its endpoints.
+    pub endpoints: Vec<Endpoint>,
+}
+
+impl Weighted for Version {
+    fn weight(&self) -> u32 {
+        self.weight
+    }
+}
+
+/// What one config came to.
+pub struct Serving {
+    /// The deployment's id, which the hashes of its keys are bound to.
+    pub deployment_id: Uuid,
+    /// Where the config stands.
+    pub position: proto::Position,
+    /// The deployment's name.
+    pub deployment: String,
+    /// The service's name.
+    pub service: String,
+    /// The route.
+    pub versions: Vec<Version>,
+    /// How much a call may take.
+    pub limits: Limits,
+    /// Who may call.
+    pub access: Access,
+    models: HashMap<ModelId, Arc<Model>>,
+}
+
+/// A model is loaded anew when its bytes or its number of sessions change.
+type ModelId = ([u8; 32], usize);
+
+/// Where a build takes from what is already there.
+pub(crate) struct Sources<'a> {
+    pub(crate) engine: &'a Engine,
+    pub(crate) files: &'a dyn Fn(&[u8]) -> Result<Vec<u8>, String>,
+    pub(crate) previous: Option<&'a Serving>,
+    pub(crate) usage: &'a mut dyn FnMut(Uuid) -> Arc<KeyUsage>,
+}
+
+impl Serving {
+    /// Builds what the config says. Blocks while models load; those of the snapshot before are kept by digest.
+    pub(crate) fn build(
+        config: &proto::Config,
+        position: proto::Position,
+        sources: &mut Sources<'_>,
+    ) -> Result<Self, ApplyError> {
+        let deployment_id = Uuid::from_slice(&config.deployment_id).map_err(|_| malformed("deployment_id"))?;
+        let serving = config.serving.as_ref().ok_or_else(|| malformed("serving is missing"))?;
+        let limits = Limits::of(serving.limits.as_ref().unwrap_or(&proto::Limits::default()));
+        // The cheap half first: a config with a broken key set loads nothing.
+        let access = access(
+            config.access.as_ref().ok_or_else(|| malformed("access is missing"))?,
+            sources,
+        )?;
+        check_route(serving)?;
+        let mut models = HashMap::new();
+        let mut versions = Vec::with_capacity(serving.versions.len());
+        for version in &serving.versions {
+            let mut endpoints = Vec::with_capacity(version.endpoints.len());
+            for endpoint in &version.endpoints {
+                endpoints.push(self::endpoint(
+                    version,
+                    endpoint,
+                    limits.sessions,
+                    sources,
+                    &mut models,
+                )?);
+            }
+            versions.push(Version {
+                name: version.name.clone(),
+                weight: version.weight,
+                endpoints,
+            });
+        }
+        Ok(Self {
+            deployment_id,
+            position,
+            deployment: config.deployment.clone(),
+            service: serving.service.clone(),
+            versions,
+            limits,
+            access,
+            models,
+        })
+    }
+
+    /// Every loaded model, each once.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<Model>> {
+        self.models.values()
+    }
+
+    /// Whether any version has an endpoint of that name.
+    pub fn has_endpoint(&self, name: &str) -> bool {
+        self.versions
+            .iter()
+            .any(|version| version.endpoints.iter().any(|endpoint| endpoint.name == name))
+    }
+
+    /// The name of the one endpoint there is; `None` when there are more.
+    pub fn only_endpoint(&self) -> Option<&str> {
+        let mut names = self
+            .versions
+            .iter()
+            .flat_map(|version| &version.endpoints)
+            .map(|endpoint| &endpoint.name);
+        let first = names.next()?;
+        names.all(|name| name == first).then_some(first)
+    }
+}
+
+fn malformed(what: impl Into<String>) -> ApplyError {
+    ApplyError::Malformed(what.into())
+}
+
+fn check_route(serving: &proto::Serving) -> Result<(), ApplyError> {
+    let total: u64 = serving.versions.iter().map(|version| u64::from(version.weight)).sum();
+    if total != 100 {
+        return Err(malformed(format!(
+            "the weights of the route sum to {total}, not to 100"
+        )));
+    }
+    let mut versions = HashSet::new();
+    for version in &serving.versions {
+        if !versions.insert(version.name.as_str()) {
+            return Err(malformed(format!("version {} is routed twice", version.name)));
+        }
+        let mut endpoints = HashSet::new();
+        if version.endpoints.is_empty() || !version.endpoints.iter().all(|it| endpoints.insert(it.name.as_str())) {
+            return Err(malformed(format!(
+                "version {} has no endpoint, or one twice",
+                version.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn access(access: &proto::Access, sources: &mut Sources<'_>) -> Result<Access, ApplyError> {
+    let header = if access.key_header.is_empty() {
+        "x-api-key"
+    } else {
+        &access.key_header
+    };
+    let key_header = http::HeaderName::from_bytes(header.as_bytes()).map_err(|_| malformed("key_header"))?;
+    let mut keys = HashMap::with_capacity(access.keys.len());
+    for key in &access.keys {
+        let id = Uuid::from_slice(&key.id).map_err(|_| malformed("a key without an id"))?;
+        let hash: [u8; 32] = key
+            .hash
+            .as_slice()
+            .try_into()
+            .map_err(|_| malformed(format!("key {id} without a hash")))?;
+        let endpoints = (!key.endpoints.is_empty()).then(|| key.endpoints.iter().cloned().collect());
+        let usage = (sources.usage)(id);
+        let (not_before_ms, expires_at_ms) = (key.not_before_ms, key.expires_at_ms);
+        if keys
+            .insert(
+                hash,
+                Key {
+                    id,
+                    hash,
+                    endpoints,
+                    not_before_ms,
+                    expires_at_ms,
+                    usage,
+                },
+            )
+            .is_some()
+        {
+            return Err(malformed(format!("key {id} has the hash of another")));
+        }
+    }
+    Ok(Access {
+        public: access.mode == proto::access::Mode::Public as i32,
+        key_header,
+        keys,
+    })
+}
+
+fn endpoint(
+    version: &proto::RoutedVersion,
+    endpoint: &proto::Endpoint,
+    sessions: usize,
+    sources: &Sources<'_>,
+    models: &mut HashMap<ModelId, Arc<Model>>,
+) -> Result<Endpoint, ApplyError> {
+    let title = format!("{}/{}", version.name, endpoint.name);
+    let file = endpoint
+        .model
+        .as_ref()
+        .ok_or_else(|| malformed(format!("{title} has no model")))?;
+    let digest: [u8; 32] = file
+        .digest
+        .as_slice()
+        .try_into()
+        .map_err(|_| malformed(format!("the model of {title} has no digest")))?;
+    let id = (digest, sessions);
+    let kept = models
+        .get(&id)
+        .or_else(|| sources.previous.and_then(|previous| previous.models.get(&id)));
+    let model = match kept {
+        Some(model) => Arc::clone(model),
+        None => {
+            let bytes = (sources.files)(&digest).map_err(|reason| ApplyError::Package(format!("{title}: {reason}")))?;
+            if sha256(&[&bytes]) != digest {
+                return Err(ApplyError::Package(format!("{title}: the file has another digest")));
+            }
+            let loaded = sources.engine.load(&title, &bytes, sessions);
+            Arc::new(loaded.map_err(|reason| ApplyError::Model(format!("{title}: {reason}")))?)
+        }
+    };
+    models.insert(id, Arc::clone(&model));
+    let kind = match endpoint.kind {
+        kind if kind == proto::endpoint::Kind::Records as i32 => Kind::Records,
+        _ => Kind::Tensor,
+    };
+    if !endpoint.columns.is_empty() && model.inputs().len() != 1 {
+        return Err(malformed(format!(
+            "{title} has columns, but its model does not take exactly one tensor"
+        )));
+    }
+    Ok(Endpoint {
+        name: endpoint.name.clone(),
+        kind,
+        model,
+        columns: endpoint.columns.clone(),
+        labels: endpoint.labels.clone(),
+    })
+}

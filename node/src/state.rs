@@ -1,0 +1,292 @@
+//! The state of a node: the config in force, and the few facts that are not in it.
+//!
+//! `control` writes it, `predict` reads it. The rule a newcomer would break: the config and the revocations that came
+//! ahead of it are one pointer, so that a call never sees one without the other.
+
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::serving::{ApplyError, KeyUsage, Limits, Serving, Sources};
+use arc_swap::ArcSwap;
+use castoff_wire::proto;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use uuid::Uuid;
+
+/// What a node is started with.
+pub struct NodeSettings {
+    /// The one deployment that it serves.
+    pub deployment: Uuid,
+    /// The runtime.
+    pub engine: Engine,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// A revocation that came ahead of the config that leaves the key out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revoked {
+    /// The key.
+    pub key: Uuid,
+    /// Epoch of the first config that knows of it.
+    pub epoch: u64,
+    /// Version of the first config that knows of it.
+    pub version: u64,
+}
+
+/// What calls are judged by at one moment.
+#[derive(Clone, Default)]
+pub struct InForce {
+    /// The config; `None` until one was applied.
+    pub serving: Option<Arc<Serving>>,
+    /// Keys revoked ahead of it, each with the config from which on that is no longer needed.
+    pub revoked: Arc<HashMap<Uuid, (u64, u64)>>,
+}
+
+/// A node: shared by the control stream, the callers' port and the operators' port.
+pub struct Node {
+    deployment: Uuid,
+    engine: Engine,
+    clock: Clock,
+    in_force: ArcSwap<InForce>,
+    /// Held while the pointer is replaced, so that no writer undoes another.
+    writing: Mutex<()>,
+    /// Held while a config is built, so that two are never built at once.
+    building: Mutex<()>,
+    usage: Mutex<HashMap<Uuid, Arc<KeyUsage>>>,
+    anonymous_calls: AtomicU64,
+    refused_calls: AtomicU64,
+    last_contact_ms: AtomicI64,
+    stale: AtomicBool,
+    draining: AtomicBool,
+}
+
+impl Node {
+    /// A node that serves nothing yet, in contact as of now.
+    pub fn new(settings: NodeSettings) -> Arc<Self> {
+        let now_ms = settings.clock.now_ms();
+        Arc::new(Self {
+            deployment: settings.deployment,
+            engine: settings.engine,
+            clock: settings.clock,
+            in_force: ArcSwap::default(),
+            writing: Mutex::new(()),
+            building: Mutex::new(()),
+            usage: Mutex::default(),
+            anonymous_calls: AtomicU64::new(0),
+            refused_calls: AtomicU64::new(0),
+            last_contact_ms: AtomicI64::new(now_ms),
+            stale: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// The one deployment that this node serves.
+    pub fn deployment(&self) -> Uuid {
+        self.deployment
+    }
+
+    /// Its clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Builds what an opened config says, beside the one in force, and swaps the pointer. When this returns `Ok`, no
+    /// call that arrives is judged by an older one. Revocations that the config knows of are dropped from the overlay.
+    /// Blocks while models load: call it on a blocking thread. `files` gives the bytes of a file by its SHA-256, and is
+    /// asked only for models that are not loaded yet. The order of configs is for the caller to judge.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; the config in force stays.
+    pub fn apply(
+        &self,
+        config: proto::Config,
+        position: proto::Position,
+        files: &dyn Fn(&[u8]) -> Result<Vec<u8>, String>,
+    ) -> Result<(), ApplyError> {
+        let _building = lock(&self.building);
+        let previous = self.in_force.load().serving.clone();
+        let mut usage = |id| Arc::clone(lock(&self.usage).entry(id).or_default());
+        let mut sources = Sources {
+            engine: &self.engine,
+            files,
+            previous: previous.as_deref(),
+            usage: &mut usage,
+        };
+        let serving = Serving::build(&config, position, &mut sources)?;
+        let at = (serving.position.epoch, serving.position.version);
+        let _writing = lock(&self.writing);
+        let mut revoked = HashMap::clone(&self.in_force.load().revoked);
+        revoked.retain(|_, known_from| *known_from > at);
+        self.in_force.store(Arc::new(InForce {
+            serving: Some(Arc::new(serving)),
+            revoked: Arc::new(revoked),
+        }));
+        Ok(())
+    }
+
+    /// Denies these keys from now on, whatever the config in force says, until a config of `epoch` and `version` or
+    /// higher is applied. What the config in force already knows of is passed over.
+    pub fn revoke_at_once(&self, keys: &[Uuid], epoch: u64, version: u64) {
+        let _writing = lock(&self.writing);
+        let now = self.in_force.load();
+        let known = now
+            .serving
+            .as_ref()
+            .is_some_and(|serving| (serving.position.epoch, serving.position.version) >= (epoch, version));
+        if known || keys.is_empty() {
+            return;
+        }
+        let mut revoked = HashMap::clone(&now.revoked);
+        for &key in keys {
+            let known_from = revoked.entry(key).or_insert((epoch, version));
+            *known_from = (*known_from).max((epoch, version));
+        }
+        self.in_force.store(Arc::new(InForce {
+            serving: now.serving.clone(),
+            revoked: Arc::new(revoked),
+        }));
+    }
+
+    /// The overlay, to be kept with the durable copy.
+    pub fn revoked(&self) -> Vec<Revoked> {
+        let now = self.in_force.load();
+        now.revoked
+            .iter()
+            .map(|(&key, &(epoch, version))| Revoked { key, epoch, version })
+            .collect()
+    }
+
+    /// Where the config in force stands.
+    pub fn position(&self) -> Option<proto::Position> {
+        self.in_force
+            .load()
+            .serving
+            .as_ref()
+            .map(|serving| serving.position.clone())
+    }
+
+    /// How much a call may take; the defaults before any config.
+    pub fn limits(&self) -> Limits {
+        self.in_force
+            .load()
+            .serving
+            .as_ref()
+            .map(|serving| serving.limits)
+            .unwrap_or_default()
+    }
+
+    /// What a call is judged and answered by.
+    pub fn in_force(&self) -> arc_swap::Guard<Arc<InForce>> {
+        self.in_force.load()
+    }
+
+    /// The control plane was heard at that time. After a restart, give the time that was stored, not that of the start.
+    pub fn contact(&self, now_ms: i64) {
+        self.last_contact_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// When the control plane was last heard.
+    pub fn last_contact_ms(&self) -> i64 {
+        self.last_contact_ms.load(Ordering::Relaxed)
+    }
+
+    /// Whether the config in force came from the durable copy and nobody has confirmed it.
+    pub fn set_stale(&self, stale: bool) {
+        self.stale.store(stale, Ordering::Relaxed);
+    }
+
+    /// The node is going down: not ready, and answers ask callers to close their connections.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the node is going down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Why the node takes no calls; `None` when it does.
+    pub fn unready(&self) -> Option<&'static str> {
+        if self.is_draining() {
+            Some("draining")
+        } else if self.in_force.load().serving.is_none() {
+            Some("no config yet")
+        } else {
+            None
+        }
+    }
+
+    /// How the node is. Whoever sends it adds the configs that were refused.
+    pub fn health(&self) -> proto::Health {
+        let (in_flight, queued) = self.load();
+        let unready = self.unready();
+        proto::Health {
+            ready: unready.is_none(),
+            stale: self.stale.load(Ordering::Relaxed),
+            in_flight,
+            queued,
+            refused_configs: 0,
+            reason: unready.unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Calls inside the models of the config in force, and how many of them wait.
+    pub fn load(&self) -> (u32, u32) {
+        let now = self.in_force.load();
+        let models = now.serving.iter().flat_map(|serving| serving.models());
+        let (in_flight, queued) = models.fold((0usize, 0usize), |(in_flight, queued), model| {
+            (in_flight + model.load().in_flight(), queued + model.load().queued())
+        });
+        let bounded = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        (bounded(in_flight), bounded(queued))
+    }
+
+    /// Calls since this was last taken. One that cannot be sent is given back.
+    pub fn take_usage(&self) -> proto::Usage {
+        let mut counters = lock(&self.usage);
+        let keys = counters
+            .iter()
+            .filter_map(|(id, usage)| {
+                let (calls, last_used_ms) = usage.take()?;
+                Some(proto::KeyUsage {
+                    key_id: id.as_bytes().to_vec(),
+                    calls,
+                    last_used_ms,
+                })
+            })
+            .collect();
+        // A key that no config holds any more has told its last calls.
+        counters.retain(|_, usage| Arc::strong_count(usage) > 1 || usage.is_used());
+        proto::Usage {
+            keys,
+            anonymous_calls: self.anonymous_calls.swap(0, Ordering::Relaxed),
+            refused_calls: self.refused_calls.swap(0, Ordering::Relaxed),
+        }
+    }
+
+    /// Counts again what was taken and could not be sent.
+    pub fn give_back_usage(&self, usage: proto::Usage) {
+        let mut counters = lock(&self.usage);
+        for key in usage.keys {
+            if let Ok(id) = Uuid::from_slice(&key.key_id) {
+                counters.entry(id).or_default().give_back(key.calls, key.last_used_ms);
+            }
+        }
+        self.anonymous_calls.fetch_add(usage.anonymous_calls, Ordering::Relaxed);
+        self.refused_calls.fetch_add(usage.refused_calls, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_anonymous(&self) {
+        self.anonymous_calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_refused(&self) {
+        self.refused_calls.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What these locks guard is whole between any two statements, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
