@@ -1,0 +1,251 @@
+//! Why a command did not do what it was asked, in words and as an exit code.
+//!
+//! Apart, because scripts rely on the codes: they are a promise, so each is given here and nowhere else.
+
+use super::table::printable;
+use serde_json::Value;
+use std::io;
+
+/// What the exit codes mean, for `--help`.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  anything not listed here: another refusal by the server, a file that cannot be read
+  2  the command line is wrong
+  3  not logged in, or the key is not accepted (401)
+  4  not allowed (403)
+  5  not found, or not visible to you (404)
+  6  in conflict with what is there, or changed meanwhile (409, 412)
+  7  the server does not accept a value (422)
+  8  the server cannot be reached or failed (5xx)
+  9  waited, and it did not happen";
+
+/// Why a command failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The command line asks for something that cannot be.
+    Usage(String),
+    /// The server, or a node, answered no.
+    Refused(Box<Refusal>),
+    /// Nothing was found under a name.
+    Missing(String),
+    /// What is there is not what was asked for.
+    Conflict(String),
+    /// There is no token to show the server.
+    NotLoggedIn,
+    /// There is no key to show the node.
+    NoKey,
+    /// The answer of can-i is no; it is already printed.
+    Forbidden,
+    /// The server cannot be reached, or what it says makes no sense.
+    Unreachable(String),
+    /// The time to wait is over.
+    Waited(String),
+    /// Something on this machine.
+    Local(String),
+    /// Nobody reads the output any more.
+    Closed,
+}
+
+/// The answer of a server that says no.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The HTTP status.
+    pub(super) status: u16,
+    /// The body: problem+json, or whatever a node's dialect says.
+    pub(super) body: Value,
+    /// Seconds after which another attempt makes sense.
+    pub(super) retry_after: Option<u64>,
+}
+
+impl Failure {
+    /// A file that cannot be read or written.
+    pub(super) fn file(path: &std::path::Path, error: &io::Error) -> Self {
+        Self::Local(format!("{}: {error}", path.display()))
+    }
+
+    /// The status of the server's answer, if that is what failed.
+    pub(super) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(refusal) => Some(refusal.status),
+            _ => None,
+        }
+    }
+
+    /// The exit code.
+    pub(super) fn code(&self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::Local(_) => 1,
+            Self::Usage(_) => 2,
+            Self::NotLoggedIn | Self::NoKey => 3,
+            Self::Forbidden => 4,
+            Self::Missing(_) => 5,
+            Self::Conflict(_) => 6,
+            Self::Unreachable(_) => 8,
+            Self::Waited(_) => 9,
+            Self::Refused(refusal) => match refusal.status {
+                401 => 3,
+                403 => 4,
+                404 => 5,
+                409 | 412 => 6,
+                422 => 7,
+                500.. => 8,
+                _ => 1,
+            },
+        }
+    }
+
+    /// What to tell the person, line by line; empty when everything is said.
+    pub(super) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Forbidden | Self::Closed => Vec::new(),
+            Self::NotLoggedIn => vec![
+                "error: not logged in".to_owned(),
+                "  log in with `castoff login`, or give a token with --token-file or the variable CASTOFF_TOKEN".to_owned(),
+            ],
+            Self::NoKey => vec![
+                "error: the deployment wants a key".to_owned(),
+                "  give it with --key-file or the variable CASTOFF_KEY".to_owned(),
+            ],
+            Self::Usage(text)
+            | Self::Missing(text)
+            | Self::Conflict(text)
+            | Self::Unreachable(text)
+            | Self::Waited(text)
+            | Self::Local(text) => {
+                let mut lines = text.lines().map(printable);
+                let first = lines.next().unwrap_or_default();
+                std::iter::once(format!("error: {first}")).chain(lines.map(|line| format!("  {line}"))).collect()
+            }
+            Self::Refused(refusal) => refusal.lines(),
+        }
+    }
+}
+
+impl Refusal {
+    fn lines(&self) -> Vec<String> {
+        let word = |name: &str| self.body.get(name).map(flat).filter(|text| !text.is_empty());
+        let title = word("title");
+        // The dialects of a node say `error`, `detail` or `message`.
+        let detail = word("detail").or_else(|| word("error")).or_else(|| word("message"));
+        let said = match (title, detail) {
+            (Some(title), Some(detail)) if title != detail => format!("{title}: {detail}"),
+            (Some(text), _) | (None, Some(text)) => text,
+            (None, None) => format!("the server answered {}", self.status),
+        };
+        let mut lines = vec![format!("error: {said}")];
+        for error in self.body.get("errors").and_then(Value::as_array).into_iter().flatten() {
+            let part = |name: &str| error.get(name).map(flat).unwrap_or_default();
+            lines.push(match (part("pointer"), part("reason")) {
+                (pointer, reason) if pointer.is_empty() => format!("  {reason}"),
+                (pointer, reason) => format!("  {pointer}: {reason}"),
+            });
+        }
+        lines.extend(missing(&self.body));
+        if self.status == 401 && self.body.get("type").is_some() {
+            lines.push("  log in with `castoff login`".to_owned());
+        }
+        if let Some(seconds) = self.retry_after {
+            lines.push(format!("  try again in {seconds} s"));
+        }
+        lines
+    }
+}
+
+/// What is missing for an action and who can give it, from a problem or from the answer of can-i.
+pub(super) fn missing(body: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, label) in [("missing", "missing"), ("ask", "who can give it")] {
+        if let Some(text) = body.get(name).map(flat).filter(|text| !text.is_empty()) {
+            lines.push(format!("  {label}: {text}"));
+        }
+    }
+    lines
+}
+
+/// JSON as a phrase: the parts of a list with commas, those of an object with their names.
+fn flat(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => printable(text),
+        Value::Array(parts) => parts.iter().map(flat).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "),
+        Value::Object(parts) => parts
+            .iter()
+            .map(|(name, part)| (name, flat(part)))
+            .filter(|(_, part)| !part.is_empty())
+            .map(|(name, part)| format!("{} {part}", printable(name)))
+            .collect::<Vec<_>>()
+            .join("; "),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn refused(status: u16, body: Value) -> Failure {
+        Failure::Refused(Box::new(Refusal { status, body, retry_after: None }))
+    }
+
+    #[test]
+    fn each_status_has_its_code() {
+        for (status, code) in [
+            (400, 1),
+            (401, 3),
+            (403, 4),
+            (404, 5),
+            (409, 6),
+            (412, 6),
+            (413, 1),
+            (422, 7),
+            (429, 1),
+            (500, 8),
+            (503, 8),
+        ] {
+            assert_eq!(refused(status, Value::Null).code(), code, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_problem_reads_as_words() {
+        let failure = refused(
+            403,
+            json!({"type": "https://castoff.dev/problems/forbidden", "title": "Forbidden", "status": 403,
+                "detail": "needs deploy on infrastructure prod; you have view",
+                "missing": ["deploy on infrastructure prod"],
+                "ask": {"owner": "olga", "groups": ["platform", "sre"]}}),
+        );
+        assert_eq!(
+            failure.lines(),
+            [
+                "error: Forbidden: needs deploy on infrastructure prod; you have view",
+                "  missing: deploy on infrastructure prod",
+                "  who can give it: owner olga; groups platform, sre",
+            ]
+        );
+    }
+
+    #[test]
+    fn every_invalid_value_is_named() {
+        let failure = refused(
+            422,
+            json!({"title": "Invalid", "errors": [
+                {"pointer": "/name", "reason": "must have 1 to 29 characters"},
+                {"pointer": "", "reason": "must be an object"}]}),
+        );
+        assert_eq!(
+            failure.lines(),
+            ["error: Invalid", "  /name: must have 1 to 29 characters", "  must be an object"]
+        );
+    }
+
+    #[test]
+    fn what_a_node_says_is_shown_and_cannot_drive_the_terminal() {
+        assert_eq!(refused(403, json!({"detail": "Invalid API key"})).lines(), ["error: Invalid API key"]);
+        assert_eq!(refused(400, json!({"error": "a\u{1b}[2Jb"})).lines(), ["error: a\u{fffd}[2Jb"]);
+        assert_eq!(refused(502, Value::Null).lines(), ["error: the server answered 502"]);
+    }
+}

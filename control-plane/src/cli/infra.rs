@@ -1,0 +1,178 @@
+//! Infrastructures, and which groups may do what on them.
+
+use super::Desk;
+use super::failure::Failure;
+use super::service::{Grant, RevokeGrant, grants, put, something, word};
+use super::table::{Table, cell, moment};
+use clap::{Subcommand, ValueEnum};
+use serde_json::{Map, Value, json};
+
+/// What can be done with infrastructures.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// The infrastructures you may see
+    #[command(visible_alias = "ls", after_help = "Example:\n  castoff infra list")]
+    List,
+    /// One infrastructure
+    #[command(after_help = "Example:\n  castoff infra show dev")]
+    Show {
+        /// The infrastructure
+        infrastructure: String,
+    },
+    /// Create an infrastructure (for platform admins)
+    #[command(after_help = "Example:\n  castoff infra create dev --kind local --stage dev")]
+    Create {
+        /// Lower-case letters, digits and hyphens, at most 29
+        name: String,
+        /// Who starts the nodes
+        #[arg(long, value_enum)]
+        kind: Kind,
+        /// Its place in the life cycle: dev, test, prod or a label of your own
+        #[arg(long)]
+        stage: String,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Change an infrastructure's settings
+    #[command(after_help = "Example:\n  castoff infra set dev --allow inherit,personal-keys")]
+    Set {
+        /// The infrastructure
+        infrastructure: String,
+        /// Its place in the life cycle
+        #[arg(long)]
+        stage: Option<String>,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Delete an infrastructure without deployments
+    #[command(visible_alias = "rm", after_help = "Example:\n  castoff infra delete dev")]
+    Delete {
+        /// The infrastructure
+        infrastructure: String,
+    },
+    /// Who may do what on an infrastructure
+    #[command(after_help = "Example:\n  castoff infra grants dev")]
+    Grants {
+        /// The infrastructure
+        infrastructure: String,
+    },
+    /// Give a group privileges: view, deploy, admin
+    #[command(after_help = "Example:\n  castoff infra grant prod data-scientists view")]
+    Grant(Grant),
+    /// Take all privileges from a group
+    #[command(after_help = "Example:\n  castoff infra revoke-grant prod data-scientists")]
+    RevokeGrant(RevokeGrant),
+}
+
+/// Who starts the nodes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Kind {
+    /// The server, as processes on its own machine
+    Local,
+    /// You, wherever you like
+    Static,
+}
+
+/// What can be set of an infrastructure.
+#[derive(clap::Args, Debug)]
+pub struct Settings {
+    /// What it is for
+    #[arg(long)]
+    description: Option<String>,
+    /// What deployments here may do beside having keys of their own; `none` for nothing
+    #[arg(long, value_enum, value_delimiter = ',')]
+    allow: Option<Vec<Allow>>,
+}
+
+/// What an infrastructure may allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Allow {
+    /// Access as the service says, with the service's keys
+    Inherit,
+    /// Access without a key
+    Public,
+    /// Keys of users
+    PersonalKeys,
+    /// None of these
+    None,
+}
+
+impl Settings {
+    /// The JSON of those that are given.
+    fn body(&self) -> Map<String, Value> {
+        let mut body = Map::new();
+        put(&mut body, "description", self.description.as_ref());
+        if let Some(allow) = &self.allow {
+            let has = |what| allow.contains(&what);
+            body.insert(
+                "allow".to_owned(),
+                json!({
+                    "inherit": has(Allow::Inherit),
+                    "public": has(Allow::Public),
+                    "personal_keys": has(Allow::PersonalKeys),
+                }),
+            );
+        }
+        body
+    }
+}
+
+impl Command {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        const KIND: &str = "infrastructures";
+        match self {
+            Self::List => {
+                let items = desk.server.list(&[KIND], &[], usize::MAX).await?;
+                desk.out.list(&items, &["NAME", "KIND", "STAGE", "YOU MAY", "DESCRIPTION"], |item| {
+                    ["/name", "/kind", "/stage", "/my_privileges", "/description"].map(|at| cell(item, at)).to_vec()
+                })
+            }
+            Self::Show { infrastructure } => {
+                let found = desk.server.get(&[KIND, &infrastructure], &[]).await?;
+                desk.out.show(&found, facts)
+            }
+            Self::Create { name, kind, stage, settings } => {
+                let mut body = settings.body();
+                put(&mut body, "name", Some(&name));
+                put(&mut body, "kind", Some(word(kind)));
+                put(&mut body, "stage", Some(stage));
+                let made = desk.server.post(&[KIND], &[], Some(&body.into())).await?.body;
+                desk.out.done(&made, &format!("created infrastructure {name}"))
+            }
+            Self::Set { infrastructure, stage, settings } => {
+                let mut body = settings.body();
+                put(&mut body, "stage", stage);
+                something(&body)?;
+                let changed = desk.server.patch(&[KIND, &infrastructure], &[], &body.into()).await?.body;
+                desk.out.done(&changed, &format!("changed infrastructure {infrastructure}"))
+            }
+            Self::Delete { infrastructure } => {
+                desk.server.delete(&[KIND, &infrastructure]).await?;
+                desk.out.done(&Value::Null, &format!("deleted infrastructure {infrastructure}"))
+            }
+            Self::Grants { infrastructure } => grants(desk, KIND, &infrastructure).await,
+            Self::Grant(grant) => grant.run(desk, KIND).await,
+            Self::RevokeGrant(grant) => grant.run(desk, KIND).await,
+        }
+    }
+}
+
+fn facts(infrastructure: &Value) -> Table {
+    let mut facts = Table::facts();
+    for (name, at) in [
+        ("name", "/name"),
+        ("kind", "/kind"),
+        ("stage", "/stage"),
+        ("description", "/description"),
+        ("allows inherited access", "/allow/inherit"),
+        ("allows public access", "/allow/public"),
+        ("allows personal keys", "/allow/personal_keys"),
+        ("you may", "/my_privileges"),
+        ("admins", "/admin_groups"),
+    ] {
+        facts.fact(name, cell(infrastructure, at));
+    }
+    facts.fact("created", moment(infrastructure, "/created_at"));
+    facts.fact("changed", moment(infrastructure, "/updated_at"));
+    facts
+}
