@@ -2,5 +2,6 @@
 //! what they serve and which keys open it.
 
 pub mod authn;
+pub mod cli;
 pub mod clock;
 pub mod domain;

@@ -104,7 +104,10 @@ pub enum Group {
     #[command(after_help = "Example:\n  castoff group remove data-scientists omar")]
     Remove(Members),
     /// Delete a group
-    #[command(visible_alias = "rm", after_help = "Example:\n  castoff group delete data-scientists")]
+    #[command(
+        visible_alias = "rm",
+        after_help = "Example:\n  castoff group delete data-scientists"
+    )]
     Delete {
         /// The group
         group: String,
@@ -199,7 +202,12 @@ pub struct NewToken {
 impl User {
     pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::Create { name, display_name, password_stdin, save } => {
+            Self::Create {
+                name,
+                display_name,
+                password_stdin,
+                save,
+            } => {
                 let mut body = Map::new();
                 put(&mut body, "name", Some(&name));
                 put(&mut body, "display_name", display_name);
@@ -225,7 +233,8 @@ impl User {
                         moment(item, "/created_at"),
                     ]
                 };
-                desk.out.list(&items, &["NAME", "DISPLAY NAME", "STATE", "GROUPS", "CREATED"], row)
+                desk.out
+                    .list(&items, &["NAME", "DISPLAY NAME", "STATE", "GROUPS", "CREATED"], row)
             }
             Self::Disable { user } => able(desk, &user, true).await,
             Self::Enable { user } => able(desk, &user, false).await,
@@ -239,7 +248,11 @@ impl User {
 }
 
 async fn able(desk: &Desk, user: &str, disabled: bool) -> Result<(), Failure> {
-    let changed = desk.server.patch(&["users", user], &[], &json!({"disabled": disabled})).await?.body;
+    let changed = desk
+        .server
+        .patch(&["users", user], &[], &json!({"disabled": disabled}))
+        .await?
+        .body;
     let word = if disabled { "disabled" } else { "enabled" };
     desk.out.done(&changed, &format!("{word} user {user}"))
 }
@@ -266,25 +279,36 @@ async fn password(desk: &Desk, user: &str, stdin: bool) -> Result<(), Failure> {
     let mut body = Map::new();
     put(&mut body, "current", current);
     put(&mut body, "password", Some(new));
-    desk.server.put(&["users", user, "password"], Some(&body.into())).await?;
+    desk.server
+        .put(&["users", user, "password"], Some(&body.into()))
+        .await?;
     desk.out.done(&Value::Null, &format!("set the password of {user}"))
 }
 
 impl Group {
     pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::Create { name, create_service, admin } => {
+            Self::Create {
+                name,
+                create_service,
+                admin,
+            } => {
                 let body = json!({"name": name, "create_service": create_service, "admin": admin});
                 let made = desk.server.post(&["groups"], &[], Some(&body)).await?.body;
                 desk.out.done(&made, &format!("created group {name}"))
             }
             Self::List => {
                 let items = desk.server.list(&["groups"], &[], usize::MAX).await?;
-                desk.out.list(&items, &["NAME", "CREATES SERVICES", "PLATFORM ADMIN"], |item| {
-                    ["/name", "/create_service", "/admin"].map(|at| cell(item, at)).to_vec()
-                })
+                desk.out
+                    .list(&items, &["NAME", "CREATES SERVICES", "PLATFORM ADMIN"], |item| {
+                        ["/name", "/create_service", "/admin"].map(|at| cell(item, at)).to_vec()
+                    })
             }
-            Self::Set { group, create_service, admin } => {
+            Self::Set {
+                group,
+                create_service,
+                admin,
+            } => {
                 let mut body = Map::new();
                 for (name, value) in [("create_service", create_service), ("admin", admin)] {
                     if let Some(value) = value {
@@ -296,7 +320,10 @@ impl Group {
                 desk.out.done(&changed, &format!("changed group {group}"))
             }
             Self::Members { group } => {
-                let items = desk.server.list(&["groups", &group, "members"], &[], usize::MAX).await?;
+                let items = desk
+                    .server
+                    .list(&["groups", &group, "members"], &[], usize::MAX)
+                    .await?;
                 let row = |item: &Value| vec![cell(item, "/name"), cell(item, "/kind")];
                 desk.out.list(&items, &["NAME", "KIND"], row)
             }
@@ -304,13 +331,17 @@ impl Group {
                 for account in &accounts {
                     desk.server.put(&["groups", &group, "members", account], None).await?;
                 }
-                desk.out.done(&Value::Null, &format!("added {} to group {group}", accounts.join(", ")))
+                desk.out
+                    .done(&Value::Null, &format!("added {} to group {group}", accounts.join(", ")))
             }
             Self::Remove(Members { group, accounts }) => {
                 for account in &accounts {
                     desk.server.delete(&["groups", &group, "members", account]).await?;
                 }
-                desk.out.done(&Value::Null, &format!("removed {} from group {group}", accounts.join(", ")))
+                desk.out.done(
+                    &Value::Null,
+                    &format!("removed {} from group {group}", accounts.join(", ")),
+                )
             }
             Self::Delete { group } => {
                 desk.server.delete(&["groups", &group]).await?;
@@ -333,16 +364,20 @@ impl ServiceAccount {
             }
             Self::List => {
                 let items = desk.server.list(&[KIND], &[], usize::MAX).await?;
-                desk.out.list(&items, &["NAME", "DESCRIPTION", "DISABLED", "GROUPS"], |item| {
-                    ["/name", "/description", "/disabled", "/groups"].map(|at| cell(item, at)).to_vec()
-                })
+                desk.out
+                    .list(&items, &["NAME", "DESCRIPTION", "DISABLED", "GROUPS"], |item| {
+                        ["/name", "/description", "/disabled", "/groups"]
+                            .map(|at| cell(item, at))
+                            .to_vec()
+                    })
             }
             Self::Token { account, token } => token.make(desk, &[KIND, &account, "tokens"]).await,
             Self::Tokens { account } => tokens(desk, &[KIND, &account, "tokens"]).await,
             Self::RevokeToken { account, token } => revoke(desk, &[KIND, &account, "tokens", &token], &token).await,
             Self::Delete { account } => {
                 desk.server.delete(&[KIND, &account]).await?;
-                desk.out.done(&Value::Null, &format!("deleted service account {account}"))
+                desk.out
+                    .done(&Value::Null, &format!("deleted service account {account}"))
             }
         }
     }
@@ -371,15 +406,19 @@ impl NewToken {
 
 async fn tokens(desk: &Desk, path: &[&str]) -> Result<(), Failure> {
     let items = desk.server.list(path, &[], usize::MAX).await?;
-    desk.out.list(&items, &["NAME", "ENDS WITH", "CREATED", "EXPIRES", "LAST USED"], |item| {
-        vec![
-            cell(item, "/name"),
-            cell(item, "/hint"),
-            moment(item, "/created_at"),
-            moment(item, "/expires_at"),
-            moment(item, "/last_used_at"),
-        ]
-    })
+    desk.out.list(
+        &items,
+        &["NAME", "ENDS WITH", "CREATED", "EXPIRES", "LAST USED"],
+        |item| {
+            vec![
+                cell(item, "/name"),
+                cell(item, "/hint"),
+                moment(item, "/created_at"),
+                moment(item, "/expires_at"),
+                moment(item, "/last_used_at"),
+            ]
+        },
+    )
 }
 
 async fn revoke(desk: &Desk, path: &[&str], name: &str) -> Result<(), Failure> {

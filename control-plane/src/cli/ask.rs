@@ -53,7 +53,9 @@ impl CanI {
         if desk.out.json() {
             desk.out.raw(&answer)?;
         } else {
-            words(&answer, allowed).iter().try_for_each(|line| desk.out.line(line))?;
+            words(&answer, allowed)
+                .iter()
+                .try_for_each(|line| desk.out.line(line))?;
         }
         if allowed { Ok(()) } else { Err(Failure::Forbidden) }
     }
@@ -75,23 +77,30 @@ fn words(answer: &Value, allowed: bool) -> Vec<String> {
 
 impl Audit {
     pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let since = self.since.and_then(|when| when.behind(Clock::default().now())).map(|time| time.to_string());
+        let since = self
+            .since
+            .and_then(|when| when.behind(Clock::default().now()))
+            .map(|time| time.to_string());
         let mut query = Vec::new();
         query.extend(self.object.as_deref().map(|object| ("object", object)));
         query.extend(self.actor.as_deref().map(|actor| ("actor", actor)));
         query.extend(since.as_deref().map(|since| ("since", since)));
         let items = desk.server.list(&["audit"], &query, self.limit).await?;
-        desk.out.list(&items, &["AT", "WHO", "TOKEN", "ACTION", "OBJECT", "OUTCOME", "FROM"], |item| {
-            vec![
-                moment(item, "/at"),
-                cell(item, "/actor"),
-                cell(item, "/token"),
-                cell(item, "/action"),
-                format!("{} {}", cell(item, "/object_kind"), cell(item, "/object")),
-                cell(item, "/outcome"),
-                cell(item, "/source"),
-            ]
-        })
+        desk.out.list(
+            &items,
+            &["AT", "WHO", "TOKEN", "ACTION", "OBJECT", "OUTCOME", "FROM"],
+            |item| {
+                vec![
+                    moment(item, "/at"),
+                    cell(item, "/actor"),
+                    cell(item, "/token"),
+                    cell(item, "/action"),
+                    format!("{} {}", cell(item, "/object_kind"), cell(item, "/object")),
+                    cell(item, "/outcome"),
+                    cell(item, "/source"),
+                ]
+            },
+        )
     }
 }
 
@@ -114,6 +123,9 @@ mod tests {
             ]
         );
         let answer = json!({"allowed": true, "because": ["group ds has deploy on infrastructure dev (grant)"]});
-        assert_eq!(words(&answer, true), ["yes", "  because: group ds has deploy on infrastructure dev (grant)"]);
+        assert_eq!(
+            words(&answer, true),
+            ["yes", "  because: group ds has deploy on infrastructure dev (grant)"]
+        );
     }
 }

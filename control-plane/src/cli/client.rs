@@ -61,10 +61,14 @@ impl Client {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none())
             .ok_or_else(|| {
-                Failure::Usage(format!("{address} is not an address such as https://castoff.example.com"))
+                Failure::Usage(format!(
+                    "{address} is not an address such as https://castoff.example.com"
+                ))
             })?;
         if !base.username().is_empty() || base.password().is_some() {
-            return Err(Failure::Usage("an address must not hold a user name or a password".to_owned()));
+            return Err(Failure::Usage(
+                "an address must not hold a user name or a password".to_owned(),
+            ));
         }
         base.set_fragment(None);
         let mut builder = reqwest::Client::builder()
@@ -84,7 +88,11 @@ impl Client {
 
     /// The same server with another proof.
     pub(super) fn with(&self, proof: Proof) -> Self {
-        Self { http: self.http.clone(), base: self.base.clone(), proof }
+        Self {
+            http: self.http.clone(),
+            base: self.base.clone(),
+            proof,
+        }
     }
 
     /// Whether what is sent can be read on the way.
@@ -98,12 +106,7 @@ impl Client {
     }
 
     /// All items of a list, page after page, at most so many.
-    pub(super) async fn list(
-        &self,
-        path: &[&str],
-        query: &[(&str, &str)],
-        most: usize,
-    ) -> Result<Vec<Value>, Failure> {
+    pub(super) async fn list(&self, path: &[&str], query: &[(&str, &str)], most: usize) -> Result<Vec<Value>, Failure> {
         let mut items: Vec<Value> = Vec::new();
         let mut cursor = String::new();
         while items.len() < most {
@@ -114,7 +117,10 @@ impl Client {
             }
             let mut page = self.get(path, &query).await?;
             let Some(Value::Array(more)) = page.get_mut("items").map(Value::take) else {
-                return Err(Failure::Unreachable(format!("{} does not speak Castoff's language", self.base)));
+                return Err(Failure::Unreachable(format!(
+                    "{} does not speak Castoff's language",
+                    self.base
+                )));
             };
             let empty = more.is_empty();
             items.extend(more);
@@ -143,12 +149,7 @@ impl Client {
     }
 
     /// PATCH with a body.
-    pub(super) async fn patch(
-        &self,
-        path: &[&str],
-        query: &[(&str, &str)],
-        body: &Value,
-    ) -> Result<Answer, Failure> {
+    pub(super) async fn patch(&self, path: &[&str], query: &[(&str, &str)], body: &Value) -> Result<Answer, Failure> {
         self.call(Method::PATCH, path, query, Some(body)).await
     }
 
@@ -159,7 +160,9 @@ impl Client {
 
     /// GET of something that is text.
     pub(super) async fn text(&self, path: &[&str], query: &[(&str, &str)]) -> Result<String, Failure> {
-        let response = self.send(self.request(Method::GET, path, query)?.timeout(ANSWER_TIMEOUT)).await?;
+        let response = self
+            .send(self.request(Method::GET, path, query)?.timeout(ANSWER_TIMEOUT))
+            .await?;
         Ok(String::from_utf8_lossy(&self.whole(response).await?).into_owned())
     }
 
@@ -229,16 +232,26 @@ impl Client {
             return Ok(response);
         }
         if status.is_redirection() {
-            let text = format!("{} sends callers elsewhere ({status}); give the address it points to", self.base);
+            let text = format!(
+                "{} sends callers elsewhere ({status}); give the address it points to",
+                self.base
+            );
             return Err(Failure::Unreachable(text));
         }
         if status.as_u16() == 401 && matches!(self.proof, Proof::None) && response.url().path() != "/api/v1/session" {
             return Err(Failure::NotLoggedIn);
         }
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = response
+            .headers()
+            .get("retry-after")
+            .and_then(|value| value.to_str().ok()?.parse().ok());
         let bytes = self.whole(response).await.unwrap_or_default();
         let body = serde_json::from_slice(&bytes).unwrap_or_default();
-        Err(Failure::Refused(Box::new(Refusal { status: status.as_u16(), body, retry_after })))
+        Err(Failure::Refused(Box::new(Refusal {
+            status: status.as_u16(),
+            body,
+            retry_after,
+        })))
     }
 
     async fn read(&self, response: Response) -> Result<Answer, Failure> {
@@ -266,7 +279,11 @@ impl Client {
     }
 
     fn lost(&self, error: &reqwest::Error) -> Failure {
-        let what = if error.is_timeout() { "does not answer in time" } else { "cannot be reached" };
+        let what = if error.is_timeout() {
+            "does not answer in time"
+        } else {
+            "cannot be reached"
+        };
         Failure::Unreachable(format!("{} {what}: {}", self.base, reason(error)))
     }
 }
@@ -282,5 +299,8 @@ fn reason(error: &reqwest::Error) -> String {
 
 fn loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }

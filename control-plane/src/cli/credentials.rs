@@ -62,8 +62,12 @@ pub(super) struct Login {
 impl Login {
     /// The file, from the environment: `CASTOFF_CONFIG`, else below `XDG_CONFIG_HOME`, else below the home.
     pub(super) fn place() -> Result<PathBuf, Failure> {
-        place(|name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from))
-            .ok_or_else(|| Failure::Local("there is no home folder; set CASTOFF_CONFIG to a file".to_owned()))
+        place(|name| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        })
+        .ok_or_else(|| Failure::Local("there is no home folder; set CASTOFF_CONFIG to a file".to_owned()))
     }
 
     /// Reads the file, if there is one.
@@ -80,7 +84,10 @@ impl Login {
     /// Writes the file, whole or not at all.
     pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
         let text = serde_json::to_vec_pretty(self).map_err(|error| Failure::Local(error.to_string()))?;
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let write = || {
             std::fs::create_dir_all(folder)?;
             // A temporary file is made with mode 0600.
@@ -104,13 +111,19 @@ fn place(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
 pub(super) fn choose(url: Option<&str>, token_file: Option<&Path>) -> Result<(String, Option<Secret>), Failure> {
     let given = match token_file {
         Some(path) => Some(read_secret(path)?),
-        None => std::env::var(TOKEN_VARIABLE).ok().and_then(|text| Secret::first_line(&text).ok()),
+        None => std::env::var(TOKEN_VARIABLE)
+            .ok()
+            .and_then(|text| Secret::first_line(&text).ok()),
     };
     if let (Some(url), Some(token)) = (url, &given) {
         return Ok((tidy(url), Some(token.clone())));
     }
     // A machine without a home, such as a container in CI, is no reason to stop.
-    let login = Login::place().ok().map(|path| Login::read(&path)).transpose()?.flatten();
+    let login = Login::place()
+        .ok()
+        .map(|path| Login::read(&path))
+        .transpose()?
+        .flatten();
     Ok(settle(url, given, login))
 }
 
@@ -139,7 +152,10 @@ pub(super) fn read_text(path: &Path) -> Result<String, Failure> {
     use std::io::Read;
     let mut text = String::new();
     let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(MOST_SECRET_BYTES).read_to_string(&mut text)
+        std::io::stdin()
+            .lock()
+            .take(MOST_SECRET_BYTES)
+            .read_to_string(&mut text)
     } else {
         std::fs::File::open(path).and_then(|file| file.take(MOST_SECRET_BYTES).read_to_string(&mut text))
     };
@@ -165,7 +181,12 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn login(url: &str) -> Login {
-        Login { url: url.into(), name: "dana".into(), token_name: "cli".into(), token: Secret("castoff_x".into()) }
+        Login {
+            url: url.into(),
+            name: "dana".into(),
+            token_name: "cli".into(),
+            token: Secret("castoff_x".into()),
+        }
     }
 
     #[test]
@@ -174,21 +195,40 @@ mod tests {
         let here = || Some(login("http://here:1"));
         assert_eq!(settle(None, None, here()).0, "http://here:1");
         assert_eq!(token(settle(None, None, here())).as_deref(), Some("castoff_x"));
-        assert_eq!(token(settle(Some("http://here:1/"), None, here())).as_deref(), Some("castoff_x"));
+        assert_eq!(
+            token(settle(Some("http://here:1/"), None, here())).as_deref(),
+            Some("castoff_x")
+        );
         assert_eq!(token(settle(Some("http://there:1"), None, here())), None);
         assert_eq!(settle(None, None, None), (DEFAULT_URL.to_owned(), None));
         let given = Some(Secret("given".into()));
-        assert_eq!(token(settle(Some("http://there:1"), given, here())).as_deref(), Some("given"));
+        assert_eq!(
+            token(settle(Some("http://there:1"), given, here())).as_deref(),
+            Some("given")
+        );
     }
 
     #[test]
     fn the_file_has_three_places() {
         let with = |set: &'static [(&str, &str)]| {
-            place(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value)))
+            place(|name| {
+                set.iter()
+                    .find(|(key, _)| *key == name)
+                    .map(|(_, value)| PathBuf::from(value))
+            })
         };
-        assert_eq!(with(&[("HOME", "/h")]), Some(PathBuf::from("/h/.config/castoff/login.json")));
-        assert_eq!(with(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")]), Some(PathBuf::from("/x/castoff/login.json")));
-        assert_eq!(with(&[("HOME", "/h"), ("CASTOFF_CONFIG", "/c.json")]), Some(PathBuf::from("/c.json")));
+        assert_eq!(
+            with(&[("HOME", "/h")]),
+            Some(PathBuf::from("/h/.config/castoff/login.json"))
+        );
+        assert_eq!(
+            with(&[("HOME", "/h"), ("XDG_CONFIG_HOME", "/x")]),
+            Some(PathBuf::from("/x/castoff/login.json"))
+        );
+        assert_eq!(
+            with(&[("HOME", "/h"), ("CASTOFF_CONFIG", "/c.json")]),
+            Some(PathBuf::from("/c.json"))
+        );
         assert_eq!(with(&[]), None);
     }
 
@@ -209,7 +249,10 @@ mod tests {
         let path = folder.path().join("key");
         save_secret(&path, "cst_abc").unwrap();
         assert_eq!(read_secret(&path).unwrap().expose(), "cst_abc");
-        assert!(save_secret(&path, "cst_other").is_err(), "a file that is there is never overwritten");
+        assert!(
+            save_secret(&path, "cst_other").is_err(),
+            "a file that is there is never overwritten"
+        );
         assert_eq!(read_secret(&folder.path().join("none")).unwrap_err().code(), 1);
     }
 }

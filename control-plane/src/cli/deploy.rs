@@ -46,7 +46,7 @@ pub struct Deploy {
 
 /// Who may call a deployment.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Access {
+pub(super) enum Access {
     /// Callers with a key of the deployment
     Keys,
     /// As the service says, with the service's keys too
@@ -57,11 +57,17 @@ pub enum Access {
 
 impl Deploy {
     pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let name = self.name.clone().unwrap_or_else(|| format!("{}-on-{}", self.service, self.on));
+        let name = self
+            .name
+            .clone()
+            .unwrap_or_else(|| format!("{}-on-{}", self.service, self.on));
         let (deployment, sentence) = match self.find(desk, &name).await? {
             Some(found) => self.change(desk, &name, found).await?,
             None => match desk.server.post(&["deployments"], &[], Some(&self.creation())).await {
-                Ok(made) => (made.body, format!("created {name}: {} {} on {}", self.service, self.version, self.on)),
+                Ok(made) => (
+                    made.body,
+                    format!("created {name}: {} {} on {}", self.service, self.version, self.on),
+                ),
                 // Somebody else may have made it in this moment; else the server's refusal stands.
                 Err(refused) if refused.status() == Some(409) => match self.find(desk, &name).await? {
                     Some(found) => self.change(desk, &name, found).await?,
@@ -72,7 +78,9 @@ impl Deploy {
         };
         let off = deployment.get("enabled").and_then(Value::as_bool) == Some(false);
         if off {
-            desk.out.note(&format!("{name} is off; switch it on with `castoff deployment enable {name}`"));
+            desk.out.note(&format!(
+                "{name} is off; switch it on with `castoff deployment enable {name}`"
+            ));
         }
         if !desk.out.json() {
             desk.out.done(&Value::Null, &sentence)?;
@@ -171,12 +179,12 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_changed() {
-        let found = |version: &str| {
-            json!({"route": [{"version": version, "weight": 100}], "access": "keys", "scale": {"replicas": 2}})
-        };
+        let found = |version: &str| json!({"route": [{"version": version, "weight": 100}], "access": "keys", "scale": {"replicas": 2}});
         assert_eq!(asked(None, None).difference("d", &found("v2")), None);
         assert_eq!(asked(Some(2), Some(Access::Keys)).difference("d", &found("v2")), None);
-        let (body, sentence) = asked(Some(3), Some(Access::Public)).difference("d", &found("v1")).unwrap();
+        let (body, sentence) = asked(Some(3), Some(Access::Public))
+            .difference("d", &found("v1"))
+            .unwrap();
         assert_eq!(
             body,
             json!({"version": "v2", "access": "public", "scale": {"replicas": 3}, "note": "because"})

@@ -51,7 +51,10 @@ pub enum Command {
         deployment: String,
     },
     /// Delete a deployment that is off, with its keys
-    #[command(visible_alias = "rm", after_help = "Example:\n  castoff deployment delete iris-on-dev")]
+    #[command(
+        visible_alias = "rm",
+        after_help = "Example:\n  castoff deployment delete iris-on-dev"
+    )]
     Delete {
         /// The deployment
         deployment: String,
@@ -120,33 +123,44 @@ impl Command {
             Self::Show { deployment } => full(desk, &deployment).await,
             Self::Enable(switch) => switch.run(desk, "enable", Map::new(), "switched on").await,
             Self::Disable { deployment, note } => {
-                let switch = Switch { deployment, note, wait: None };
+                let switch = Switch {
+                    deployment,
+                    note,
+                    wait: None,
+                };
                 switch.run(desk, "disable", Map::new(), "switched off").await
             }
             Self::Rollback { to, switch } => {
                 let body = Map::from_iter([("to".to_owned(), Value::from(to))]);
-                switch.run(desk, "rollback", body, &format!("back at revision {to}")).await
+                switch
+                    .run(desk, "rollback", body, &format!("back at revision {to}"))
+                    .await
             }
             Self::History { deployment } => {
                 let path = ["deployments", &deployment, "revisions"];
                 let items = desk.server.list(&path, &[], usize::MAX).await?;
-                desk.out.list(&items, &["N", "ROUTE", "REPLICAS", "BY", "AT", "NOTE"], |item| {
-                    vec![
-                        cell(item, "/n"),
-                        route(item, "/route"),
-                        cell(item, "/scale/replicas"),
-                        cell(item, "/by"),
-                        moment(item, "/at"),
-                        cell(item, "/note"),
-                    ]
-                })
+                desk.out
+                    .list(&items, &["N", "ROUTE", "REPLICAS", "BY", "AT", "NOTE"], |item| {
+                        vec![
+                            cell(item, "/n"),
+                            route(item, "/route"),
+                            cell(item, "/scale/replicas"),
+                            cell(item, "/by"),
+                            moment(item, "/at"),
+                            cell(item, "/note"),
+                        ]
+                    })
             }
             Self::Delete { deployment } => {
                 desk.server.delete(&["deployments", &deployment]).await?;
                 desk.out.done(&Value::Null, &format!("deleted deployment {deployment}"))
             }
             Self::NodeToken { deployment, save } => {
-                let mut made = desk.server.post(&["deployments", &deployment, "node-tokens"], &[], None).await?.body;
+                let mut made = desk
+                    .server
+                    .post(&["deployments", &deployment, "node-tokens"], &[], None)
+                    .await?
+                    .body;
                 if let Some(join) = made.get_mut("join") {
                     *join = Value::String(join.to_string());
                 }
@@ -180,7 +194,10 @@ impl Status {
 
 impl Sample {
     pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let sample = desk.server.get(&["deployments", &self.deployment, "sample"], &[]).await?;
+        let sample = desk
+            .server
+            .get(&["deployments", &self.deployment, "sample"], &[])
+            .await?;
         if desk.out.json() {
             return desk.out.raw(&sample);
         }
@@ -195,21 +212,24 @@ impl Sample {
 
 async fn list(desk: &Desk, which: &Which) -> Result<(), Failure> {
     let mut items = desk.server.list(&["deployments"], &[], usize::MAX).await?;
-    let fits = |item: &Value, at: &str, asked: &Option<String>| {
-        asked.as_ref().is_none_or(|asked| cell(item, at) == *asked)
-    };
+    let fits =
+        |item: &Value, at: &str, asked: &Option<String>| asked.as_ref().is_none_or(|asked| cell(item, at) == *asked);
     items.retain(|item| fits(item, "/service", &which.service) && fits(item, "/infrastructure", &which.infra));
-    desk.out.list(&items, &["NAME", "SERVICE", "ON", "VERSION", "STATE", "ACCESS", "URL"], |item| {
-        vec![
-            cell(item, "/name"),
-            cell(item, "/service"),
-            cell(item, "/infrastructure"),
-            route(item, "/route"),
-            cell(item, "/state"),
-            cell(item, "/access"),
-            cell(item, "/url"),
-        ]
-    })
+    desk.out.list(
+        &items,
+        &["NAME", "SERVICE", "ON", "VERSION", "STATE", "ACCESS", "URL"],
+        |item| {
+            vec![
+                cell(item, "/name"),
+                cell(item, "/service"),
+                cell(item, "/infrastructure"),
+                route(item, "/route"),
+                cell(item, "/state"),
+                cell(item, "/access"),
+                cell(item, "/url"),
+            ]
+        },
+    )
 }
 
 async fn full(desk: &Desk, name: &str) -> Result<(), Failure> {
@@ -252,7 +272,10 @@ fn nodes(status: &Value) -> Table {
             cell(node, "/restarts"),
             moment(node, "/last_seen_at"),
             cell(node, "/http_address"),
-            reasons.into_iter().find(|reason| !reason.is_empty()).unwrap_or_default(),
+            reasons
+                .into_iter()
+                .find(|reason| !reason.is_empty())
+                .unwrap_or_default(),
         ]);
     }
     table

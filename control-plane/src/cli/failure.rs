@@ -102,7 +102,8 @@ impl Failure {
             Self::Forbidden | Self::Closed => Vec::new(),
             Self::NotLoggedIn => vec![
                 "error: not logged in".to_owned(),
-                "  log in with `castoff login`, or give a token with --token-file or the variable CASTOFF_TOKEN".to_owned(),
+                "  log in with `castoff login`, or give a token with --token-file or the variable CASTOFF_TOKEN"
+                    .to_owned(),
             ],
             Self::NoKey => vec![
                 "error: the deployment wants a key".to_owned(),
@@ -116,7 +117,9 @@ impl Failure {
             | Self::Local(text) => {
                 let mut lines = text.lines().map(printable);
                 let first = lines.next().unwrap_or_default();
-                std::iter::once(format!("error: {first}")).chain(lines.map(|line| format!("  {line}"))).collect()
+                std::iter::once(format!("error: {first}"))
+                    .chain(lines.map(|line| format!("  {line}")))
+                    .collect()
             }
             Self::Refused(refusal) => refusal.lines(),
         }
@@ -169,7 +172,12 @@ fn flat(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => printable(text),
-        Value::Array(parts) => parts.iter().map(flat).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", "),
+        Value::Array(parts) => parts
+            .iter()
+            .map(flat)
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
         Value::Object(parts) => parts
             .iter()
             .map(|(name, part)| (name, flat(part)))
@@ -187,7 +195,11 @@ mod tests {
     use serde_json::json;
 
     fn refused(status: u16, body: Value) -> Failure {
-        Failure::Refused(Box::new(Refusal { status, body, retry_after: None }))
+        Failure::Refused(Box::new(Refusal {
+            status,
+            body,
+            retry_after: None,
+        }))
     }
 
     #[test]
@@ -238,14 +250,24 @@ mod tests {
         );
         assert_eq!(
             failure.lines(),
-            ["error: Invalid", "  /name: must have 1 to 29 characters", "  must be an object"]
+            [
+                "error: Invalid",
+                "  /name: must have 1 to 29 characters",
+                "  must be an object"
+            ]
         );
     }
 
     #[test]
     fn what_a_node_says_is_shown_and_cannot_drive_the_terminal() {
-        assert_eq!(refused(403, json!({"detail": "Invalid API key"})).lines(), ["error: Invalid API key"]);
-        assert_eq!(refused(400, json!({"error": "a\u{1b}[2Jb"})).lines(), ["error: a\u{fffd}[2Jb"]);
+        assert_eq!(
+            refused(403, json!({"detail": "Invalid API key"})).lines(),
+            ["error: Invalid API key"]
+        );
+        assert_eq!(
+            refused(400, json!({"error": "a\u{1b}[2Jb"})).lines(),
+            ["error: a\u{fffd}[2Jb"]
+        );
         assert_eq!(refused(502, Value::Null).lines(), ["error: the server answered 502"]);
     }
 }

@@ -86,7 +86,7 @@ pub struct Settings {
 
 /// What an infrastructure may allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Allow {
+pub(super) enum Allow {
     /// Access as the service says, with the service's keys
     Inherit,
     /// Access without a key
@@ -123,15 +123,23 @@ impl Command {
         match self {
             Self::List => {
                 let items = desk.server.list(&[KIND], &[], usize::MAX).await?;
-                desk.out.list(&items, &["NAME", "KIND", "STAGE", "YOU MAY", "DESCRIPTION"], |item| {
-                    ["/name", "/kind", "/stage", "/my_privileges", "/description"].map(|at| cell(item, at)).to_vec()
-                })
+                desk.out
+                    .list(&items, &["NAME", "KIND", "STAGE", "YOU MAY", "DESCRIPTION"], |item| {
+                        ["/name", "/kind", "/stage", "/my_privileges", "/description"]
+                            .map(|at| cell(item, at))
+                            .to_vec()
+                    })
             }
             Self::Show { infrastructure } => {
                 let found = desk.server.get(&[KIND, &infrastructure], &[]).await?;
                 desk.out.show(&found, facts)
             }
-            Self::Create { name, kind, stage, settings } => {
+            Self::Create {
+                name,
+                kind,
+                stage,
+                settings,
+            } => {
                 let mut body = settings.body();
                 put(&mut body, "name", Some(&name));
                 put(&mut body, "kind", Some(word(kind)));
@@ -139,16 +147,26 @@ impl Command {
                 let made = desk.server.post(&[KIND], &[], Some(&body.into())).await?.body;
                 desk.out.done(&made, &format!("created infrastructure {name}"))
             }
-            Self::Set { infrastructure, stage, settings } => {
+            Self::Set {
+                infrastructure,
+                stage,
+                settings,
+            } => {
                 let mut body = settings.body();
                 put(&mut body, "stage", stage);
                 something(&body)?;
-                let changed = desk.server.patch(&[KIND, &infrastructure], &[], &body.into()).await?.body;
-                desk.out.done(&changed, &format!("changed infrastructure {infrastructure}"))
+                let changed = desk
+                    .server
+                    .patch(&[KIND, &infrastructure], &[], &body.into())
+                    .await?
+                    .body;
+                desk.out
+                    .done(&changed, &format!("changed infrastructure {infrastructure}"))
             }
             Self::Delete { infrastructure } => {
                 desk.server.delete(&[KIND, &infrastructure]).await?;
-                desk.out.done(&Value::Null, &format!("deleted infrastructure {infrastructure}"))
+                desk.out
+                    .done(&Value::Null, &format!("deleted infrastructure {infrastructure}"))
             }
             Self::Grants { infrastructure } => grants(desk, KIND, &infrastructure).await,
             Self::Grant(grant) => grant.run(desk, KIND).await,

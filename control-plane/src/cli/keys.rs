@@ -23,7 +23,10 @@ pub enum Command {
   castoff keys create old-key --deployment iris-on-dev --import old-key.txt")]
     Create(Create),
     /// The keys, masked
-    #[command(visible_alias = "ls", after_help = "Example:\n  castoff keys list --deployment iris-on-dev")]
+    #[command(
+        visible_alias = "ls",
+        after_help = "Example:\n  castoff keys list --deployment iris-on-dev"
+    )]
     List {
         #[command(flatten)]
         of: Owner,
@@ -57,7 +60,10 @@ Exit code 9 when a node has not confirmed in time; the key is revoked neverthele
         bounds: Bounds,
     },
     /// Delete a revoked key
-    #[command(visible_alias = "rm", after_help = "Example:\n  castoff keys delete web-shop --deployment iris-on-dev")]
+    #[command(
+        visible_alias = "rm",
+        after_help = "Example:\n  castoff keys delete web-shop --deployment iris-on-dev"
+    )]
     Delete {
         #[command(flatten)]
         which: Which,
@@ -127,7 +133,7 @@ pub struct Create {
 
 /// Whether a key can be shown again.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Class {
+pub(super) enum Class {
     /// Never
     RevealOnce,
     /// With `castoff keys reveal`
@@ -196,9 +202,13 @@ fn pick(keys: &[Value], wanted: &str) -> Result<String, Failure> {
         [] => Err(Failure::Missing(format!("there is no key {wanted}"))),
         [one] => Ok(cell(one, "/id")),
         several => {
-            let ids = several.iter().map(|key| format!("{} ({})", cell(key, "/id"), cell(key, "/state")));
+            let ids = several
+                .iter()
+                .map(|key| format!("{} ({})", cell(key, "/id"), cell(key, "/state")));
             let ids = ids.collect::<Vec<_>>().join("\n");
-            Err(Failure::Usage(format!("several keys are called {wanted}; give one of the ids\n{ids}")))
+            Err(Failure::Usage(format!(
+                "several keys are called {wanted}; give one of the ids\n{ids}"
+            )))
         }
     }
 }
@@ -224,7 +234,11 @@ impl Command {
             Self::Create(create) => create.run(desk).await,
             Self::List { of } => {
                 let items = desk.server.list(&of.path(), &[], usize::MAX).await?;
-                desk.out.list(&items, &["NAME", "KEY", "STATE", "EXPIRES", "LAST USED", "CALLS", "ID"], row)
+                desk.out.list(
+                    &items,
+                    &["NAME", "KEY", "STATE", "EXPIRES", "LAST USED", "CALLS", "ID"],
+                    row,
+                )
             }
             Self::Revoke(turn) => turn.run(desk, "revoke", "revoked").await,
             Self::Activate(turn) => turn.run(desk, "activate", "active").await,
@@ -232,7 +246,11 @@ impl Command {
             Self::Reveal { which } => {
                 let id = which.id(desk).await?;
                 let revealed = desk.server.post(&which.of.at(&[&id, "reveal"]), &[], None).await?.body;
-                if desk.out.json() { desk.out.raw(&revealed) } else { desk.out.line(&cell(&revealed, "/key")) }
+                if desk.out.json() {
+                    desk.out.raw(&revealed)
+                } else {
+                    desk.out.line(&cell(&revealed, "/key"))
+                }
             }
             Self::Set { which, name, bounds } => {
                 let mut body = Map::new();
@@ -265,7 +283,11 @@ impl Create {
         }
         self.bounds.put(&mut body);
         let wait = self.wait.query();
-        let made = desk.server.post(&self.of.path(), &[("wait", &wait)], Some(&body.into())).await?.body;
+        let made = desk
+            .server
+            .post(&self.of.path(), &[("wait", &wait)], Some(&body.into()))
+            .await?
+            .body;
         remark(desk, &made);
         if self.import.is_some() && made.get("key").is_none() {
             return desk.out.done(&made, &format!("imported key {}", self.name));
@@ -284,7 +306,11 @@ impl Rotate {
         let id = self.which.id(desk).await?;
         let wait = self.wait.query();
         let path = self.which.of.at(&[&id, "rotate"]);
-        let made = desk.server.post(&path, &[("wait", &wait)], Some(&body.into())).await?.body;
+        let made = desk
+            .server
+            .post(&path, &[("wait", &wait)], Some(&body.into()))
+            .await?
+            .body;
         remark(desk, &made);
         hand_over(desk.out, &made, "key", self.save.as_deref())
     }
@@ -302,19 +328,28 @@ impl Turn {
             desk.out.table(&table(receipts))?;
         }
         if !self.wait.duration().is_zero() && receipts.iter().any(open) {
-            return Err(Failure::Waited(format!("key {} is {state}, but not every node has confirmed it", self.which.key)));
+            return Err(Failure::Waited(format!(
+                "key {} is {state}, but not every node has confirmed it",
+                self.which.key
+            )));
         }
         Ok(())
     }
 }
 
 fn receipts(key: &Value) -> &[Value] {
-    key.get("receipts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    key.get("receipts")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// Whether a node has not confirmed yet, or the copy a node boots from is not written.
 fn open(receipt: &Value) -> bool {
-    let pending = receipt.get("pending").and_then(Value::as_array).is_some_and(|nodes| !nodes.is_empty());
+    let pending = receipt
+        .get("pending")
+        .and_then(Value::as_array)
+        .is_some_and(|nodes| !nodes.is_empty());
     pending || receipt.get("durable_copy_written").and_then(Value::as_bool) == Some(false)
 }
 
@@ -322,16 +357,33 @@ fn open(receipt: &Value) -> bool {
 fn remark(desk: &Desk, made: &Value) {
     for receipt in receipts(made).iter().filter(|receipt| open(receipt)) {
         let deployment = cell(receipt, "/deployment");
-        desk.out.note(&format!("the key is not yet known to every node of {deployment}"));
+        desk.out
+            .note(&format!("the key is not yet known to every node of {deployment}"));
     }
 }
 
 fn table(receipts: &[Value]) -> Table {
-    let mut table = Table::new(&["DEPLOYMENT", "CONFIG", "NODES", "CONFIRMED", "PENDING", "COPY WRITTEN", "MS"]);
+    let mut table = Table::new(&[
+        "DEPLOYMENT",
+        "CONFIG",
+        "NODES",
+        "CONFIRMED",
+        "PENDING",
+        "COPY WRITTEN",
+        "MS",
+    ]);
     for receipt in receipts {
         table.row(
-            ["/deployment", "/version", "/nodes", "/acked", "/pending", "/durable_copy_written", "/elapsed_ms"]
-                .map(|at| cell(receipt, at)),
+            [
+                "/deployment",
+                "/version",
+                "/nodes",
+                "/acked",
+                "/pending",
+                "/durable_copy_written",
+                "/elapsed_ms",
+            ]
+            .map(|at| cell(receipt, at)),
         );
     }
     table

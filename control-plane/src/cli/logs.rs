@@ -79,7 +79,10 @@ impl Logs {
         if let Some(node) = node {
             query.push(("node", node));
         }
-        let text = desk.server.text(&["deployments", &self.deployment, "logs"], &query).await?;
+        let text = desk
+            .server
+            .text(&["deployments", &self.deployment, "logs"], &query)
+            .await?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 }

@@ -148,7 +148,9 @@ async fn dispatch(command: Command, globals: Globals, whole: fn() -> clap::Comma
     let proof = token.map_or(Proof::None, Proof::Token);
     let server = Client::new(&format!("{url}/api/v1"), proof)?;
     if server.unprotected() {
-        out.note(&format!("warning: what goes to {url} can be read on the way; use https"));
+        out.note(&format!(
+            "warning: what goes to {url} can be read on the way; use https"
+        ));
     }
     let desk = Desk { server, url, out };
     match command {

@@ -93,10 +93,12 @@ impl Output {
     /// Prints text of several lines, with a line end at its end.
     pub(super) fn text(self, text: &str) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| match text.ends_with('\n') || text.is_empty() {
-            true => out.flush(),
-            false => out.write_all(b"\n").and_then(|()| out.flush()),
-        });
+        let written = out
+            .write_all(text.as_bytes())
+            .and_then(|()| match text.ends_with('\n') || text.is_empty() {
+                true => out.flush(),
+                false => out.write_all(b"\n").and_then(|()| out.flush()),
+            });
         written.map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe => Failure::Closed,
             _ => Failure::Local(format!("standard output: {error}")),

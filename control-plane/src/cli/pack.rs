@@ -16,7 +16,10 @@ const MANIFEST: &str = "service.yaml";
 /// Packs the folder into a temporary file, which is gone when it is dropped.
 pub(super) fn folder(folder: &Path) -> Result<File, Failure> {
     if !folder.join(MANIFEST).is_file() {
-        return Err(Failure::Usage(format!("{} is a folder without {MANIFEST}", folder.display())));
+        return Err(Failure::Usage(format!(
+            "{} is a folder without {MANIFEST}",
+            folder.display()
+        )));
     }
     let mut paths = Vec::new();
     collect(folder, Path::new(""), &mut paths)?;
@@ -49,7 +52,9 @@ fn collect(root: &Path, below: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Fa
     let entries = std::fs::read_dir(&folder).map_err(|error| Failure::file(&folder, &error))?;
     for entry in entries {
         let entry = entry.map_err(|error| Failure::file(&folder, &error))?;
-        let kind = entry.file_type().map_err(|error| Failure::file(&entry.path(), &error))?;
+        let kind = entry
+            .file_type()
+            .map_err(|error| Failure::file(&entry.path(), &error))?;
         let name = entry.file_name();
         if name.as_encoded_bytes().starts_with(b".") {
             continue;
@@ -60,7 +65,10 @@ fn collect(root: &Path, below: &Path, paths: &mut Vec<PathBuf>) -> Result<(), Fa
         } else if kind.is_file() {
             paths.push(path);
         } else {
-            return Err(Failure::Usage(format!("{} is not a file; packages hold files only", entry.path().display())));
+            return Err(Failure::Usage(format!(
+                "{} is not a file; packages hold files only",
+                entry.path().display()
+            )));
         }
     }
     Ok(())
@@ -94,7 +102,11 @@ mod tests {
 
         let packed = bytes(one.path());
         let mut tar = tar::Archive::new(flate2::read::GzDecoder::new(packed.as_slice()));
-        let names: Vec<_> = tar.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned()).collect();
+        let names: Vec<_> = tar
+            .entries()
+            .unwrap()
+            .map(|entry| entry.unwrap().path().unwrap().into_owned())
+            .collect();
         assert_eq!(names, ["a.onnx", "models/b.onnx", "service.yaml"].map(PathBuf::from));
     }
 

@@ -29,7 +29,12 @@ pub struct Query {
     #[arg(long)]
     endpoint: Option<String>,
     /// JSON, or @FILE, or - for standard input
-    #[arg(long, value_name = "JSON|@FILE|-", conflicts_with = "feature", required_unless_present = "feature")]
+    #[arg(
+        long,
+        value_name = "JSON|@FILE|-",
+        conflicts_with = "feature",
+        required_unless_present = "feature"
+    )]
     data: Option<String>,
     /// One column of one record; give it once for each column
     #[arg(long, value_name = "COLUMN=VALUE", value_parser = feature)]
@@ -51,12 +56,18 @@ impl Query {
     pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         let key = match &self.key_file {
             Some(path) => Some(read_secret(path)?),
-            None => std::env::var(KEY_VARIABLE).ok().and_then(|text| Secret::first_line(&text).ok()),
+            None => std::env::var(KEY_VARIABLE)
+                .ok()
+                .and_then(|text| Secret::first_line(&text).ok()),
         };
         let data = self.data.as_deref().map(read_data).transpose()?;
         let deployment = desk.server.get(&["deployments", &self.deployment], &[]).await?;
         let Some(url) = deployment.get("url").and_then(Value::as_str) else {
-            let text = format!("{} has no address; it is {}", self.deployment, cell(&deployment, "/state"));
+            let text = format!(
+                "{} has no address; it is {}",
+                self.deployment,
+                cell(&deployment, "/state")
+            );
             return Err(Failure::Unreachable(text));
         };
         let service = cell(&deployment, "/service");
@@ -104,7 +115,10 @@ impl Query {
         }
         let endpoints = endpoints(desk, deployment).await.unwrap_or_default();
         let wanted = endpoint.get("name");
-        endpoints.into_iter().find(|one| one.get("name") == wanted).unwrap_or_default()
+        endpoints
+            .into_iter()
+            .find(|one| one.get("name") == wanted)
+            .unwrap_or_default()
     }
 }
 
@@ -116,7 +130,10 @@ async fn endpoints(desk: &Desk, deployment: &Value) -> Result<Vec<Value>, Failur
         return Ok(Vec::new());
     };
     let (service, version) = (cell(deployment, "/service"), cell(main, "/version"));
-    let mut version = desk.server.get(&["services", &service, "versions", &version], &[]).await?;
+    let mut version = desk
+        .server
+        .get(&["services", &service, "versions", &version], &[])
+        .await?;
     match version.get_mut("endpoints").map(Value::take) {
         Some(Value::Array(endpoints)) => Ok(endpoints),
         _ => Ok(Vec::new()),
@@ -128,7 +145,11 @@ async fn only_endpoint(desk: &Desk, deployment: &Value) -> Result<Value, Failure
     match endpoints.len() {
         1 => Ok(endpoints.remove(0)),
         _ => {
-            let names = endpoints.iter().map(|one| cell(one, "/name")).collect::<Vec<_>>().join(", ");
+            let names = endpoints
+                .iter()
+                .map(|one| cell(one, "/name"))
+                .collect::<Vec<_>>()
+                .join(", ");
             Err(Failure::Usage(format!("say which --endpoint: {names}")))
         }
     }
@@ -149,7 +170,11 @@ fn dialect(data: &Value) -> Dialect {
 
 /// A record; each value is text where the model takes text, else JSON if it reads as such.
 fn record(features: &[(String, String)], endpoint: &Value) -> Map<String, Value> {
-    let inputs = endpoint.get("inputs").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let inputs = endpoint
+        .get("inputs")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let text = |column: &str| {
         let named = inputs.iter().find(|input| cell(input, "/name") == column);
         let input = named.or(match inputs {
@@ -162,7 +187,10 @@ fn record(features: &[(String, String)], endpoint: &Value) -> Map<String, Value>
         Ok(parsed) if !text(column) && !parsed.is_object() => parsed,
         _ => Value::String(value.to_owned()),
     };
-    features.iter().map(|(column, given)| (column.clone(), value(column, given))).collect()
+    features
+        .iter()
+        .map(|(column, given)| (column.clone(), value(column, given)))
+        .collect()
 }
 
 fn feature(text: &str) -> Result<(String, String), String> {
@@ -207,11 +235,20 @@ mod tests {
     #[test]
     fn values_follow_the_model() {
         let given = |pairs: &[(&str, &str)]| {
-            pairs.iter().map(|(column, value)| ((*column).to_owned(), (*value).to_owned())).collect::<Vec<_>>()
+            pairs
+                .iter()
+                .map(|(column, value)| ((*column).to_owned(), (*value).to_owned()))
+                .collect::<Vec<_>>()
         };
         let endpoint = json!({"inputs": [{"name": "zip", "datatype": "BYTES"}, {"name": "age", "datatype": "FP32"}]});
-        let record = record(&given(&[("zip", "01234"), ("age", "41.5"), ("city", "Ulm"), ("big", "true")]), &endpoint);
-        assert_eq!(Value::from(record), json!({"zip": "01234", "age": 41.5, "city": "Ulm", "big": true}));
+        let record = record(
+            &given(&[("zip", "01234"), ("age", "41.5"), ("city", "Ulm"), ("big", "true")]),
+            &endpoint,
+        );
+        assert_eq!(
+            Value::from(record),
+            json!({"zip": "01234", "age": 41.5, "city": "Ulm", "big": true})
+        );
         assert!(feature("=1").is_err() && feature("a").is_err());
         assert_eq!(feature("a=b=c"), Ok(("a".into(), "b=c".into())));
     }

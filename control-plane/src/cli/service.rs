@@ -73,7 +73,7 @@ pub struct Settings {
 
 /// Who may call.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Access {
+pub(super) enum Access {
     /// Callers with a key
     Keys,
     /// Everybody
@@ -82,7 +82,7 @@ pub enum Access {
 
 /// Who may reveal a recoverable key.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum KeyVisibility {
+pub(super) enum KeyVisibility {
     /// Its creator
     Owner,
     /// Whoever may list it
@@ -132,19 +132,30 @@ impl Command {
             }
             Self::List => {
                 let items = desk.server.list(&["services"], &[], usize::MAX).await?;
-                desk.out.list(&items, &["NAME", "OWNER", "ACCESS", "YOU MAY", "DESCRIPTION"], |item| {
-                    ["/name", "/owner", "/access", "/my_privileges", "/description"].map(|at| cell(item, at)).to_vec()
-                })
+                desk.out
+                    .list(&items, &["NAME", "OWNER", "ACCESS", "YOU MAY", "DESCRIPTION"], |item| {
+                        ["/name", "/owner", "/access", "/my_privileges", "/description"]
+                            .map(|at| cell(item, at))
+                            .to_vec()
+                    })
             }
             Self::Show { service } => {
                 let found = desk.server.get(&["services", &service], &[]).await?;
                 desk.out.show(&found, facts)
             }
-            Self::Set { service, settings, owner } => {
+            Self::Set {
+                service,
+                settings,
+                owner,
+            } => {
                 let mut body = settings.body();
                 put(&mut body, "owner", owner.as_ref());
                 something(&body)?;
-                let changed = desk.server.patch(&["services", &service], &[], &body.into()).await?.body;
+                let changed = desk
+                    .server
+                    .patch(&["services", &service], &[], &body.into())
+                    .await?
+                    .body;
                 desk.out.done(&changed, &format!("changed service {service}"))
             }
             Self::Delete { service } => {
@@ -188,7 +199,8 @@ impl Grant {
         let Self { on, group, privileges } = self;
         let body = json!({"privileges": privileges});
         let given = desk.server.put(&[kind, &on, "grants", &group], Some(&body)).await?.body;
-        desk.out.done(&given, &format!("group {group} has {} on {on}", privileges.join(", ")))
+        desk.out
+            .done(&given, &format!("group {group} has {} on {on}", privileges.join(", ")))
     }
 }
 
@@ -196,7 +208,8 @@ impl RevokeGrant {
     pub(super) async fn run(self, desk: &Desk, kind: &str) -> Result<(), Failure> {
         let Self { on, group } = self;
         desk.server.delete(&[kind, &on, "grants", &group]).await?;
-        desk.out.done(&Value::Null, &format!("group {group} has no grant on {on}"))
+        desk.out
+            .done(&Value::Null, &format!("group {group} has no grant on {on}"))
     }
 }
 
@@ -209,7 +222,10 @@ pub(super) fn put(body: &mut Map<String, Value>, name: &str, value: Option<impl 
 
 /// How a choice is spelled, on the command line and in the API alike.
 pub(super) fn word(choice: impl ValueEnum) -> String {
-    choice.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    choice
+        .to_possible_value()
+        .map(|value| value.get_name().to_owned())
+        .unwrap_or_default()
 }
 
 /// A change has to change something.

@@ -38,15 +38,29 @@ impl Login {
             Some(name) => name,
             None => ask_name()?,
         };
-        let password = if self.password_stdin { password_from_stdin()? } else { ask_password("Password: ")? };
+        let password = if self.password_stdin {
+            password_from_stdin()?
+        } else {
+            ask_password("Password: ")?
+        };
         let entry = json!({"name": name, "password": password.expose()});
-        let entered = desk.server.with(Proof::None).post(&["session"], &[], Some(&entry)).await?;
+        let entered = desk
+            .server
+            .with(Proof::None)
+            .post(&["session"], &[], Some(&entry))
+            .await?;
         let session = desk.server.with(Proof::Session(cookies(&entered.headers)?));
 
         let now = Clock::default().now();
         let expires_at = now.after_ms(TOKEN_DAYS * 24 * 60 * 60 * 1000).to_string();
         let token_name = format!("cli on {}, {now}", host());
-        let made = session.post(&["tokens"], &[], Some(&json!({"name": token_name, "expires_at": expires_at}))).await;
+        let made = session
+            .post(
+                &["tokens"],
+                &[],
+                Some(&json!({"name": token_name, "expires_at": expires_at})),
+            )
+            .await;
         // The session has done its work, whether or not there is a token now.
         let _ = session.delete(&["session"]).await;
         let made = made?.body;
@@ -64,7 +78,12 @@ impl Login {
         if let Some(before) = before {
             take_back(&before).await;
         }
-        let sentence = format!("logged in to {} as {} until {}", login.url, login.name, &expires_at.replace('T', " "));
+        let sentence = format!(
+            "logged in to {} as {} until {}",
+            login.url,
+            login.name,
+            &expires_at.replace('T', " ")
+        );
         desk.out.note(&format!("the token is kept in {}", place.display()));
         desk.out.done(&entered.body, &sentence)
     }
@@ -79,7 +98,8 @@ pub(super) async fn logout(desk: &Desk) -> Result<(), Failure> {
     let ended = take_back(&login).await;
     std::fs::remove_file(&place).map_err(|error| Failure::file(&place, &error))?;
     if !ended {
-        desk.out.note("the server could not be told: the token is gone from this machine, but works until it expires");
+        desk.out
+            .note("the server could not be told: the token is gone from this machine, but works until it expires");
     }
     desk.out.done(&Value::Null, &format!("logged out of {}", login.url))
 }
@@ -113,19 +133,24 @@ pub(super) async fn whoami(desk: &Desk) -> Result<(), Failure> {
 
 fn ask_name() -> Result<String, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(Failure::Usage("there is no terminal to ask for the name; give --name".to_owned()));
+        return Err(Failure::Usage(
+            "there is no terminal to ask for the name; give --name".to_owned(),
+        ));
     }
     let _ = write!(std::io::stderr().lock(), "Name: ");
     let mut name = String::new();
-    std::io::stdin().lock().read_line(&mut name).map_err(|error| Failure::Local(error.to_string()))?;
+    std::io::stdin()
+        .lock()
+        .read_line(&mut name)
+        .map_err(|error| Failure::Local(error.to_string()))?;
     Ok(name.trim().to_owned())
 }
 
 /// Asks for a password without showing it.
 pub(super) fn ask_password(prompt: &str) -> Result<Secret, Failure> {
-    rpassword::prompt_password(prompt).map(Secret::whole).map_err(|_| {
-        Failure::Usage("there is no terminal to ask for the password; give --password-stdin".to_owned())
-    })
+    rpassword::prompt_password(prompt)
+        .map(Secret::whole)
+        .map_err(|_| Failure::Usage("there is no terminal to ask for the password; give --password-stdin".to_owned()))
 }
 
 /// Reads a password, the first line of standard input.
@@ -136,7 +161,10 @@ pub(super) fn password_from_stdin() -> Result<Secret, Failure> {
 
 /// The cookies to send back, from those the server has set.
 fn cookies(headers: &HeaderMap) -> Result<Secret, Failure> {
-    let pairs = headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()?.split(';').next());
+    let pairs = headers
+        .get_all(SET_COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok()?.split(';').next());
     let cookies = pairs.collect::<Vec<_>>().join("; ");
     if cookies.is_empty() {
         return Err(Failure::Unreachable("the server opened no session".to_owned()));
@@ -154,12 +182,7 @@ fn host() -> String {
 }
 
 /// Shows a secret once: to a file for its owner alone, or to standard output with a remark beside it.
-pub(super) fn hand_over(
-    out: Output,
-    value: &Value,
-    name: &str,
-    save: Option<&Path>,
-) -> Result<(), Failure> {
+pub(super) fn hand_over(out: Output, value: &Value, name: &str, save: Option<&Path>) -> Result<(), Failure> {
     let Some(secret) = value.get(name).and_then(Value::as_str) else {
         return Err(Failure::Unreachable(format!("the server sent no {name}")));
     };

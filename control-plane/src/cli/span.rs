@@ -6,11 +6,11 @@ use std::time::Duration;
 
 /// A span such as `500ms`, `30s`, `5m`, `12h` or `90d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span(Duration);
+pub(super) struct Span(Duration);
 
 /// A moment: RFC 3339, a span from now or before now, or never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
+pub(super) enum When {
     /// A moment of the calendar.
     At(Time),
     /// So long from now; for what lies behind, so long ago.
@@ -55,7 +55,10 @@ impl FromStr for Span {
             "d" => 24 * 60 * 60 * 1000,
             _ => return Err(wrong()),
         };
-        let span = number.checked_mul(unit_ms).map(Duration::from_millis).ok_or_else(wrong)?;
+        let span = number
+            .checked_mul(unit_ms)
+            .map(Duration::from_millis)
+            .ok_or_else(wrong)?;
         if span > LONGEST {
             return Err("is longer than a hundred years".to_owned());
         }
@@ -105,10 +108,27 @@ mod tests {
 
     #[test]
     fn spans() {
-        for (text, ms) in [("0s", 0), ("500ms", 500), ("30s", 30_000), ("5m", 300_000), ("90d", 7_776_000_000)] {
+        for (text, ms) in [
+            ("0s", 0),
+            ("500ms", 500),
+            ("30s", 30_000),
+            ("5m", 300_000),
+            ("90d", 7_776_000_000),
+        ] {
             assert_eq!(text.parse::<Span>().map(Span::ms), Ok(ms), "{text}");
         }
-        for text in ["", "s", "30", "-1s", "1.5s", "1y", "99999999999999999999s", "999999999d", "1 s", "é"] {
+        for text in [
+            "",
+            "s",
+            "30",
+            "-1s",
+            "1.5s",
+            "1y",
+            "99999999999999999999s",
+            "999999999d",
+            "1 s",
+            "é",
+        ] {
             assert!(text.parse::<Span>().is_err(), "{text}");
         }
     }
@@ -121,7 +141,10 @@ mod tests {
         assert_eq!(ahead("never"), Ok(None));
         assert_eq!(ahead("1h"), Ok(Some(Time::from_ms(1_000_003_600_000))));
         assert_eq!(ahead(&at.to_string()), Ok(Some(at)));
-        assert_eq!("1h".parse::<When>().map(|when| when.behind(now)), Ok(Some(Time::from_ms(999_996_400_000))));
+        assert_eq!(
+            "1h".parse::<When>().map(|when| when.behind(now)),
+            Ok(Some(Time::from_ms(999_996_400_000)))
+        );
         assert!("tomorrow".parse::<When>().is_err());
     }
 }

@@ -13,7 +13,9 @@ pub(super) struct Table {
 impl Table {
     /// A table with these columns and no row.
     pub(super) fn new(columns: &[&str]) -> Self {
-        Self { rows: vec![columns.iter().map(|column| (*column).to_owned()).collect()] }
+        Self {
+            rows: vec![columns.iter().map(|column| (*column).to_owned()).collect()],
+        }
     }
 
     /// A list of names and values, without a heading.
@@ -53,7 +55,9 @@ impl Table {
 
 /// The text without what a terminal would obey.
 pub(super) fn printable(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+    text.chars()
+        .map(|letter| if letter.is_control() { '\u{fffd}' } else { letter })
+        .collect()
 }
 
 /// A cell from the server's JSON: a string as it is, a list with commas, nothing as nothing.
@@ -76,7 +80,11 @@ pub(super) fn moment(value: &Value, pointer: &str) -> String {
 
 /// A route: one version alone, or each with its share.
 pub(super) fn route(value: &Value, pointer: &str) -> String {
-    let parts = value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let parts = value
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     match parts {
         [one] => cell(one, "/version"),
         many => {
@@ -101,7 +109,10 @@ mod tests {
         let mut table = Table::new(&["NAME", "STATE"]);
         table.row(["iris".to_owned(), "running".to_owned()]);
         table.row(["größer-als".to_owned(), String::new()]);
-        assert_eq!(table.lines(), ["NAME        STATE", "iris        running", "größer-als"]);
+        assert_eq!(
+            table.lines(),
+            ["NAME        STATE", "iris        running", "größer-als"]
+        );
     }
 
     #[test]

@@ -117,7 +117,11 @@ async fn page(Query(query): Query<HashMap<String, String>>) -> Json<Value> {
 async fn lists_are_followed_to_their_end() {
     let server = client(Router::new().route("/api/v1/things", get(page)), token()).await;
     let all = server.list(&["things"], &[], usize::MAX).await.unwrap();
-    assert_eq!(all, [1, 2, 3, 4].map(Value::from), "a cursor that stands still ends the list");
+    assert_eq!(
+        all,
+        [1, 2, 3, 4].map(Value::from),
+        "a cursor that stands still ends the list"
+    );
 }
 
 #[tokio::test]
@@ -126,11 +130,26 @@ async fn answers_become_exit_codes() {
     let router = Router::new()
         .route("/api/v1/422", get(move || async move { status(422) }))
         .route("/api/v1/401", get(move || async move { status(401) }))
-        .route("/api/v1/503", get(|| async { (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "7")], "<html>") }))
-        .route("/api/v1/302", get(|| async { (StatusCode::FOUND, [("location", "http://elsewhere/")]) }))
+        .route(
+            "/api/v1/503",
+            get(|| async { (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "7")], "<html>") }),
+        )
+        .route(
+            "/api/v1/302",
+            get(|| async { (StatusCode::FOUND, [("location", "http://elsewhere/")]) }),
+        )
         .route("/api/v1/html", get(|| async { "<html>" }));
     let server = client(router, token()).await;
-    for (path, code) in [("422", 7), ("401", 3), ("503", 8), ("302", 8), ("html", 8), ("none", 5), ("..", 2), ("", 2)] {
+    for (path, code) in [
+        ("422", 7),
+        ("401", 3),
+        ("503", 8),
+        ("302", 8),
+        ("html", 8),
+        ("none", 5),
+        ("..", 2),
+        ("", 2),
+    ] {
         assert_eq!(server.get(&[path], &[]).await.unwrap_err().code(), code, "{path}");
     }
     let busy = server.get(&["503"], &[]).await.unwrap_err().lines();
@@ -156,7 +175,13 @@ async fn each_proof_travels_in_its_place() {
     async fn echo(headers: HeaderMap) -> Json<Value> {
         let header = |name: &str| headers.get(name).map(|value| value.to_str().unwrap().to_owned());
         let names = ["authorization", "cookie", "x-key", "origin"];
-        Json(names.iter().map(|name| ((*name).to_owned(), json!(header(name)))).collect::<serde_json::Map<_, _>>().into())
+        Json(
+            names
+                .iter()
+                .map(|name| ((*name).to_owned(), json!(header(name))))
+                .collect::<serde_json::Map<_, _>>()
+                .into(),
+        )
     }
     let server = client(Router::new().route("/api/v1/a%2Fb%3Fc", post(echo)), token()).await;
     let secret = || credentials::Secret::first_line("s").unwrap();
@@ -171,11 +196,20 @@ async fn each_proof_travels_in_its_place() {
 
 #[test]
 fn addresses_are_checked() {
-    for address in ["", "localhost:8400", "ftp://x/", "http://", "https://dana:secret@x/", "http://x/?a=b"] {
+    for address in [
+        "",
+        "localhost:8400",
+        "ftp://x/",
+        "http://",
+        "https://dana:secret@x/",
+        "http://x/?a=b",
+    ] {
         assert_eq!(Client::new(address, Proof::None).unwrap_err().code(), 2, "{address}");
     }
     let unprotected = |address: &str| Client::new(address, Proof::None).unwrap().unprotected();
     assert!(unprotected("http://castoff.example.com"));
-    assert!(!unprotected("http://127.0.0.1:8400") && !unprotected("http://[::1]:1") && !unprotected("http://localhost"));
+    assert!(
+        !unprotected("http://127.0.0.1:8400") && !unprotected("http://[::1]:1") && !unprotected("http://localhost")
+    );
     assert!(!unprotected("https://castoff.example.com"));
 }

@@ -54,18 +54,32 @@ The same file again is answered with success, another under a name that is taken
 impl Command {
     pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         match self {
-            Self::Push { service, version, package } => push(desk, &service, &version, &package).await,
+            Self::Push {
+                service,
+                version,
+                package,
+            } => push(desk, &service, &version, &package).await,
             Self::List { service } => {
-                let items = desk.server.list(&["services", &service, "versions"], &[], usize::MAX).await?;
-                desk.out.list(&items, &["NAME", "SIZE", "ENDPOINTS", "DIGEST", "BY", "CREATED"], row)
+                let items = desk
+                    .server
+                    .list(&["services", &service, "versions"], &[], usize::MAX)
+                    .await?;
+                desk.out
+                    .list(&items, &["NAME", "SIZE", "ENDPOINTS", "DIGEST", "BY", "CREATED"], row)
             }
             Self::Show { service, version } => {
-                let found = desk.server.get(&["services", &service, "versions", &version], &[]).await?;
+                let found = desk
+                    .server
+                    .get(&["services", &service, "versions", &version], &[])
+                    .await?;
                 desk.out.show(&found, facts)
             }
             Self::Delete { service, version } => {
-                desk.server.delete(&["services", &service, "versions", &version]).await?;
-                desk.out.done(&Value::Null, &format!("deleted version {version} of {service}"))
+                desk.server
+                    .delete(&["services", &service, "versions", &version])
+                    .await?;
+                desk.out
+                    .done(&Value::Null, &format!("deleted version {version} of {service}"))
             }
         }
     }
@@ -87,12 +101,22 @@ async fn push(desk: &Desk, service: &str, version: &str, package: &Path) -> Resu
     let progress = bar.clone();
     let file = tokio::fs::File::from_std(file);
     let path = ["services", service, "versions", version];
-    let answer = desk.server.upload(&path, file, bytes, move |sent| progress.inc(sent)).await;
+    let answer = desk
+        .server
+        .upload(&path, file, bytes, move |sent| progress.inc(sent))
+        .await;
     bar.finish_and_clear();
     let answer = answer?;
-    let what = if answer.status == 201 { "uploaded" } else { "already there, with the same content:" };
+    let what = if answer.status == 201 {
+        "uploaded"
+    } else {
+        "already there, with the same content:"
+    };
     let digest = cell(&answer.body, "/digest");
-    desk.out.done(&answer.body, &format!("{what} {service} {version} ({}, {digest})", size(bytes)))?;
+    desk.out.done(
+        &answer.body,
+        &format!("{what} {service} {version} ({}, {digest})", size(bytes)),
+    )?;
     if !desk.out.json() && !desk.out.quiet() {
         desk.out.table(&endpoints(&answer.body))?;
     }
@@ -112,7 +136,11 @@ fn bar(desk: &Desk, bytes: u64) -> ProgressBar {
 }
 
 fn row(version: &Value) -> Vec<String> {
-    let endpoints = version.get("endpoints").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let endpoints = version
+        .get("endpoints")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let names: Vec<_> = endpoints.iter().map(|endpoint| cell(endpoint, "/name")).collect();
     // `sha256:` and twelve digits tell versions apart; `show` has them all.
     let digest: String = cell(version, "/digest").chars().take(19).collect();
@@ -130,11 +158,20 @@ fn facts(version: &Value) -> Table {
     let mut facts = Table::facts();
     facts.fact("name", cell(version, "/name"));
     facts.fact("digest", cell(version, "/digest"));
-    facts.fact("size", size(version.get("size").and_then(Value::as_u64).unwrap_or_default()));
+    facts.fact(
+        "size",
+        size(version.get("size").and_then(Value::as_u64).unwrap_or_default()),
+    );
     facts.fact("opset", cell(version, "/opset"));
-    facts.fact("created", format!("{} by {}", moment(version, "/created_at"), cell(version, "/created_by")));
+    facts.fact(
+        "created",
+        format!("{} by {}", moment(version, "/created_at"), cell(version, "/created_by")),
+    );
     for endpoint in version.get("endpoints").and_then(Value::as_array).into_iter().flatten() {
-        facts.fact("endpoint", format!("{} ({})", cell(endpoint, "/name"), cell(endpoint, "/kind")));
+        facts.fact(
+            "endpoint",
+            format!("{} ({})", cell(endpoint, "/name"), cell(endpoint, "/kind")),
+        );
         facts.fact("  inputs", tensors(endpoint, "inputs"));
         facts.fact("  outputs", tensors(endpoint, "outputs"));
         facts.fact("  columns", cell(endpoint, "/columns"));
@@ -158,8 +195,14 @@ fn endpoints(version: &Value) -> Table {
 
 /// `X FP32[-1,4]`, one after the other.
 fn tensors(endpoint: &Value, name: &str) -> String {
-    let tensor =
-        |one: &Value| format!("{} {}[{}]", cell(one, "/name"), cell(one, "/datatype"), cell(one, "/shape"));
+    let tensor = |one: &Value| {
+        format!(
+            "{} {}[{}]",
+            cell(one, "/name"),
+            cell(one, "/datatype"),
+            cell(one, "/shape")
+        )
+    };
     let all = endpoint.get(name).and_then(Value::as_array).into_iter().flatten();
     all.map(tensor).collect::<Vec<_>>().join(", ")
 }

@@ -32,7 +32,12 @@ pub(super) fn wanted(deployment: &Value) -> Position {
 }
 
 fn position(config: Option<&Value>) -> Position {
-    let part = |name| config.and_then(|config| config.get(name)).and_then(Value::as_u64).unwrap_or_default();
+    let part = |name| {
+        config
+            .and_then(|config| config.get(name))
+            .and_then(Value::as_u64)
+            .unwrap_or_default()
+    };
     (part("epoch"), part("version"))
 }
 
@@ -53,7 +58,9 @@ pub(super) async fn until_running(desk: &Desk, deployment: &str, wanted: Positio
         };
         if start.elapsed() >= most.duration() {
             let seconds = most.duration().as_secs_f64();
-            return Err(Failure::Waited(format!("{deployment} does not run after {seconds} s: {why}")));
+            return Err(Failure::Waited(format!(
+                "{deployment} does not run after {seconds} s: {why}"
+            )));
         }
         sleep(POLL).await;
     }
@@ -61,10 +68,16 @@ pub(super) async fn until_running(desk: &Desk, deployment: &str, wanted: Positio
 
 fn judge(status: &Value, wanted: Position, waited: Duration) -> Verdict {
     let state = cell(status, "/state");
-    let nodes = status.get("nodes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let nodes = status
+        .get("nodes")
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     // What is on its way out has no say.
-    let here: Vec<&Value> =
-        nodes.iter().filter(|node| !matches!(cell(node, "/state").as_str(), "stopping" | "lost")).collect();
+    let here: Vec<&Value> = nodes
+        .iter()
+        .filter(|node| !matches!(cell(node, "/state").as_str(), "stopping" | "lost"))
+        .collect();
     let behind = here.iter().filter(|node| position(node.get("acked")) < wanted).count();
     if state == "running" && behind == 0 && !here.is_empty() {
         return Verdict::Runs;
@@ -95,7 +108,11 @@ fn explain(status: &Value, here: &[&Value], state: &str, behind: usize) -> Strin
     for node in here {
         let reasons = [cell(node, "/reason"), cell(node, "/last_exit")];
         if let Some(reason) = reasons.iter().find(|reason| !reason.is_empty()) {
-            lines.push(format!("node {} ({}): {reason}", cell(node, "/id"), cell(node, "/state")));
+            lines.push(format!(
+                "node {} ({}): {reason}",
+                cell(node, "/id"),
+                cell(node, "/state")
+            ));
         }
     }
     lines.join("\n")
@@ -114,8 +131,14 @@ mod tests {
     fn running_means_every_node_has_the_change() {
         let soon = Duration::ZERO;
         let status = |state: &str, nodes: Vec<Value>| json!({"state": state, "nodes": nodes});
-        assert_eq!(judge(&status("running", vec![node("ready", 7)]), (1, 7), soon), Verdict::Runs);
-        assert_eq!(judge(&status("running", vec![node("ready", 9)]), (1, 7), soon), Verdict::Runs);
+        assert_eq!(
+            judge(&status("running", vec![node("ready", 7)]), (1, 7), soon),
+            Verdict::Runs
+        );
+        assert_eq!(
+            judge(&status("running", vec![node("ready", 9)]), (1, 7), soon),
+            Verdict::Runs
+        );
         let old_goes = vec![node("ready", 7), node("stopping", 6)];
         assert_eq!(judge(&status("running", old_goes), (1, 7), soon), Verdict::Runs);
         for waiting in [
@@ -136,12 +159,17 @@ mod tests {
         sick["refused_configs"] = json!(1);
         sick["reason"] = json!("the model has no input x");
         let status = json!({"state": "degraded", "message": "1 of 1 nodes refused it", "nodes": [sick]});
-        let Verdict::Failed(why) = judge(&status, (1, 7), late) else { panic!("must fail") };
+        let Verdict::Failed(why) = judge(&status, (1, 7), late) else {
+            panic!("must fail")
+        };
         assert_eq!(
             why,
             "it is degraded, 1 of 1 nodes refused it\n1 of 1 nodes have not taken it over\n\
              node n1 (not-ready): the model has no input x"
         );
-        assert!(matches!(judge(&json!({"state": "off"}), (1, 7), late), Verdict::Failed(_)));
+        assert!(matches!(
+            judge(&json!({"state": "off"}), (1, 7), late),
+            Verdict::Failed(_)
+        ));
     }
 }
