@@ -1,6 +1,7 @@
 //! The control plane: models services, infrastructures and deployments, decides who may do what, and pushes to the nodes
 //! what they serve and which keys open it.
 
+pub mod artifacts;
 pub mod authn;
 pub mod cli;
 pub mod clock;

@@ -1,0 +1,312 @@
+//! From an upload to its manifest.
+
+use super::onnx::{self, Header};
+use super::section::Section;
+use super::service_yaml::{self, EndpointYaml, List, ServiceYaml, Word};
+use super::unpack::{self, Files};
+use super::{Limits, Refused, Unreadable, shown};
+use crate::domain::package::{Datatype, Endpoint, EndpointKind, Manifest, PackageFile, TensorSpec};
+use crate::domain::{EndpointName, Invalid, ServiceName};
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+
+/// Bytes of a manifest as JSON: it is kept in a row and shown whole.
+const LARGEST_MANIFEST: usize = 1 << 20;
+const LONGEST_WORD: usize = 256;
+
+/// Other things that people upload, by how they begin.
+const NO_MODELS: [(usize, &[u8], &str); 8] = [
+    (
+        0,
+        b"version https://git-lfs",
+        "is a Git LFS pointer, not the model itself; run `git lfs pull`",
+    ),
+    (0, b"PK\x05\x06", "is an empty zip archive"),
+    (
+        257,
+        b"ustar",
+        "is a tar archive that is not compressed; compress it with gzip",
+    ),
+    (
+        0,
+        b"\x89HDF",
+        "is an HDF5 file, such as Keras writes, not an ONNX model",
+    ),
+    (0, b"\x80\x04\x95", "is a Python pickle, not an ONNX model"),
+    (0, b"\x28\xb5\x2f\xfd", "is compressed by zstd; use zip or gzip"),
+    (4, b"TFL3", "is a TensorFlow Lite model, not an ONNX model"),
+    (
+        4,
+        b"ORTM",
+        "is in ONNX Runtime's own format; upload the .onnx that it was made from",
+    ),
+];
+
+const MINIMAL: &str = "endpoints:\n  - name: NAME\n    model: FILE\n";
+
+/// What an upload serves, and the files that nodes fetch for it.
+pub(super) fn inspect(
+    upload: &Section,
+    service: &ServiceName,
+    scratch: impl FnOnce() -> io::Result<File>,
+    limits: &Limits,
+) -> Result<(Manifest, Vec<Section>), Refused> {
+    let head = upload.head(4)?;
+    let files = match head.as_slice() {
+        b"PK\x03\x04" => unpack::unzip(upload, scratch()?, limits),
+        [0x1f, 0x8b, ..] => unpack::untar(upload, scratch()?, limits),
+        _ => {
+            let header = header(upload).map_err(|error| error.refuse("", "the file"))?;
+            let name = EndpointName::parse(service.as_str())?;
+            let path = format!("{service}.onnx");
+            return Ok((
+                manifest(vec![endpoint(name, path, upload, header, Told::default())?])?,
+                vec![upload.clone()],
+            ));
+        }
+    };
+    let files = files.map_err(|error| error.refuse("", "the package"))?;
+    let yaml = service_yaml(&files)?;
+    let mut endpoints = Vec::new();
+    let mut sections: Vec<Section> = Vec::new();
+    let mut names = HashSet::new();
+    for (index, told) in yaml.endpoints.0.into_iter().enumerate() {
+        let (endpoint, section) =
+            described(told, &files).map_err(|error| under(error, &format!("/endpoints/{index}")))?;
+        if !names.insert(endpoint.name.clone()) {
+            let pointer = format!("/endpoints/{index}/name");
+            return Err(Invalid::new(pointer, "is the name of another endpoint, too").into());
+        }
+        if !sections.iter().any(|kept| kept.digest == section.digest) {
+            sections.push(section);
+        }
+        endpoints.push(endpoint);
+    }
+    if endpoints.is_empty() {
+        return Err(Invalid::new("/endpoints", "must have at least one").into());
+    }
+    Ok((manifest(endpoints)?, sections))
+}
+
+fn under(error: Refused, outer: &str) -> Refused {
+    match error {
+        Refused::Invalid(invalid) => invalid.under(outer).into(),
+        other => other,
+    }
+}
+
+/// The package's `service.yaml`, or what to do about there being none.
+fn service_yaml(files: &Files) -> Result<ServiceYaml, Refused> {
+    let name = service_yaml::NAME;
+    if let Some(file) = files.get(name) {
+        if file.size > service_yaml::LARGEST {
+            return Err(Invalid::new("", format!("{name} has more than {} bytes", service_yaml::LARGEST)).into());
+        }
+        let most = usize::try_from(file.size).unwrap_or_default();
+        return Ok(service_yaml::parse(&file.head(most)?)?);
+    }
+    let deeper = format!("/{name}");
+    let models: Vec<_> = files.keys().filter(|path| path.ends_with(".onnx")).collect();
+    let reason = match (files.keys().find(|path| path.ends_with(&deeper)), models.as_slice()) {
+        (Some(path), _) => format!("{name} must be at the root of the package, not at {}", shown(path)),
+        (None, []) => format!("the package has no {name} at its root and no .onnx file"),
+        (None, [model]) => {
+            let minimal = MINIMAL.replace("NAME", "predict").replace("FILE", &shown(model));
+            format!(
+                "the package has no {name} at its root. Upload {} alone, or add this {name}:\n{minimal}",
+                shown(model)
+            )
+        }
+        (None, _) => format!("the package has no {name} at its root, such as:\n{MINIMAL}"),
+    };
+    Err(Invalid::new("", reason).into())
+}
+
+/// What `service.yaml` says about one endpoint, beyond its name and model.
+#[derive(Default)]
+struct Told {
+    kind: Option<EndpointKind>,
+    columns: Option<Vec<String>>,
+    labels: Option<Vec<String>>,
+}
+
+fn described(told: EndpointYaml, files: &Files) -> Result<(Endpoint, Section), Refused> {
+    let name = EndpointName::parse(&told.name.0).map_err(|invalid| invalid.under("/name"))?;
+    let path = told.model.0;
+    let Some(section) = files.get(&path) else {
+        return Err(Invalid::new("/model", format!("{} is not in the package", shown(&path))).into());
+    };
+    let header = header(section).map_err(|error| error.refuse("/model", &shown(&path)))?;
+    let told = Told {
+        kind: told.kind,
+        columns: words(told.columns, "/columns")?,
+        labels: words(told.labels, "/labels")?,
+    };
+    Ok((endpoint(name, path, section, header, told)?, section.clone()))
+}
+
+/// A list that is not empty, of words that are neither empty nor twice there.
+fn words<const MOST: usize>(list: Option<List<Word, MOST>>, pointer: &str) -> Result<Option<Vec<String>>, Invalid> {
+    let Some(List(list)) = list else { return Ok(None) };
+    if list.is_empty() {
+        return Err(Invalid::new(
+            pointer,
+            "must have at least one name; leave it out when there are none",
+        ));
+    }
+    let mut seen = HashSet::new();
+    for (index, Word(word)) in list.iter().enumerate() {
+        let reason = match word {
+            word if word.is_empty() => "must not be empty",
+            word if word.len() > LONGEST_WORD => "must have at most 256 bytes",
+            word if word.chars().any(char::is_control) => "must be printable",
+            word if !seen.insert(word) => "is there twice",
+            _ => continue,
+        };
+        return Err(Invalid::new(format!("{pointer}/{index}"), reason));
+    }
+    Ok(Some(list.into_iter().map(|Word(word)| word).collect()))
+}
+
+/// A model's header; of what is no model, what it is instead.
+fn header(model: &Section) -> Result<Header, Unreadable> {
+    let head = model.head(512).map_err(Unreadable::Io)?;
+    if head.is_empty() {
+        return Err(Unreadable::bad("is empty"));
+    }
+    let begins = |(at, magic, _): &&(usize, &[u8], &str)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic));
+    if let Some((_, _, what)) = NO_MODELS.iter().find(begins) {
+        return Err(Unreadable::bad(*what));
+    }
+    onnx::read(model).map_err(|error| match error {
+        Unreadable::Bad(_) if is_text(&head) => Unreadable::bad("is text, not an ONNX model"),
+        other => other,
+    })
+}
+
+fn is_text(head: &[u8]) -> bool {
+    // The head may end within a character.
+    let text = match str::from_utf8(head) {
+        Ok(text) => text,
+        Err(error) if error.error_len().is_none() => head
+            .get(..error.valid_up_to())
+            .and_then(|head| str::from_utf8(head).ok())
+            .unwrap_or_default(),
+        Err(_) => return false,
+    };
+    text.chars()
+        .all(|letter| !letter.is_control() || letter.is_whitespace())
+}
+
+fn endpoint(
+    name: EndpointName,
+    path: String,
+    model: &Section,
+    header: Header,
+    told: Told,
+) -> Result<Endpoint, Invalid> {
+    let kind = kind(&header.inputs, told.kind, told.columns.as_deref())?;
+    if let Some(labels) = &told.labels {
+        fit_labels(&header.outputs, labels.len())?;
+    }
+    Ok(Endpoint {
+        name,
+        kind,
+        file: PackageFile {
+            path,
+            digest: model.digest,
+            size: model.size,
+        },
+        inputs: header.inputs,
+        outputs: header.outputs,
+        columns: told.columns.unwrap_or_default(),
+        labels: told.labels.unwrap_or_default(),
+        opset: header.opset,
+        producer: header.producer,
+        metadata: header.metadata,
+    })
+}
+
+/// Whether a model can be called with records as it is: every input is one named column.
+pub fn records_possible(inputs: &[TensorSpec]) -> bool {
+    let column = |input: &TensorSpec| matches!(input.shape.as_slice(), [-1 | 1] | [_, 1]);
+    !inputs.is_empty() && inputs.iter().all(column)
+}
+
+/// How an endpoint is called, by what its author and its model say.
+fn kind(
+    inputs: &[TensorSpec],
+    told: Option<EndpointKind>,
+    columns: Option<&[String]>,
+) -> Result<EndpointKind, Invalid> {
+    let Some(columns) = columns else {
+        return match (told, records_possible(inputs)) {
+            (Some(EndpointKind::Records), false) => Err(Invalid::new(
+                "/kind",
+                "records need a model whose every input is one column, or columns for a model that takes one tensor",
+            )),
+            (Some(kind), _) => Ok(kind),
+            (None, true) => Ok(EndpointKind::Records),
+            (None, false) => Ok(EndpointKind::Tensor),
+        };
+    };
+    let wrong = |reason: String| Err(Invalid::new("/columns", reason));
+    if told == Some(EndpointKind::Tensor) {
+        return wrong("are for records; leave them out, or say kind: records".to_owned());
+    }
+    let [input] = inputs else {
+        return wrong(format!(
+            "name the values of one tensor, but the model takes {} inputs",
+            inputs.len()
+        ));
+    };
+    match input.shape.as_slice() {
+        [_, -1] => Ok(EndpointKind::Records),
+        [_, width] if usize::try_from(*width) == Ok(columns.len()) => Ok(EndpointKind::Records),
+        [_, width] => wrong(format!(
+            "are {}, but input {} takes {width}",
+            columns.len(),
+            shown(&input.name)
+        )),
+        shape => wrong(format!(
+            "need an input of rows and columns, but {} has the shape {shape:?}",
+            shown(&input.name)
+        )),
+    }
+}
+
+/// Labels name the columns of the probabilities; they are counted when it is plain which output that is.
+fn fit_labels(outputs: &[TensorSpec], labels: usize) -> Result<(), Invalid> {
+    let width = |output: &TensorSpec| match (output.datatype, output.shape.as_slice()) {
+        (Datatype::Fp32 | Datatype::Fp64 | Datatype::Fp16, [_, width]) if *width > 1 => {
+            Some((output.name.clone(), *width))
+        }
+        _ => None,
+    };
+    let wide: Vec<_> = outputs.iter().filter_map(width).collect();
+    match wide.as_slice() {
+        [(name, width)] if usize::try_from(*width) != Ok(labels) => Err(Invalid::new(
+            "/labels",
+            format!("are {labels}, but output {} has {width} columns", shown(name)),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn manifest(endpoints: Vec<Endpoint>) -> Result<Manifest, Refused> {
+    let opset = endpoints
+        .iter()
+        .map(|endpoint| endpoint.opset)
+        .max()
+        .unwrap_or_default();
+    let manifest = Manifest { opset, endpoints };
+    let size = serde_json::to_vec(&manifest).map_err(io::Error::from)?.len();
+    if size > LARGEST_MANIFEST {
+        return Err(Invalid::new("/endpoints", "have too many inputs, outputs and names in all").into());
+    }
+    Ok(manifest)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! Files by their digests, in a folder.
+//!
+//! The rule a newcomer would break: what was kept is on the disk. The file and the folders around it are synced before it
+//! gets its name, so that a version which the database has acknowledged never lacks its bytes.
+
+use super::Limits;
+use super::receive::{Received, blocking};
+use super::section::Section;
+use crate::domain::Time;
+use crate::domain::package::Digest;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Place;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Bytes written at once; a smaller file is written in one go.
+const PART: u64 = 8 << 20;
+/// Uploads looked through at the same time; unpacking takes a core.
+const INSPECTIONS: usize = 2;
+
+/// Where packages are kept.
+#[derive(Clone, Debug)]
+pub struct Packages {
+    objects: Arc<dyn ObjectStore>,
+    scratch: PathBuf,
+    limits: Limits,
+    inspections: Arc<Semaphore>,
+}
+
+/// A file that is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its digest.
+    pub digest: Digest,
+    /// Bytes.
+    pub size: u64,
+    /// When it was kept last.
+    pub kept_at: Time,
+}
+
+impl Packages {
+    /// Opens the folder, and makes it when it is not there.
+    ///
+    /// # Errors
+    /// The folder cannot be made or read.
+    pub fn open(folder: &Path, limits: Limits) -> io::Result<Self> {
+        let scratch = folder.join("incoming");
+        std::fs::create_dir_all(&scratch)?;
+        let objects = LocalFileSystem::new_with_prefix(folder)
+            .map_err(failed)?
+            .with_fsync(true);
+        let inspections = Arc::new(Semaphore::new(INSPECTIONS));
+        Ok(Self {
+            objects: Arc::new(objects),
+            scratch,
+            limits,
+            inspections,
+        })
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Where nameless files are made.
+    pub(super) fn scratch(&self) -> &Path {
+        &self.scratch
+    }
+
+    pub(super) async fn inspecting(&self) -> io::Result<OwnedSemaphorePermit> {
+        Arc::clone(&self.inspections)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)
+    }
+
+    /// Keeps what was received: the upload as it came and each model in it, each under its own digest. What is there
+    /// already is written again, which mends it and makes it young in the eyes of a collector.
+    ///
+    /// # Errors
+    /// The store failed. Some files may have been kept.
+    pub async fn keep(&self, received: &Received) -> io::Result<()> {
+        let others = received
+            .files
+            .iter()
+            .filter(|file| file.digest != received.upload.digest);
+        for file in others.chain([&received.upload]) {
+            self.put(file).await?;
+        }
+        Ok(())
+    }
+
+    /// A file's size and bytes; nothing when it is not there.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn read(&self, digest: &Digest) -> io::Result<Option<(u64, BoxStream<'static, io::Result<Bytes>>)>> {
+        match self.objects.get(&place(digest)).await {
+            Ok(found) => Ok(Some((found.meta.size, found.into_stream().map_err(failed).boxed()))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Whether a file is there, and since when.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn find(&self, digest: &Digest) -> io::Result<Option<Stored>> {
+        match self.objects.head(&place(digest)).await {
+            Ok(meta) => Ok(Some(stored(*digest, &meta))),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Everything that is kept, for a collector of what no version names.
+    pub fn list(&self) -> BoxStream<'static, io::Result<Stored>> {
+        let all = self.objects.list(Some(&Place::from("sha256")));
+        all.map_err(failed)
+            .try_filter_map(|meta| async move { Ok(known(&meta)) })
+            .boxed()
+    }
+
+    /// Takes a file away; it does not matter whether it was there.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn remove(&self, digest: &Digest) -> io::Result<()> {
+        match self.objects.delete(&place(digest)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// As `remove`, unless the file was kept again since it was listed.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn collect(&self, listed: &Stored) -> io::Result<bool> {
+        if self.find(&listed.digest).await?.as_ref() != Some(listed) {
+            return Ok(false);
+        }
+        self.remove(&listed.digest).await?;
+        Ok(true)
+    }
+
+    async fn put(&self, file: &Section) -> io::Result<()> {
+        let place = place(&file.digest);
+        if file.size <= PART {
+            let payload = part(file, 0).await?;
+            return self.objects.put(&place, payload).await.map(drop).map_err(failed);
+        }
+        let mut upload = self.objects.put_multipart(&place).await.map_err(failed)?;
+        let written = async {
+            let mut at = 0;
+            while at < file.size {
+                let payload = part(file, at).await?;
+                at += payload.content_length() as u64;
+                upload.put_part(payload).await.map_err(failed)?;
+            }
+            upload.complete().await.map_err(failed)
+        };
+        match written.await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                // The first error is the one to tell; what is left lies beside the store's files and is never listed.
+                let _ = upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+async fn part(file: &Section, at: u64) -> io::Result<PutPayload> {
+    let file = file.clone();
+    let part = blocking(move || {
+        let size = usize::try_from(PART.min(file.size - at)).map_err(io::Error::other)?;
+        let mut bytes = vec![0; size];
+        match file.read_at(at, &mut bytes)? == size {
+            true => Ok(bytes),
+            false => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+        }
+    });
+    part.await?.map(PutPayload::from)
+}
+
+/// `sha256/ab/ab…`: 256 folders, so that none grows too long to list.
+fn place(digest: &Digest) -> Place {
+    let hex = digest.hex();
+    Place::from(format!("sha256/{}/{hex}", hex.get(..2).unwrap_or_default()))
+}
+
+fn known(meta: &ObjectMeta) -> Option<Stored> {
+    let digest = format!("sha256:{}", meta.location.filename()?).parse().ok()?;
+    Some(stored(digest, meta))
+}
+
+fn stored(digest: Digest, meta: &ObjectMeta) -> Stored {
+    Stored {
+        digest,
+        size: meta.size,
+        kept_at: Time::from_ms(meta.last_modified.timestamp_millis()),
+    }
+}
+
+fn failed(error: object_store::Error) -> io::Error {
+    io::Error::other(error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+use super::super::Refused;
+use super::super::onnx::write;
+use super::*;
+use crate::domain::ServiceName;
+use futures::stream;
+
+fn body(bytes: &[u8]) -> impl futures::Stream<Item = Result<Bytes, io::Error>> + use<> {
+    let chunks: Vec<_> = bytes
+        .chunks(100_000)
+        .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+        .collect();
+    stream::iter(chunks)
+}
+
+fn service() -> ServiceName {
+    ServiceName::parse("iris").unwrap()
+}
+
+async fn all(packages: &Packages, digest: &Digest) -> Vec<u8> {
+    let (size, bytes) = packages.read(digest).await.unwrap().unwrap();
+    let bytes: Vec<Bytes> = bytes.try_collect().await.unwrap();
+    let bytes = bytes.concat();
+    assert_eq!(bytes.len() as u64, size);
+    bytes
+}
+
+#[tokio::test]
+async fn what_is_kept_is_there_after_reopening() {
+    let folder = tempfile::tempdir().unwrap();
+    let packages = Packages::open(folder.path(), Limits::default()).unwrap();
+    // Weights of 20 MB, so that it is written in parts.
+    let noise: Vec<u8> = (0..20_000_000_u32)
+        .map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    let weights = write::block(5, &[write::block(8, b"w"), write::block(9, &noise)].concat());
+    let model = write::model(&[weights, write::input("x", 1, &[-1, 1]), write::output("y", 1, &[-1])]);
+    let received = packages.receive(body(&model), &service()).await.unwrap();
+    assert_eq!(received.digest, Digest::new(castoff_wire::sha256(&[&model])));
+    assert_eq!(received.size, model.len() as u64);
+    assert!(packages.read(&received.digest).await.unwrap().is_none());
+    packages.keep(&received).await.unwrap();
+    packages.keep(&received).await.unwrap();
+    let packages = Packages::open(folder.path(), Limits::default()).unwrap();
+    assert!(all(&packages, &received.digest).await == model);
+    let listed: Vec<_> = packages.list().try_collect().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!((listed[0].digest, listed[0].size), (received.digest, received.size));
+    let older = Stored {
+        kept_at: Time::from_ms(0),
+        ..listed[0]
+    };
+    assert!(!packages.collect(&older).await.unwrap());
+    assert!(packages.collect(&listed[0]).await.unwrap());
+    packages.remove(&received.digest).await.unwrap();
+    assert!(packages.find(&received.digest).await.unwrap().is_none());
+    assert_eq!(std::fs::read_dir(folder.path().join("incoming")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_too_large_or_breaks_off_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let packages = Packages::open(
+        folder.path(),
+        Limits {
+            upload: 250_000,
+            ..Limits::default()
+        },
+    )
+    .unwrap();
+    let endless = stream::repeat_with(|| Ok::<_, io::Error>(Bytes::from_static(&[0; 100_000])));
+    let refused = packages.receive(endless, &service()).await.unwrap_err();
+    assert!(matches!(refused, Refused::TooLarge { limit: 250_000 }));
+    let broken = stream::iter([Ok(Bytes::from_static(b"abc")), Err("gone")]);
+    assert!(matches!(
+        packages.receive(broken, &service()).await,
+        Err(Refused::Interrupted)
+    ));
+    let refused = packages.receive(body(b"hello"), &service()).await.unwrap_err();
+    assert_eq!(refused.to_string(), "the file is text, not an ONNX model");
+    assert_eq!(packages.list().try_collect::<Vec<_>>().await.unwrap(), []);
+    assert_eq!(std::fs::read_dir(folder.path().join("incoming")).unwrap().count(), 0);
+}
