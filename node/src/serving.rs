@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Why a config is not obeyed. Its text is for people, and names no key or hash.
+/// Why a config cannot be served. Its text is for people, and names no key or hash.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ApplyError {
+pub enum NotServed {
     /// It does not hold together.
     #[error("the config does not hold together: {0}")]
     Malformed(String),
@@ -25,17 +25,6 @@ pub enum ApplyError {
     /// A model of it cannot be loaded.
     #[error("a model cannot be loaded: {0}")]
     Model(String),
-}
-
-impl ApplyError {
-    /// The code of the [`Nack`](proto::Nack) that says so.
-    pub fn code(&self) -> proto::nack::Code {
-        match self {
-            Self::Malformed(_) => proto::nack::Code::Malformed,
-            Self::Package(_) => proto::nack::Code::Package,
-            Self::Model(_) => proto::nack::Code::Model,
-        }
-    }
 }
 
 /// How much a call may take, within sane bounds whatever the config says.
@@ -214,7 +203,7 @@ impl Serving {
         config: &proto::Config,
         position: proto::Position,
         sources: &mut Sources<'_>,
-    ) -> Result<Self, ApplyError> {
+    ) -> Result<Self, NotServed> {
         let deployment_id = Uuid::from_slice(&config.deployment_id).map_err(|_| malformed("deployment_id"))?;
         let serving = config.serving.as_ref().ok_or_else(|| malformed("serving is missing"))?;
         let limits = Limits::of(serving.limits.as_ref().unwrap_or(&proto::Limits::default()));
@@ -279,11 +268,11 @@ impl Serving {
     }
 }
 
-fn malformed(what: impl Into<String>) -> ApplyError {
-    ApplyError::Malformed(what.into())
+fn malformed(what: impl Into<String>) -> NotServed {
+    NotServed::Malformed(what.into())
 }
 
-fn check_route(serving: &proto::Serving) -> Result<(), ApplyError> {
+fn check_route(serving: &proto::Serving) -> Result<(), NotServed> {
     let total: u64 = serving.versions.iter().map(|version| u64::from(version.weight)).sum();
     if total != 100 {
         return Err(malformed(format!(
@@ -306,7 +295,7 @@ fn check_route(serving: &proto::Serving) -> Result<(), ApplyError> {
     Ok(())
 }
 
-fn access(access: &proto::Access, sources: &mut Sources<'_>) -> Result<Access, ApplyError> {
+fn access(access: &proto::Access, sources: &mut Sources<'_>) -> Result<Access, NotServed> {
     let header = if access.key_header.is_empty() {
         "x-api-key"
     } else {
@@ -354,7 +343,7 @@ fn endpoint(
     sessions: usize,
     sources: &Sources<'_>,
     models: &mut HashMap<ModelId, Arc<Model>>,
-) -> Result<Endpoint, ApplyError> {
+) -> Result<Endpoint, NotServed> {
     let title = format!("{}/{}", version.name, endpoint.name);
     let file = endpoint
         .model
@@ -372,12 +361,12 @@ fn endpoint(
     let model = match kept {
         Some(model) => Arc::clone(model),
         None => {
-            let bytes = (sources.files)(&digest).map_err(|reason| ApplyError::Package(format!("{title}: {reason}")))?;
+            let bytes = (sources.files)(&digest).map_err(|reason| NotServed::Package(format!("{title}: {reason}")))?;
             if sha256(&[&bytes]) != digest {
-                return Err(ApplyError::Package(format!("{title}: the file has another digest")));
+                return Err(NotServed::Package(format!("{title}: the file has another digest")));
             }
             let loaded = sources.engine.load(&title, &bytes, sessions);
-            Arc::new(loaded.map_err(|reason| ApplyError::Model(format!("{title}: {reason}")))?)
+            Arc::new(loaded.map_err(|reason| NotServed::Model(format!("{title}: {reason}")))?)
         }
     };
     models.insert(id, Arc::clone(&model));

@@ -5,10 +5,10 @@
 
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::serving::{ApplyError, KeyUsage, Limits, Serving, Sources};
+use crate::serving::{KeyUsage, Limits, NotServed, Serving, Sources};
 use arc_swap::ArcSwap;
 use castoff_wire::proto;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use uuid::Uuid;
@@ -23,24 +23,13 @@ pub struct NodeSettings {
     pub clock: Clock,
 }
 
-/// A revocation that came ahead of the config that leaves the key out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Revoked {
-    /// The key.
-    pub key: Uuid,
-    /// Epoch of the first config that knows of it.
-    pub epoch: u64,
-    /// Version of the first config that knows of it.
-    pub version: u64,
-}
-
 /// What calls are judged by at one moment.
 #[derive(Clone, Default)]
 pub struct InForce {
     /// The config; `None` until one was applied.
     pub serving: Option<Arc<Serving>>,
-    /// Keys revoked ahead of it, each with the config from which on that is no longer needed.
-    pub revoked: Arc<HashMap<Uuid, (u64, u64)>>,
+    /// Keys that were revoked ahead of it.
+    pub revoked: Arc<HashSet<Uuid>>,
 }
 
 /// A node: shared by the control stream, the callers' port and the operators' port.
@@ -51,11 +40,10 @@ pub struct Node {
     in_force: ArcSwap<InForce>,
     /// Held while the pointer is replaced, so that no writer undoes another.
     writing: Mutex<()>,
-    /// Held while a config is built, so that two are never built at once.
-    building: Mutex<()>,
     usage: Mutex<HashMap<Uuid, Arc<KeyUsage>>>,
     anonymous_calls: AtomicU64,
     refused_calls: AtomicU64,
+    refused_configs: AtomicU64,
     last_contact_ms: AtomicI64,
     stale: AtomicBool,
     draining: AtomicBool,
@@ -71,10 +59,10 @@ impl Node {
             clock: settings.clock,
             in_force: ArcSwap::default(),
             writing: Mutex::new(()),
-            building: Mutex::new(()),
             usage: Mutex::default(),
             anonymous_calls: AtomicU64::new(0),
             refused_calls: AtomicU64::new(0),
+            refused_configs: AtomicU64::new(0),
             last_contact_ms: AtomicI64::new(now_ms),
             stale: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -91,70 +79,48 @@ impl Node {
         &self.clock
     }
 
-    /// Builds what an opened config says, beside the one in force, and swaps the pointer. When this returns `Ok`, no
-    /// call that arrives is judged by an older one. Revocations that the config knows of are dropped from the overlay.
-    /// Blocks while models load: call it on a blocking thread. `files` gives the bytes of a file by its SHA-256, and is
-    /// asked only for models that are not loaded yet. The order of configs is for the caller to judge.
+    /// Builds what an opened config says, beside the one in force; nothing that callers see changes. Blocks while models
+    /// load. `files` gives the bytes of a file by its SHA-256, and is asked only for models that `previous` has not.
     ///
     /// # Errors
-    /// [`ApplyError`]; the config in force stays.
-    pub fn apply(
+    /// [`NotServed`] says why it cannot be served.
+    pub fn build(
         &self,
-        config: proto::Config,
-        position: proto::Position,
+        config: &proto::Config,
+        position: &proto::Position,
         files: &dyn Fn(&[u8]) -> Result<Vec<u8>, String>,
-    ) -> Result<(), ApplyError> {
-        let _building = lock(&self.building);
-        let previous = self.in_force.load().serving.clone();
+        previous: Option<&Serving>,
+    ) -> Result<Arc<Serving>, NotServed> {
         let mut usage = |id| Arc::clone(lock(&self.usage).entry(id).or_default());
         let mut sources = Sources {
             engine: &self.engine,
             files,
-            previous: previous.as_deref(),
+            previous,
             usage: &mut usage,
         };
-        let serving = Serving::build(&config, position, &mut sources)?;
-        let at = (serving.position.epoch, serving.position.version);
-        let _writing = lock(&self.writing);
-        let mut revoked = HashMap::clone(&self.in_force.load().revoked);
-        revoked.retain(|_, known_from| *known_from > at);
-        self.in_force.store(Arc::new(InForce {
-            serving: Some(Arc::new(serving)),
-            revoked: Arc::new(revoked),
-        }));
-        Ok(())
+        Serving::build(config, position.clone(), &mut sources).map(Arc::new)
     }
 
-    /// Denies these keys from now on, whatever the config in force says, until a config of `epoch` and `version` or
-    /// higher is applied. What the config in force already knows of is passed over.
-    pub fn revoke_at_once(&self, keys: &[Uuid], epoch: u64, version: u64) {
+    /// Serves this: when it returns, no call that arrives is judged by what was before. The order of configs is for the
+    /// caller to judge.
+    pub fn swap(&self, serving: Arc<Serving>) {
         let _writing = lock(&self.writing);
-        let now = self.in_force.load();
-        let known = now
-            .serving
-            .as_ref()
-            .is_some_and(|serving| (serving.position.epoch, serving.position.version) >= (epoch, version));
-        if known || keys.is_empty() {
-            return;
-        }
-        let mut revoked = HashMap::clone(&now.revoked);
-        for &key in keys {
-            let known_from = revoked.entry(key).or_insert((epoch, version));
-            *known_from = (*known_from).max((epoch, version));
-        }
+        let revoked = Arc::clone(&self.in_force.load().revoked);
         self.in_force.store(Arc::new(InForce {
-            serving: now.serving.clone(),
-            revoked: Arc::new(revoked),
+            serving: Some(serving),
+            revoked,
         }));
     }
 
-    /// The overlay, to be kept with the durable copy.
-    pub fn revoked(&self) -> Vec<Revoked> {
-        let now = self.in_force.load();
-        now.revoked
-            .iter()
-            .map(|(&key, &(epoch, version))| Revoked { key, epoch, version })
-            .collect()
+    /// Denies exactly these keys from now on, whatever the config in force says. A smaller set is given only once a
+    /// config that knows of the rest is in force.
+    pub fn set_revoked(&self, keys: HashSet<Uuid>) {
+        let _writing = lock(&self.writing);
+        let serving = self.in_force.load().serving.clone();
+        self.in_force.store(Arc::new(InForce {
+            serving,
+            revoked: Arc::new(keys),
+        }));
     }
 
     /// Where the config in force stands.
@@ -217,7 +183,7 @@ impl Node {
         }
     }
 
-    /// How the node is. Whoever sends it adds the configs that were refused.
+    /// How the node is.
     pub fn health(&self) -> proto::Health {
         let (in_flight, queued) = self.load();
         let unready = self.unready();
@@ -226,7 +192,7 @@ impl Node {
             stale: self.stale.load(Ordering::Relaxed),
             in_flight,
             queued,
-            refused_configs: 0,
+            refused_configs: self.refused_configs.load(Ordering::Relaxed),
             reason: unready.unwrap_or_default().to_owned(),
         }
     }
@@ -275,6 +241,11 @@ impl Node {
         }
         self.anonymous_calls.fetch_add(usage.anonymous_calls, Ordering::Relaxed);
         self.refused_calls.fetch_add(usage.refused_calls, Ordering::Relaxed);
+    }
+
+    /// Counts a config that was refused.
+    pub fn count_refused_config(&self) {
+        self.refused_configs.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_anonymous(&self) {

@@ -12,6 +12,7 @@ pub mod dial;
 pub mod durable;
 pub mod fetch;
 pub mod load;
+pub mod node;
 pub mod outbox;
 pub mod overlay;
 pub mod process;

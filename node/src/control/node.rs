@@ -1,0 +1,67 @@
+//! The node itself as the serving side: files come from the folder of packages, by their digest.
+//!
+//! Apart from `state`, which knows nothing of files or of the push. The rule a newcomer would break: only translation
+//! stands here; what decides is in [`rules`](super::rules) or in [`serving`](crate::serving).
+
+use super::serves::{NotBuilt, Serves};
+use crate::serving::{NotServed, Serving};
+use crate::state::Node;
+use castoff_wire::proto::{Config, Health, Position, Usage};
+use std::path::Path;
+use std::sync::Arc;
+use uuid::Uuid;
+
+impl Serves for Node {
+    type Built = Arc<Serving>;
+
+    fn build(
+        &self,
+        config: &Config,
+        position: &Position,
+        packages: &Path,
+        previous: Option<&Self::Built>,
+    ) -> Result<Self::Built, NotBuilt> {
+        let files = |digest: &[u8]| {
+            let path = packages.join(hex::encode(digest));
+            std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        Self::build(self, config, position, &files, previous.map(Arc::as_ref)).map_err(|refused| match refused {
+            NotServed::Malformed(_) => NotBuilt::Malformed(refused.to_string()),
+            NotServed::Package(_) => NotBuilt::Package(refused.to_string()),
+            NotServed::Model(_) => NotBuilt::Model(refused.to_string()),
+        })
+    }
+
+    fn swap(&self, built: Self::Built) {
+        Self::swap(self, built);
+    }
+
+    fn revoke_at_once(&self, key_ids: Vec<Vec<u8>>) {
+        // An id that is no UUID is the id of no key.
+        self.set_revoked(key_ids.iter().filter_map(|id| Uuid::from_slice(id).ok()).collect());
+    }
+
+    fn contact(&self, at_ms: i64) {
+        Self::contact(self, at_ms);
+    }
+
+    fn set_stale(&self, stale: bool) {
+        Self::set_stale(self, stale);
+    }
+
+    fn count_refused(&self) {
+        self.count_refused_config();
+    }
+
+    fn take_usage(&self) -> Usage {
+        Self::take_usage(self)
+    }
+
+    fn put_back(&self, usage: Usage) {
+        self.give_back_usage(usage);
+    }
+
+    fn health(&self) -> Health {
+        Self::health(self)
+    }
+}
