@@ -4,5 +4,7 @@
 pub mod artifacts;
 pub mod authn;
 pub mod cli;
+pub mod authz;
 pub mod clock;
 pub mod domain;
+pub mod store;

@@ -128,6 +128,11 @@ impl KeyText {
         Ok(Self(text))
     }
 
+    /// A key that was taken in before, as it was kept.
+    pub fn kept(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text, to be hashed, sealed, or shown once.
     pub fn expose(&self) -> &str {
         &self.0

@@ -22,5 +22,5 @@ pub use name::{
     AccountName, DeploymentName, EndpointName, GroupName, HeaderName, InfrastructureName, ServiceName, Stage, Title,
     VersionName,
 };
-pub use service::{KeyVisibility, Service, ServiceAccess};
+pub use service::{KeyVisibility, Service, ServiceAccess, Version};
 pub use time::Time;

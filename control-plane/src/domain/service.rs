@@ -1,6 +1,7 @@
 //! Services and their versions.
 
-use super::{ServiceName, Time};
+use super::package::{Digest, Manifest};
+use super::{ServiceName, Time, VersionName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -48,4 +49,25 @@ pub struct Service {
     pub updated_at: Time,
     /// Raised by every change.
     pub revision: i64,
+}
+
+/// An immutable package of a service.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// Never used again.
+    pub id: Uuid,
+    /// The service it belongs to.
+    pub service_id: Uuid,
+    /// Unique in the service, also after its deletion.
+    pub name: VersionName,
+    /// SHA-256 of the bytes as they were uploaded.
+    pub digest: Digest,
+    /// Bytes of the package as it was uploaded.
+    pub size: u64,
+    /// What is in it.
+    pub manifest: Manifest,
+    /// Who uploaded it.
+    pub created_by: String,
+    /// When.
+    pub created_at: Time,
 }

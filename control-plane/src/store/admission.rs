@@ -1,0 +1,344 @@
+//! Finding what a path or a body names, sealed until the caller is admitted to it.
+
+use super::entity::{accounts, deployments, groups, infrastructure_grants, infrastructures, service_grants, services};
+use super::permit::{Facts, Unchecked};
+use super::rows::{Platform, Site};
+use super::{Error, Store};
+use crate::authn::Actor;
+use crate::authz::{InfrastructureMask, ServiceMask, Standing};
+use crate::domain::{Deployment, Infrastructure, Service};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+/// Who can give what is missing: shown to whoever may see the thing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ask {
+    /// The owner of the service concerned.
+    pub owner: Option<String>,
+    /// Groups with admin on the service or the infrastructure concerned.
+    pub groups: Vec<String>,
+}
+
+/// A group's grant, as far as the actor is in that group: where a privilege comes from.
+#[derive(Clone, Debug)]
+pub struct GrantSource<M> {
+    /// The group's name.
+    pub group: String,
+    /// What was granted.
+    pub mask: M,
+}
+
+fn platform_standing(actor: &Actor) -> Standing {
+    Standing {
+        platform_admin: actor.admin,
+        create_service: actor.create_service,
+        ..Standing::default()
+    }
+}
+
+impl Store {
+    /// The platform, to be admitted to.
+    pub fn platform(&self, actor: &Actor) -> Unchecked<Platform> {
+        let facts = Facts {
+            standing: platform_standing(actor),
+            service: None,
+            infrastructure: None,
+        };
+        Unchecked::new(Platform, facts)
+    }
+
+    /// The service of a name.
+    ///
+    /// # Errors
+    /// There is none, or the database failed.
+    pub async fn service(&self, actor: &Actor, name: &str) -> Result<Unchecked<Service>, Error> {
+        let query = super::services::select()
+            .and_where(Expr::col((services::Entity, services::Column::Name)).eq(name))
+            .to_owned();
+        let service = self.one_service(query).await?.ok_or(Error::NotFound("service"))?;
+        let mask = self.service_mask(actor, service.id).await?;
+        let mut standing = platform_standing(actor);
+        standing.service = mask;
+        standing.service_owner = service.owner_id == actor.account_id;
+        let facts = Facts {
+            standing,
+            service: Some((service.id, service.name.to_string())),
+            infrastructure: None,
+        };
+        Ok(Unchecked::new(service, facts))
+    }
+
+    /// The infrastructure of a name.
+    ///
+    /// # Errors
+    /// There is none, or the database failed.
+    pub async fn infrastructure(&self, actor: &Actor, name: &str) -> Result<Unchecked<Infrastructure>, Error> {
+        let row = infrastructures::Entity::find()
+            .filter(infrastructures::Column::Name.eq(name))
+            .one(&self.db)
+            .await?
+            .ok_or(Error::NotFound("infrastructure"))?;
+        let infrastructure = Infrastructure::try_from(row)?;
+        let mut standing = platform_standing(actor);
+        standing.infrastructure = self.infrastructure_mask(actor, infrastructure.id).await?;
+        let facts = Facts {
+            standing,
+            service: None,
+            infrastructure: Some((infrastructure.id, infrastructure.name.to_string())),
+        };
+        Ok(Unchecked::new(infrastructure, facts))
+    }
+
+    /// The deployment of a name.
+    ///
+    /// # Errors
+    /// There is none, or the database failed.
+    pub async fn deployment(&self, actor: &Actor, name: &str) -> Result<Unchecked<Deployment>, Error> {
+        let query = super::deployments::select()
+            .and_where(Expr::col((deployments::Entity, deployments::Column::Name)).eq(name))
+            .to_owned();
+        let row = super::deployments::Row::find_by_statement(self.db.get_database_backend().build(&query))
+            .one(&self.db)
+            .await?
+            .ok_or(Error::NotFound("deployment"))?;
+        let owner = row.service_owner_id() == actor.account_id;
+        let deployment = Deployment::try_from(row)?;
+        let mut standing = platform_standing(actor);
+        standing.service = self.service_mask(actor, deployment.service_id).await?;
+        standing.service_owner = owner;
+        standing.infrastructure = self.infrastructure_mask(actor, deployment.infrastructure_id).await?;
+        let facts = Facts {
+            standing,
+            service: Some((deployment.service_id, deployment.service.clone())),
+            infrastructure: Some((deployment.infrastructure_id, deployment.infrastructure.clone())),
+        };
+        Ok(Unchecked::new(deployment, facts))
+    }
+
+    /// The place where a deployment is to be made. What the caller may not see is as unknown as what is not there.
+    ///
+    /// # Errors
+    /// One of the two is not there, or the database failed.
+    pub async fn site(&self, actor: &Actor, service: &str, infrastructure: &str) -> Result<Unchecked<Site>, Error> {
+        let (service, of_service) = self.service(actor, service).await?.into_parts();
+        let (infrastructure, of_infrastructure) = self.infrastructure(actor, infrastructure).await?.into_parts();
+        let facts = Facts {
+            standing: Standing {
+                infrastructure: of_infrastructure.standing.infrastructure,
+                ..of_service.standing
+            },
+            service: of_service.service,
+            infrastructure: of_infrastructure.infrastructure,
+        };
+        Ok(Unchecked::new(
+            Site {
+                service,
+                infrastructure,
+            },
+            facts,
+        ))
+    }
+
+    /// Who can give what is missing on what the facts are about.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn who_can_give(&self, facts: &Facts) -> Result<Ask, Error> {
+        let mut ask = Ask::default();
+        if let Some((id, _)) = facts.service {
+            let owner = services::Entity::find_by_id(id).one(&self.db).await?;
+            if let Some(row) = owner {
+                ask.owner = accounts::Entity::find_by_id(row.owner_id)
+                    .one(&self.db)
+                    .await?
+                    .map(|account| account.name);
+            }
+            ask.groups.extend(
+                self.service_admin_groups(&[id])
+                    .await?
+                    .into_iter()
+                    .map(|(_, group)| group),
+            );
+        }
+        if let Some((id, _)) = facts.infrastructure {
+            ask.groups.extend(
+                self.infrastructure_admin_groups(&[id])
+                    .await?
+                    .into_iter()
+                    .map(|(_, group)| group),
+            );
+        }
+        ask.groups.sort();
+        ask.groups.dedup();
+        Ok(ask)
+    }
+
+    /// The groups with admin on each of some services.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn service_admin_groups(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, String)>, Error> {
+        let rows = service_grants::Entity::find()
+            .filter(service_grants::Column::ServiceId.is_in(ids.iter().copied()))
+            .filter(
+                Expr::col(service_grants::Column::Mask)
+                    .bit_and(i32::from(ServiceMask::ADMIN))
+                    .ne(0),
+            )
+            .all(&self.db)
+            .await?;
+        let grants: Vec<_> = rows.into_iter().map(|row| (row.service_id, row.group_id)).collect();
+        self.with_group_names(grants).await
+    }
+
+    /// The groups with admin on each of some infrastructures.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn infrastructure_admin_groups(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, String)>, Error> {
+        let rows = infrastructure_grants::Entity::find()
+            .filter(infrastructure_grants::Column::InfrastructureId.is_in(ids.iter().copied()))
+            .filter(
+                Expr::col(infrastructure_grants::Column::Mask)
+                    .bit_and(i32::from(InfrastructureMask::ADMIN))
+                    .ne(0),
+            )
+            .all(&self.db)
+            .await?;
+        let grants: Vec<_> = rows
+            .into_iter()
+            .map(|row| (row.infrastructure_id, row.group_id))
+            .collect();
+        self.with_group_names(grants).await
+    }
+
+    async fn with_group_names(&self, grants: Vec<(Uuid, Uuid)>) -> Result<Vec<(Uuid, String)>, Error> {
+        if grants.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names = groups::Entity::find()
+            .filter(groups::Column::Id.is_in(grants.iter().map(|(_, group)| *group)))
+            .order_by_asc(groups::Column::Name)
+            .all(&self.db)
+            .await?;
+        let of = |group: Uuid| names.iter().find(|row| row.id == group).map(|row| row.name.clone());
+        Ok(grants
+            .into_iter()
+            .filter_map(|(id, group)| Some((id, of(group)?)))
+            .collect())
+    }
+
+    /// What the actor's groups were granted on each of some services.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn service_masks(&self, actor: &Actor, ids: &[Uuid]) -> Result<Vec<(Uuid, ServiceMask)>, Error> {
+        if ids.is_empty() || actor.groups.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = service_grants::Entity::find()
+            .filter(service_grants::Column::ServiceId.is_in(ids.iter().copied()))
+            .filter(service_grants::Column::GroupId.is_in(actor.group_ids()))
+            .all(&self.db)
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.service_id, ServiceMask::from_stored(row.mask)))
+            .collect())
+    }
+
+    /// What the actor's groups were granted on each of some infrastructures.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn infrastructure_masks(
+        &self,
+        actor: &Actor,
+        ids: &[Uuid],
+    ) -> Result<Vec<(Uuid, InfrastructureMask)>, Error> {
+        if ids.is_empty() || actor.groups.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows = infrastructure_grants::Entity::find()
+            .filter(infrastructure_grants::Column::InfrastructureId.is_in(ids.iter().copied()))
+            .filter(infrastructure_grants::Column::GroupId.is_in(actor.group_ids()))
+            .all(&self.db)
+            .await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.infrastructure_id, InfrastructureMask::from_stored(row.mask)))
+            .collect())
+    }
+
+    /// Where the actor's privileges on a service come from.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn service_sources(&self, actor: &Actor, id: Uuid) -> Result<Vec<GrantSource<ServiceMask>>, Error> {
+        let rows = service_grants::Entity::find()
+            .filter(service_grants::Column::ServiceId.eq(id))
+            .filter(service_grants::Column::GroupId.is_in(actor.group_ids()))
+            .limit(1_000)
+            .all(&self.db)
+            .await?;
+        let source = |row: service_grants::Model| GrantSource {
+            group: group_name(actor, row.group_id),
+            mask: ServiceMask::from_stored(row.mask),
+        };
+        Ok(rows.into_iter().map(source).collect())
+    }
+
+    /// Where the actor's privileges on an infrastructure come from.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn infrastructure_sources(
+        &self,
+        actor: &Actor,
+        id: Uuid,
+    ) -> Result<Vec<GrantSource<InfrastructureMask>>, Error> {
+        let rows = infrastructure_grants::Entity::find()
+            .filter(infrastructure_grants::Column::InfrastructureId.eq(id))
+            .filter(infrastructure_grants::Column::GroupId.is_in(actor.group_ids()))
+            .limit(1_000)
+            .all(&self.db)
+            .await?;
+        let source = |row: infrastructure_grants::Model| GrantSource {
+            group: group_name(actor, row.group_id),
+            mask: InfrastructureMask::from_stored(row.mask),
+        };
+        Ok(rows.into_iter().map(source).collect())
+    }
+
+    async fn service_mask(&self, actor: &Actor, id: Uuid) -> Result<ServiceMask, Error> {
+        let masks = self.service_masks(actor, &[id]).await?;
+        Ok(masks
+            .into_iter()
+            .fold(ServiceMask::default(), |sum, (_, mask)| sum | mask))
+    }
+
+    async fn infrastructure_mask(&self, actor: &Actor, id: Uuid) -> Result<InfrastructureMask, Error> {
+        let masks = self.infrastructure_masks(actor, &[id]).await?;
+        Ok(masks
+            .into_iter()
+            .fold(InfrastructureMask::default(), |sum, (_, mask)| sum | mask))
+    }
+
+    async fn one_service(&self, query: sea_orm::sea_query::SelectStatement) -> Result<Option<Service>, Error> {
+        super::services::Row::find_by_statement(self.db.get_database_backend().build(&query))
+            .one(&self.db)
+            .await?
+            .map(Service::try_from)
+            .transpose()
+    }
+}
+
+fn group_name(actor: &Actor, id: Uuid) -> String {
+    actor
+        .groups
+        .iter()
+        .find(|group| group.id == id)
+        .map(|group| group.name.clone())
+        .unwrap_or_default()
+}

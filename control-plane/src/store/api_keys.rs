@@ -1,0 +1,533 @@
+//! API keys of services and deployments: every change raises the configs that it concerns, in the same transaction.
+
+use super::audit::Deed;
+use super::entity::api_keys;
+use super::error::stored;
+use super::services::{parse_word, word};
+use super::vault::Place;
+use super::{Change, Error, Page, PageRequest, Store, configs};
+use crate::authn::{Actor, random_bytes};
+use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyText, KeyVisibility, Time, Title};
+use castoff_wire::key::KeyHash;
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::json;
+use uuid::Uuid;
+
+/// A key to be made.
+pub struct NewKey {
+    /// What people call it.
+    pub name: Title,
+    /// Whether it can be shown again.
+    pub class: KeyClass,
+    /// Taken over from elsewhere; minted when absent.
+    pub imported: Option<KeyText>,
+    /// Names of the endpoints it opens; empty: all.
+    pub endpoints: Vec<String>,
+    /// From when it opens.
+    pub not_before: Option<Time>,
+    /// Until when it opens.
+    pub expires_at: Option<Time>,
+}
+
+/// What is to be changed of a key; what is absent stays, and `Some(None)` takes a bound away.
+#[derive(Clone, Debug, Default)]
+pub struct KeyChange {
+    /// What people call it.
+    pub name: Option<Title>,
+    /// Names of the endpoints it opens.
+    pub endpoints: Option<Vec<String>>,
+    /// From when it opens.
+    pub not_before: Option<Option<Time>>,
+    /// Until when it opens.
+    pub expires_at: Option<Option<Time>>,
+}
+
+/// The place of keys that a permit was given for, and who holds the permit.
+#[derive(Clone, Copy)]
+pub struct KeyRing<'a> {
+    pub(super) place: KeyPlace,
+    pub(super) service_id: Uuid,
+    pub(super) infrastructure_id: Option<Uuid>,
+    pub(super) of: &'a str,
+    pub(super) visibility: KeyVisibility,
+    pub(super) actor: &'a Actor,
+}
+
+fn key(row: api_keys::Model) -> Result<ApiKey, Error> {
+    let place = match (row.service_id, row.deployment_id) {
+        (Some(id), None) => KeyPlace::Service(id),
+        (None, Some(id)) => KeyPlace::Deployment(id),
+        _ => return Err(Error::Unreadable("a key's place")),
+    };
+    Ok(ApiKey {
+        id: row.id,
+        place,
+        name: stored(Title::parse(&row.name), "a key's name")?,
+        class: parse_word(&row.class)?,
+        masked: row.masked,
+        weak: row.weak,
+        endpoints: stored(serde_json::from_str(&row.endpoints), "a key's endpoints")?,
+        created_by_id: row.created_by_id,
+        created_by: row.created_by,
+        created_at: Time::from_ms(row.created_at),
+        not_before: row.not_before.map(Time::from_ms),
+        expires_at: row.expires_at.map(Time::from_ms),
+        revoked_at: row.revoked_at.map(Time::from_ms),
+        last_used_at: row.last_used_at.map(Time::from_ms),
+        calls: u64::try_from(row.calls).unwrap_or(0),
+        revision: row.revision,
+    })
+}
+
+fn check_bounds(not_before: Option<Time>, expires_at: Option<Time>) -> Result<(), Error> {
+    if let (Some(start), Some(end)) = (not_before, expires_at)
+        && start >= end
+    {
+        return Err(Invalid::new("/expires_at", "must come after not_before").into());
+    }
+    Ok(())
+}
+
+impl KeyRing<'_> {
+    fn select(&self) -> sea_orm::Select<api_keys::Entity> {
+        match self.place {
+            KeyPlace::Service(id) => api_keys::Entity::find().filter(api_keys::Column::ServiceId.eq(id)),
+            KeyPlace::Deployment(id) => api_keys::Entity::find().filter(api_keys::Column::DeploymentId.eq(id)),
+        }
+    }
+
+    fn owner(&self) -> Uuid {
+        match self.place {
+            KeyPlace::Service(id) | KeyPlace::Deployment(id) => id,
+        }
+    }
+
+    fn deed<'b>(&'b self, action: &'b str, of: &'b str) -> Deed<'b> {
+        let deed = Deed::new(action, "key", of).on_service(self.service_id);
+        match self.infrastructure_id {
+            Some(id) => deed.on_infrastructure(id),
+            None => deed,
+        }
+    }
+
+    fn look(&self, key: &ApiKey) -> serde_json::Value {
+        json!({
+            "id": key.id, "on": self.of, "name": key.name, "endpoints": key.endpoints, "not_before": key.not_before,
+            "expires_at": key.expires_at, "revoked_at": key.revoked_at,
+        })
+    }
+
+    async fn raise(&self, store: &Store, tx: &DatabaseTransaction) -> Result<Vec<Uuid>, Error> {
+        match self.place {
+            KeyPlace::Service(id) => configs::raise_inheriting(store, tx, id).await,
+            KeyPlace::Deployment(id) => configs::raise(store, tx, id).await.map(|_| vec![id]),
+        }
+    }
+}
+
+/// What a change of a key did: the key, and the deployments whose configs were raised.
+pub struct Changed {
+    /// As it is now.
+    pub key: ApiKey,
+    /// To be waited for.
+    pub raised: Vec<Uuid>,
+}
+
+impl Store {
+    /// The keys of a place, masked, by the time they were made.
+    ///
+    /// # Errors
+    /// The database failed, or the cursor is not one that this list gave.
+    pub async fn keys(&self, ring: &KeyRing<'_>, page: &PageRequest) -> Result<Page<ApiKey>, Error> {
+        let mut query = ring.select();
+        if let Some(after) = page.after() {
+            let id = Uuid::try_parse(after).map_err(|_| Invalid::new("/cursor", "is not one that a list gave"))?;
+            query = query.filter(api_keys::Column::Id.gt(id));
+        }
+        let rows = query
+            .order_by_asc(api_keys::Column::Id)
+            .limit(page.fetch())
+            .all(&self.db)
+            .await?;
+        let rows = rows.into_iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        Ok(page.cut(rows, |key| key.id.to_string()))
+    }
+
+    /// One key of a place, masked.
+    ///
+    /// # Errors
+    /// There is none, or the database failed.
+    pub async fn key(&self, ring: &KeyRing<'_>, id: Uuid) -> Result<ApiKey, Error> {
+        let row = ring.select().filter(api_keys::Column::Id.eq(id)).one(&self.db).await?;
+        key(row.ok_or(Error::NotFound("key"))?)
+    }
+
+    /// Makes a key; its text is in the answer, and for the class reveal-once nowhere else.
+    ///
+    /// # Errors
+    /// The same key is there already, there are too many, its bounds do not fit, or the database failed.
+    pub async fn create_key(&self, ring: &WritableRing<'_>, new: NewKey) -> Result<(KeyText, Changed), Error> {
+        let ring = &ring.0;
+        check_bounds(new.not_before, new.expires_at)?;
+        let random = random_bytes::<32>().map_err(|_| Error::NoRandom)?;
+        let text = new.imported.unwrap_or_else(|| KeyText::mint(&random));
+        let tx = self.begin().await?;
+        configs::lock_services(&tx, &[ring.service_id]).await?;
+        let made = self
+            .insert_key(
+                ring,
+                &tx,
+                &text,
+                &new.name,
+                new.class,
+                new.endpoints,
+                (new.not_before, new.expires_at),
+            )
+            .await?;
+        ring.deed("create-key", made.name.as_str())
+            .change(None, Some(ring.look(&made)))
+            .record(&tx, ring.actor, made.created_at)
+            .await?;
+        let raised = ring.raise(self, &tx).await?;
+        tx.commit().await?;
+        self.tell_raised(&raised);
+        Ok((text, Changed { key: made, raised }))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn insert_key(
+        &self,
+        ring: &KeyRing<'_>,
+        tx: &DatabaseTransaction,
+        text: &KeyText,
+        name: &Title,
+        class: KeyClass,
+        endpoints: Vec<String>,
+        (not_before, expires_at): (Option<Time>, Option<Time>),
+    ) -> Result<ApiKey, Error> {
+        let (id, now) = (Uuid::now_v7(), self.clock.now());
+        let sealed = match class {
+            KeyClass::RevealOnce => None,
+            KeyClass::Recoverable => {
+                let place = Place {
+                    table: "api_keys",
+                    row: id,
+                    owner: ring.owner(),
+                };
+                Some(self.vault.seal(&place, text.expose().as_bytes())?)
+            }
+        };
+        let (service_id, deployment_id) = match ring.place {
+            KeyPlace::Service(id) => (Some(id), None),
+            KeyPlace::Deployment(id) => (None, Some(id)),
+        };
+        let row = api_keys::ActiveModel {
+            id: Set(id),
+            service_id: Set(service_id),
+            deployment_id: Set(deployment_id),
+            name: Set(name.to_string()),
+            class: Set(word(&class)?),
+            hash: Set(KeyHash::of(text.expose().as_bytes()).as_bytes().to_vec()),
+            sealed: Set(sealed),
+            masked: Set(text.masked()),
+            weak: Set(text.is_weak()),
+            endpoints: Set(stored(serde_json::to_string(&endpoints), "a key's endpoints")?),
+            created_by_id: Set(ring.actor.account_id),
+            created_by: Set(ring.actor.name.clone()),
+            created_at: Set(now.ms()),
+            not_before: Set(not_before.map(Time::ms)),
+            expires_at: Set(expires_at.map(Time::ms)),
+            revoked_at: Set(None),
+            last_used_at: Set(None),
+            calls: Set(0),
+            revision: Set(1),
+        }
+        .insert(tx)
+        .await
+        .map_err(Error::taken("key"))?;
+        key(row)
+    }
+
+    /// Changes a key's name, scope or bounds.
+    ///
+    /// # Errors
+    /// It has changed since `revision`, there is none, its bounds do not fit, or the database failed.
+    pub async fn change_key(
+        &self,
+        ring: &WritableRing<'_>,
+        id: Uuid,
+        revision: Option<i64>,
+        change: KeyChange,
+    ) -> Result<Changed, Error> {
+        self.update_key(&ring.0, id, revision, "change-key", |key| {
+            key.name = change.name.unwrap_or_else(|| key.name.clone());
+            key.endpoints = change.endpoints.unwrap_or_else(|| key.endpoints.clone());
+            key.not_before = change.not_before.unwrap_or(key.not_before);
+            key.expires_at = change.expires_at.unwrap_or(key.expires_at);
+            check_bounds(key.not_before, key.expires_at)
+        })
+        .await
+    }
+
+    /// Revokes a key. Whoever else changed it meanwhile: a revoke is never stale.
+    ///
+    /// # Errors
+    /// There is none, or the database failed.
+    pub async fn revoke_key(&self, ring: &WritableRing<'_>, id: Uuid) -> Result<Changed, Error> {
+        let now = self.clock.now();
+        self.update_key(&ring.0, id, None, "revoke-key", |key| {
+            key.revoked_at = key.revoked_at.or(Some(now));
+            Ok(())
+        })
+        .await
+    }
+
+    /// Lets a revoked key open again: the same text works.
+    ///
+    /// # Errors
+    /// It has changed since `revision`, there is none, or the database failed.
+    pub async fn activate_key(
+        &self,
+        ring: &WritableRing<'_>,
+        id: Uuid,
+        revision: Option<i64>,
+    ) -> Result<Changed, Error> {
+        self.update_key(&ring.0, id, revision, "activate-key", |key| {
+            key.revoked_at = None;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn update_key(
+        &self,
+        ring: &KeyRing<'_>,
+        id: Uuid,
+        revision: Option<i64>,
+        action: &str,
+        change: impl FnOnce(&mut ApiKey) -> Result<(), Error>,
+    ) -> Result<Changed, Error> {
+        let now = self.clock.now();
+        let tx = self.begin().await?;
+        configs::lock_services(&tx, &[ring.service_id]).await?;
+        let before = key(ring
+            .select()
+            .filter(api_keys::Column::Id.eq(id))
+            .one(&tx)
+            .await?
+            .ok_or(Error::NotFound("key"))?)?;
+        if revision.is_some_and(|revision| revision != before.revision) {
+            return Err(Error::Stale);
+        }
+        let mut after = before.clone();
+        change(&mut after)?;
+        after.revision += 1;
+        let changed = api_keys::Entity::update_many()
+            .col_expr(api_keys::Column::Name, Expr::value(after.name.as_str()))
+            .col_expr(
+                api_keys::Column::Endpoints,
+                Expr::value(stored(serde_json::to_string(&after.endpoints), "a key's endpoints")?),
+            )
+            .col_expr(api_keys::Column::NotBefore, Expr::value(after.not_before.map(Time::ms)))
+            .col_expr(api_keys::Column::ExpiresAt, Expr::value(after.expires_at.map(Time::ms)))
+            .col_expr(api_keys::Column::RevokedAt, Expr::value(after.revoked_at.map(Time::ms)))
+            .col_expr(api_keys::Column::Revision, Expr::value(after.revision))
+            .filter(api_keys::Column::Id.eq(id))
+            .filter(api_keys::Column::Revision.eq(before.revision))
+            .exec(&tx)
+            .await?;
+        if changed.rows_affected == 0 {
+            return Err(Error::Stale);
+        }
+        ring.deed(action, before.name.as_str())
+            .change(Some(ring.look(&before)), Some(ring.look(&after)))
+            .record(&tx, ring.actor, now)
+            .await?;
+        let raised = ring.raise(self, &tx).await?;
+        tx.commit().await?;
+        self.tell_raised(&raised);
+        Ok(Changed { key: after, raised })
+    }
+
+    /// Makes the successor of a key, with its class, scope and end; the old one opens for the overlap and no longer than
+    /// it would have.
+    ///
+    /// # Errors
+    /// It is revoked, there is none, or the database failed.
+    pub async fn rotate_key(
+        &self,
+        ring: &WritableRing<'_>,
+        id: Uuid,
+        overlap_ms: i64,
+        name: Option<Title>,
+    ) -> Result<(KeyText, Changed), Error> {
+        let (ring, now) = (&ring.0, self.clock.now());
+        let random = random_bytes::<32>().map_err(|_| Error::NoRandom)?;
+        let text = KeyText::mint(&random);
+        let tx = self.begin().await?;
+        configs::lock_services(&tx, &[ring.service_id]).await?;
+        let old = key(ring
+            .select()
+            .filter(api_keys::Column::Id.eq(id))
+            .one(&tx)
+            .await?
+            .ok_or(Error::NotFound("key"))?)?;
+        if old.revoked_at.is_some() {
+            return Err(Error::InUse("the key is revoked: make a new one instead".to_owned()));
+        }
+        let overlap_ends = now.after_ms(overlap_ms);
+        let ends = old.expires_at.map_or(overlap_ends, |end| end.min(overlap_ends));
+        api_keys::Entity::update_many()
+            .col_expr(api_keys::Column::ExpiresAt, Expr::value(ends.ms()))
+            .col_expr(api_keys::Column::Revision, Expr::value(old.revision + 1))
+            .filter(api_keys::Column::Id.eq(id))
+            .exec(&tx)
+            .await?;
+        let name = name.unwrap_or_else(|| old.name.clone());
+        let bounds = (old.not_before, old.expires_at);
+        let made = self
+            .insert_key(ring, &tx, &text, &name, old.class, old.endpoints.clone(), bounds)
+            .await?;
+        let mut after = ring.look(&made);
+        after["overlap_ends"] = json!(ends);
+        ring.deed("rotate-key", old.name.as_str())
+            .change(Some(ring.look(&old)), Some(after))
+            .record(&tx, ring.actor, now)
+            .await?;
+        let raised = ring.raise(self, &tx).await?;
+        tx.commit().await?;
+        self.tell_raised(&raised);
+        Ok((text, Changed { key: made, raised }))
+    }
+
+    /// Deletes a revoked key.
+    ///
+    /// # Errors
+    /// It is not revoked, there is none, or the database failed.
+    pub async fn delete_key(&self, ring: &WritableRing<'_>, id: Uuid) -> Result<(), Error> {
+        let (ring, now) = (&ring.0, self.clock.now());
+        let tx = self.begin().await?;
+        let before = key(ring
+            .select()
+            .filter(api_keys::Column::Id.eq(id))
+            .one(&tx)
+            .await?
+            .ok_or(Error::NotFound("key"))?)?;
+        if before.revoked_at.is_none() {
+            return Err(Error::InUse("the key is not revoked: revoke it first".to_owned()));
+        }
+        let gone = api_keys::Entity::delete_many()
+            .filter(api_keys::Column::Id.eq(id))
+            .filter(api_keys::Column::RevokedAt.is_not_null())
+            .exec(&tx)
+            .await?;
+        if gone.rows_affected == 0 {
+            return Err(Error::Stale);
+        }
+        ring.deed("delete-key", before.name.as_str())
+            .change(Some(ring.look(&before)), None)
+            .record(&tx, ring.actor, now)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Shows a recoverable key again to who made it, or where the service says so to whoever may list it. Put on record
+    /// before it is shown.
+    ///
+    /// # Errors
+    /// It is not theirs to reveal, only its hash was kept, there is none, or the database failed.
+    pub async fn reveal_key(&self, ring: &KeyRing<'_>, id: Uuid) -> Result<KeyText, Error> {
+        let row = ring
+            .select()
+            .filter(api_keys::Column::Id.eq(id))
+            .one(&self.db)
+            .await?
+            .ok_or(Error::NotFound("key"))?;
+        let may = row.created_by_id == ring.actor.account_id || ring.visibility == KeyVisibility::Readers;
+        if !may {
+            return Err(Error::NotAllowed(format!(
+                "only {} who made this key can reveal it",
+                row.created_by
+            )));
+        }
+        let Some(sealed) = &row.sealed else {
+            return Err(Error::InUse(
+                "only the hash of this key was kept (class reveal-once): rotate it to get a new one".to_owned(),
+            ));
+        };
+        ring.deed("reveal-key", &row.name)
+            .record(&self.db, ring.actor, self.clock.now())
+            .await?;
+        let place = Place {
+            table: "api_keys",
+            row: row.id,
+            owner: ring.owner(),
+        };
+        let text = stored(String::from_utf8(self.vault.open(&place, sealed)?), "a sealed key")?;
+        Ok(KeyText::kept(text))
+    }
+
+    fn tell_raised(&self, raised: &[Uuid]) {
+        for id in raised {
+            self.tell(Change::Config(*id));
+        }
+    }
+}
+
+/// A place of keys that may be written.
+pub struct WritableRing<'a>(pub(super) KeyRing<'a>);
+
+/// Calls that a deployment's nodes counted for a key.
+#[derive(Clone, Debug)]
+pub struct MachineKeyUse {
+    /// The key.
+    pub key_id: Uuid,
+    /// The deployment whose node counted: a node cannot count for a key that does not open it.
+    pub deployment_id: Uuid,
+    /// Since it last said.
+    pub calls: u64,
+    /// The last of them.
+    pub last_used_at: Time,
+}
+
+impl Store {
+    pub(super) async fn count_key_use(&self, uses: &[MachineKeyUse]) -> Result<(), Error> {
+        use super::entity::deployments;
+        let tx = self.begin().await?;
+        for used in uses {
+            let service = sea_orm::sea_query::Query::select()
+                .column(deployments::Column::ServiceId)
+                .from(deployments::Entity)
+                .and_where(Expr::col(deployments::Column::Id).eq(used.deployment_id))
+                .to_owned();
+            let last = used.last_used_at.ms();
+            api_keys::Entity::update_many()
+                .col_expr(
+                    api_keys::Column::Calls,
+                    Expr::col(api_keys::Column::Calls).add(configs::to_stored(used.calls)),
+                )
+                .col_expr(
+                    api_keys::Column::LastUsedAt,
+                    Expr::case(
+                        Expr::col(api_keys::Column::LastUsedAt).gt(last),
+                        Expr::col(api_keys::Column::LastUsedAt),
+                    )
+                    .finally(last)
+                    .into(),
+                )
+                .filter(api_keys::Column::Id.eq(used.key_id))
+                .filter(
+                    api_keys::Column::DeploymentId
+                        .eq(used.deployment_id)
+                        .or(api_keys::Column::ServiceId.in_subquery(service)),
+                )
+                .exec(&tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,66 @@
+//! What can go wrong between a permit and a row.
+
+use crate::domain::Invalid;
+use sea_orm::{DbErr, SqlErr};
+
+/// What the store answers when it does not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such row, or none that the caller may know of.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// Somebody changed the row in between.
+    #[error("the row has changed since it was read")]
+    Stale,
+    /// The name is used already.
+    #[error("the name of the {0} is taken")]
+    Taken(&'static str),
+    /// Something is in the way.
+    #[error("{0}")]
+    InUse(String),
+    /// What was asked for does not fit what is there.
+    #[error("{0}")]
+    Invalid(#[from] Invalid),
+    /// The rules do not allow this here.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// The system gave no random numbers.
+    #[error("the system gave no random numbers")]
+    NoRandom,
+    /// A stored value cannot be read: an older or a damaged database.
+    #[error("a stored value cannot be read: {0}")]
+    Unreadable(&'static str),
+    /// The database did not answer, or said no.
+    #[error("the database failed")]
+    Database(#[source] DbErr),
+}
+
+impl From<DbErr> for Error {
+    fn from(error: DbErr) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl Error {
+    /// A name that is taken, where the database says that a unique column would not be; any other error as it is.
+    pub(super) fn taken(what: &'static str) -> impl FnOnce(DbErr) -> Self {
+        move |error| match error.sql_err() {
+            Some(SqlErr::UniqueConstraintViolation(_)) => Self::Taken(what),
+            _ => Self::Database(error),
+        }
+    }
+
+    /// A row that others refer to.
+    pub(super) fn referred_to(why: &str) -> impl FnOnce(DbErr) -> Self {
+        let why = why.to_owned();
+        move |error| match error.sql_err() {
+            Some(SqlErr::ForeignKeyConstraintViolation(_)) => Self::InUse(why),
+            _ => Self::Database(error),
+        }
+    }
+}
+
+/// A stored text that must be what was written.
+pub(super) fn stored<T, E>(value: Result<T, E>, what: &'static str) -> Result<T, Error> {
+    value.map_err(|_| Error::Unreadable(what))
+}

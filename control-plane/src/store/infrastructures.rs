@@ -1,0 +1,222 @@
+//! Infrastructures: where deployments run.
+
+use super::audit::Deed;
+use super::entity::{deployments, infrastructures};
+use super::error::stored;
+use super::services::{parse_word, word};
+use super::{Error, Page, PageRequest, Permit, Platform, Store, Visible, configs};
+use crate::authz::Administer;
+use crate::domain::{Access, Allowances, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use serde_json::json;
+use uuid::Uuid;
+
+/// An infrastructure to be made.
+#[derive(Clone, Debug)]
+pub struct NewInfrastructure {
+    /// Unique.
+    pub name: InfrastructureName,
+    /// What runs the nodes.
+    pub kind: InfrastructureKind,
+    /// Where it stands in the life cycle.
+    pub stage: Stage,
+    /// For people.
+    pub description: String,
+    /// Which ways past a deployment's own keys it allows.
+    pub allow: Allowances,
+}
+
+/// What is to be changed of an infrastructure; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct InfrastructureChange {
+    /// Where it stands in the life cycle.
+    pub stage: Option<Stage>,
+    /// For people.
+    pub description: Option<String>,
+    /// Which ways past a deployment's own keys it allows.
+    pub allow: Option<Allowances>,
+}
+
+impl TryFrom<infrastructures::Model> for Infrastructure {
+    type Error = Error;
+
+    fn try_from(row: infrastructures::Model) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.id,
+            name: stored(InfrastructureName::parse(&row.name), "an infrastructure's name")?,
+            kind: parse_word(&row.kind)?,
+            stage: stored(Stage::parse(&row.stage), "a stage")?,
+            description: row.description,
+            allow: Allowances {
+                inherit: row.allow_inherit,
+                public: row.allow_public,
+                personal_keys: row.allow_personal,
+            },
+            created_at: Time::from_ms(row.created_at),
+            updated_at: Time::from_ms(row.updated_at),
+            revision: row.revision,
+        })
+    }
+}
+
+impl Store {
+    /// The infrastructures that may be listed, by name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn infrastructures(
+        &self,
+        visible: &Visible<Infrastructure>,
+        page: &PageRequest,
+    ) -> Result<Page<Infrastructure>, Error> {
+        let mut query = infrastructures::Entity::find()
+            .filter(infrastructures::Column::Id.in_subquery(visible.seen().infrastructures()));
+        if let Some(after) = page.after() {
+            query = query.filter(infrastructures::Column::Name.gt(after));
+        }
+        let rows = query
+            .order_by_asc(infrastructures::Column::Name)
+            .limit(page.fetch())
+            .all(&self.db)
+            .await?;
+        let rows = rows
+            .into_iter()
+            .map(Infrastructure::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(page.cut(rows, |row| row.name.to_string()))
+    }
+
+    /// Makes an infrastructure.
+    ///
+    /// # Errors
+    /// The name is taken, or the database failed.
+    pub async fn create_infrastructure(
+        &self,
+        permit: &Permit<Administer, Platform>,
+        new: NewInfrastructure,
+    ) -> Result<Uuid, Error> {
+        let (id, now) = (Uuid::now_v7(), self.clock.now());
+        let tx = self.begin().await?;
+        infrastructures::ActiveModel {
+            id: Set(id),
+            name: Set(new.name.to_string()),
+            kind: Set(word(&new.kind)?),
+            stage: Set(new.stage.to_string()),
+            description: Set(new.description.clone()),
+            allow_inherit: Set(new.allow.inherit),
+            allow_public: Set(new.allow.public),
+            allow_personal: Set(new.allow.personal_keys),
+            created_at: Set(now.ms()),
+            updated_at: Set(now.ms()),
+            revision: Set(1),
+        }
+        .insert(&tx)
+        .await
+        .map_err(Error::taken("infrastructure"))?;
+        Deed::new("create-infrastructure", "infrastructure", new.name.as_str())
+            .on_infrastructure(id)
+            .change(
+                None,
+                Some(json!({"kind": new.kind, "stage": new.stage, "allow": new.allow})),
+            )
+            .record(&tx, permit.actor(), now)
+            .await?;
+        tx.commit().await?;
+        Ok(id)
+    }
+
+    /// Changes an infrastructure. What deployments there use already cannot be disallowed under them.
+    ///
+    /// # Errors
+    /// A deployment uses what would be disallowed, it has changed since the permit was given, or the database failed.
+    pub async fn change_infrastructure(
+        &self,
+        permit: &Permit<Administer, Infrastructure>,
+        change: InfrastructureChange,
+    ) -> Result<(), Error> {
+        let (now, before): (_, &Infrastructure) = (self.clock.now(), permit);
+        let stage = change.stage.unwrap_or_else(|| before.stage.clone());
+        let description = change.description.unwrap_or_else(|| before.description.clone());
+        let allow = change.allow.unwrap_or(before.allow);
+        let tx = self.begin().await?;
+        configs::lock_infrastructure(&tx, before.id).await?;
+        for (access, allowed) in [(Access::Inherit, allow.inherit), (Access::Public, allow.public)] {
+            if allowed {
+                continue;
+            }
+            let uses = deployments::Entity::find()
+                .filter(deployments::Column::InfrastructureId.eq(before.id))
+                .filter(deployments::Column::Access.eq(word(&access)?))
+                .count(&tx)
+                .await?;
+            if uses > 0 {
+                let access = word(&access)?;
+                return Err(Error::InUse(format!(
+                    "{uses} deployments have access {access}: change them first"
+                )));
+            }
+        }
+        let changed = infrastructures::Entity::update_many()
+            .col_expr(infrastructures::Column::Stage, Expr::value(stage.as_str()))
+            .col_expr(infrastructures::Column::Description, Expr::value(description.as_str()))
+            .col_expr(infrastructures::Column::AllowInherit, Expr::value(allow.inherit))
+            .col_expr(infrastructures::Column::AllowPublic, Expr::value(allow.public))
+            .col_expr(infrastructures::Column::AllowPersonal, Expr::value(allow.personal_keys))
+            .col_expr(infrastructures::Column::UpdatedAt, Expr::value(now.ms()))
+            .col_expr(infrastructures::Column::Revision, Expr::value(before.revision + 1))
+            .filter(infrastructures::Column::Id.eq(before.id))
+            .filter(infrastructures::Column::Revision.eq(before.revision))
+            .exec(&tx)
+            .await?;
+        if changed.rows_affected == 0 {
+            return Err(Error::Stale);
+        }
+        Deed::new("change-infrastructure", "infrastructure", before.name.as_str())
+            .on_infrastructure(before.id)
+            .change(
+                Some(json!({"stage": before.stage, "description": before.description, "allow": before.allow})),
+                Some(json!({"stage": stage, "description": description, "allow": allow})),
+            )
+            .record(&tx, permit.actor(), now)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Deletes an infrastructure on which nothing runs.
+    ///
+    /// # Errors
+    /// It has deployments, it has changed since the permit was given, or the database failed.
+    pub async fn delete_infrastructure(&self, permit: Permit<Administer, Infrastructure>) -> Result<(), Error> {
+        let now = self.clock.now();
+        let tx = self.begin().await?;
+        let deployed = deployments::Entity::find()
+            .filter(deployments::Column::InfrastructureId.eq(permit.id))
+            .count(&tx)
+            .await?;
+        if deployed > 0 {
+            return Err(Error::InUse(format!(
+                "the infrastructure has {deployed} deployments: delete them first"
+            )));
+        }
+        let gone = infrastructures::Entity::delete_many()
+            .filter(infrastructures::Column::Id.eq(permit.id))
+            .filter(infrastructures::Column::Revision.eq(permit.revision))
+            .exec(&tx)
+            .await
+            .map_err(Error::referred_to(
+                "the infrastructure has deployments: delete them first",
+            ))?;
+        if gone.rows_affected == 0 {
+            return Err(Error::Stale);
+        }
+        Deed::new("delete-infrastructure", "infrastructure", permit.name.as_str())
+            .on_infrastructure(permit.id)
+            .record(&tx, permit.actor(), now)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,413 @@
+//! Nodes: what the launcher started, what they hold, and what they last said.
+
+use super::entity::{node_tokens, nodes};
+use super::error::stored;
+use super::services::{parse_word, word};
+use super::vault::Place;
+use super::{Change, Error, Permit, Store};
+use crate::authn::{Secret, SecretKind};
+use crate::authz::{Deploy, View};
+use crate::domain::{Deployment, Time};
+use sea_orm::ActiveValue::Set;
+use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// How a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NodeState {
+    /// Its process was started, or is about to be.
+    Starting,
+    /// It answers calls.
+    Ready,
+    /// It is there, but does not answer calls.
+    NotReady,
+    /// It ends again and again.
+    CrashLooping,
+    /// It was told to end.
+    Stopping,
+    /// Nothing has been heard of it.
+    Lost,
+}
+
+/// A node as people see it.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Of the process, or of its successors under the same launcher's record.
+    pub id: Uuid,
+    /// What it serves.
+    pub deployment_id: Uuid,
+    /// Started by the launcher, not by an operator.
+    pub launched: bool,
+    /// How it stands.
+    pub state: NodeState,
+    /// Of a local node.
+    pub pid: Option<u32>,
+    /// Where callers reach it.
+    pub http_address: Option<String>,
+    /// Where its health and metrics are.
+    pub ops_address: Option<String>,
+    /// Its release.
+    pub release: Option<String>,
+    /// The config in force there.
+    pub acked: Option<(u64, u64)>,
+    /// On the line with a control plane now.
+    pub connected: bool,
+    /// It says that it answers calls.
+    pub ready: bool,
+    /// Its config was not confirmed by a control plane since its start.
+    pub stale: bool,
+    /// Why it is not ready, in one line.
+    pub reason: Option<String>,
+    /// Configs refused since its start.
+    pub refused_configs: u64,
+    /// Times that it was started again.
+    pub restarts: u64,
+    /// How its last process ended.
+    pub last_exit: Option<String>,
+    /// When it was last heard of.
+    pub last_seen_at: Option<Time>,
+    /// When it was first recorded.
+    pub created_at: Time,
+}
+
+/// What the launcher knows of a node that it started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchedNode {
+    /// The record.
+    pub id: Uuid,
+    /// What it serves.
+    pub deployment_id: Uuid,
+    /// How it stands.
+    pub state: NodeState,
+    /// Of its process, once started.
+    pub pid: Option<u32>,
+    /// Field 22 of /proc/pid/stat: with the id it names a process for ever.
+    pub start_time: Option<u64>,
+    /// Where its health and metrics are.
+    pub ops_address: Option<String>,
+    /// Times that it was started again.
+    pub restarts: u64,
+    /// When its processes ended, the latest last; at most ten.
+    pub exits: Vec<Time>,
+}
+
+/// What a node said of itself on its stream.
+#[derive(Clone, Debug, Default)]
+pub struct NodeReport {
+    /// On the line now.
+    pub connected: bool,
+    /// It answers calls.
+    pub ready: bool,
+    /// Its config is not confirmed.
+    pub stale: bool,
+    /// Why it is not ready.
+    pub reason: Option<String>,
+    /// Configs refused since its start.
+    pub refused_configs: u64,
+    /// (epoch, version, digest) in force there.
+    pub acked: Option<(u64, u64, Vec<u8>)>,
+    /// Where callers reach it.
+    pub http_address: Option<String>,
+    /// Where its health and metrics are.
+    pub ops_address: Option<String>,
+    /// Its release.
+    pub release: Option<String>,
+}
+
+/// A node that has not been heard of for so long is lost: three missed heartbeats and the time to dial again.
+pub(super) const LOST_AFTER_MS: i64 = 10_000;
+/// The sealed token of a deployment, from which its launcher writes join documents, has this owner in the vault.
+const TOKENS: &str = "node_tokens";
+
+pub(super) fn node(row: nodes::Model, now: Time) -> Result<Node, Error> {
+    let number = |value: i64| u64::try_from(value).unwrap_or(0);
+    let stored_state: NodeState = parse_word(&row.state)?;
+    let heard = row.last_seen_at.is_some_and(|seen| now.ms() - seen < LOST_AFTER_MS);
+    let state = match stored_state {
+        NodeState::Stopping | NodeState::CrashLooping => stored_state,
+        _ if row.connected && heard && row.ready => NodeState::Ready,
+        _ if row.connected && heard => NodeState::NotReady,
+        NodeState::Starting if row.last_seen_at.is_none() => NodeState::Starting,
+        _ if row.launched && row.pid.is_none() => NodeState::Starting,
+        _ => NodeState::Lost,
+    };
+    Ok(Node {
+        id: row.id,
+        deployment_id: row.deployment_id,
+        launched: row.launched,
+        state,
+        pid: row.pid.and_then(|pid| u32::try_from(pid).ok()),
+        http_address: row.http_address,
+        ops_address: row.ops_address,
+        release: row.release,
+        acked: row
+            .acked_epoch
+            .zip(row.acked_version)
+            .map(|(epoch, version)| (number(epoch), number(version))),
+        connected: row.connected && heard,
+        ready: row.ready,
+        stale: row.stale,
+        reason: row.reason,
+        refused_configs: number(row.refused_configs),
+        restarts: number(row.restarts),
+        last_exit: row.last_exit,
+        last_seen_at: row.last_seen_at.map(Time::from_ms),
+        created_at: Time::from_ms(row.created_at),
+    })
+}
+
+/// Makes a node token; the latest is kept sealed, so that a local launcher can write the join document again.
+pub(super) async fn new_node_token(
+    store: &Store,
+    tx: &impl ConnectionTrait,
+    deployment_id: Uuid,
+    expires_at: Option<Time>,
+) -> Result<Secret, Error> {
+    let secret = Secret::mint(SecretKind::NodeToken).map_err(|_| Error::NoRandom)?;
+    let id = Uuid::now_v7();
+    let place = Place {
+        table: TOKENS,
+        row: id,
+        owner: deployment_id,
+    };
+    node_tokens::ActiveModel {
+        id: Set(id),
+        deployment_id: Set(deployment_id),
+        hash: Set(secret.hash().into_bytes()),
+        sealed: Set(Some(store.vault.seal(&place, secret.expose().as_bytes())?)),
+        created_at: Set(store.clock.now().ms()),
+        expires_at: Set(expires_at.map(Time::ms)),
+    }
+    .insert(tx)
+    .await?;
+    Ok(secret)
+}
+
+impl Store {
+    /// A deployment's nodes, by the time they were first recorded.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn nodes(&self, permit: &Permit<View, Deployment>) -> Result<Vec<Node>, Error> {
+        self.nodes_of(&[permit.id]).await
+    }
+
+    /// The nodes of several deployments that came out of a list or of a permit.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn nodes_of(&self, deployments: &[Uuid]) -> Result<Vec<Node>, Error> {
+        let now = self.clock.now();
+        let rows = nodes::Entity::find()
+            .filter(nodes::Column::DeploymentId.is_in(deployments.iter().copied()))
+            .order_by_asc(nodes::Column::CreatedAt)
+            .all(&self.db)
+            .await?;
+        rows.into_iter().map(|row| node(row, now)).collect()
+    }
+
+    /// A new token for nodes that an operator starts. At most two are valid: the oldest of more ends.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn create_node_token(&self, permit: &Permit<Deploy, Deployment>) -> Result<Secret, Error> {
+        let now = self.clock.now();
+        let tx = self.begin().await?;
+        let rows = node_tokens::Entity::find()
+            .filter(node_tokens::Column::DeploymentId.eq(permit.id))
+            .order_by_desc(node_tokens::Column::Id)
+            .all(&tx)
+            .await?;
+        for old in rows.into_iter().skip(1) {
+            node_tokens::Entity::delete_by_id(old.id).exec(&tx).await?;
+        }
+        let secret = new_node_token(self, &tx, permit.id, None).await?;
+        super::audit::Deed::new("create-node-token", "deployment", permit.name.as_str())
+            .on_service(permit.service_id)
+            .on_infrastructure(permit.infrastructure_id)
+            .record(&tx, permit.actor(), now)
+            .await?;
+        tx.commit().await?;
+        Ok(secret)
+    }
+
+    pub(super) async fn deployment_of_token(&self, secret: &Secret) -> Result<Option<Uuid>, Error> {
+        let now = self.clock.now();
+        let row = node_tokens::Entity::find()
+            .filter(node_tokens::Column::Hash.eq(secret.hash().into_bytes()))
+            .one(&self.db)
+            .await?;
+        Ok(row
+            .filter(|row| row.expires_at.is_none_or(|end| end > now.ms()))
+            .map(|row| row.deployment_id))
+    }
+
+    pub(super) async fn newest_node_token(&self, deployment_id: Uuid) -> Result<Option<Secret>, Error> {
+        let row = node_tokens::Entity::find()
+            .filter(node_tokens::Column::DeploymentId.eq(deployment_id))
+            .order_by_desc(node_tokens::Column::Id)
+            .one(&self.db)
+            .await?;
+        let Some((id, sealed)) = row.and_then(|row| Some((row.id, row.sealed?))) else {
+            return Ok(None);
+        };
+        let place = Place {
+            table: TOKENS,
+            row: id,
+            owner: deployment_id,
+        };
+        let text = stored(String::from_utf8(self.vault.open(&place, &sealed)?), "a node token")?;
+        Ok(Secret::presented(SecretKind::NodeToken, &text))
+    }
+
+    pub(super) async fn launched_nodes(&self) -> Result<Vec<LaunchedNode>, Error> {
+        let rows = nodes::Entity::find()
+            .filter(nodes::Column::Launched.eq(true))
+            .all(&self.db)
+            .await?;
+        rows.into_iter()
+            .map(|row| {
+                let exits: Vec<i64> = stored(serde_json::from_str(&row.exits), "a list of exits")?;
+                Ok(LaunchedNode {
+                    id: row.id,
+                    deployment_id: row.deployment_id,
+                    state: parse_word(&row.state)?,
+                    pid: row.pid.and_then(|pid| u32::try_from(pid).ok()),
+                    start_time: row.start_time.and_then(|time| u64::try_from(time).ok()),
+                    ops_address: row.ops_address,
+                    restarts: u64::try_from(row.restarts).unwrap_or(0),
+                    exits: exits.into_iter().map(Time::from_ms).collect(),
+                })
+            })
+            .collect()
+    }
+
+    pub(super) async fn save_launched(&self, node: &LaunchedNode, last_exit: Option<&str>) -> Result<(), Error> {
+        let now = self.clock.now();
+        let exits: Vec<i64> = node.exits.iter().map(|time| time.ms()).collect();
+        let exits = stored(serde_json::to_string(&exits), "a list of exits")?;
+        let mut row = fresh(node.id, node.deployment_id, true, now);
+        row.state = Set(word(&node.state)?);
+        row.pid = Set(node.pid.and_then(|pid| i32::try_from(pid).ok()));
+        row.start_time = Set(node.start_time.map(super::configs::to_stored));
+        row.restarts = Set(super::configs::to_stored(node.restarts));
+        row.exits = Set(exits);
+        use nodes::Column;
+        let mut columns = vec![
+            Column::State,
+            Column::Pid,
+            Column::StartTime,
+            Column::Restarts,
+            Column::Exits,
+        ];
+        if let Some(exit) = last_exit {
+            // What ended is not on the line, whatever it said last.
+            row.last_exit = Set(Some(exit.to_owned()));
+            row.connected = Set(false);
+            row.ready = Set(false);
+            columns.extend([Column::LastExit, Column::Connected, Column::Ready]);
+        }
+        if let Some(address) = &node.ops_address {
+            row.ops_address = Set(Some(address.clone()));
+            columns.push(Column::OpsAddress);
+        }
+        nodes::Entity::insert(row)
+            .on_conflict(OnConflict::column(Column::Id).update_columns(columns).to_owned())
+            .exec_without_returning(&self.db)
+            .await?;
+        self.tell(Change::Node(node.deployment_id));
+        Ok(())
+    }
+
+    pub(super) async fn forget_node(&self, id: Uuid) -> Result<(), Error> {
+        if let Some(row) = nodes::Entity::find_by_id(id).one(&self.db).await? {
+            nodes::Entity::delete_by_id(id).exec(&self.db).await?;
+            self.tell(Change::Node(row.deployment_id));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn save_report(&self, id: Uuid, deployment_id: Uuid, report: &NodeReport) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut row = fresh(id, deployment_id, false, now);
+        row.connected = Set(report.connected);
+        row.ready = Set(report.ready);
+        row.stale = Set(report.stale);
+        row.reason = Set(report.reason.clone());
+        row.refused_configs = Set(super::configs::to_stored(report.refused_configs));
+        row.acked_epoch = Set(report.acked.as_ref().map(|acked| super::configs::to_stored(acked.0)));
+        row.acked_version = Set(report.acked.as_ref().map(|acked| super::configs::to_stored(acked.1)));
+        row.acked_digest = Set(report.acked.as_ref().map(|acked| acked.2.clone()));
+        row.http_address = Set(report.http_address.clone());
+        row.ops_address = Set(report.ops_address.clone());
+        row.release = Set(report.release.clone());
+        row.last_seen_at = Set(Some(now.ms()));
+        use nodes::Column;
+        nodes::Entity::insert(row)
+            .on_conflict(
+                OnConflict::column(Column::Id)
+                    .update_columns([
+                        Column::Connected,
+                        Column::Ready,
+                        Column::Stale,
+                        Column::Reason,
+                        Column::RefusedConfigs,
+                        Column::AckedEpoch,
+                        Column::AckedVersion,
+                        Column::AckedDigest,
+                        Column::HttpAddress,
+                        Column::OpsAddress,
+                        Column::Release,
+                        Column::LastSeenAt,
+                    ])
+                    // A node's id belongs to one deployment: another's token does not move it.
+                    .action_and_where(Expr::col((nodes::Entity, Column::DeploymentId)).eq(deployment_id))
+                    .to_owned(),
+            )
+            .exec_without_returning(&self.db)
+            .await?;
+        self.tell(Change::Node(deployment_id));
+        Ok(())
+    }
+
+    /// Static nodes leave no process to prove their end: after a day of silence they are forgotten.
+    pub(super) async fn forget_silent_nodes(&self) -> Result<(), Error> {
+        let oldest = self.clock.now().after_ms(-86_400_000);
+        nodes::Entity::delete_many()
+            .filter(nodes::Column::Launched.eq(false))
+            .filter(nodes::Column::LastSeenAt.lt(oldest.ms()))
+            .exec(&self.db)
+            .await?;
+        Ok(())
+    }
+}
+
+fn fresh(id: Uuid, deployment_id: Uuid, launched: bool, now: Time) -> nodes::ActiveModel {
+    nodes::ActiveModel {
+        id: Set(id),
+        deployment_id: Set(deployment_id),
+        launched: Set(launched),
+        state: Set("starting".to_owned()),
+        pid: Set(None),
+        start_time: Set(None),
+        http_address: Set(None),
+        ops_address: Set(None),
+        release: Set(None),
+        acked_epoch: Set(None),
+        acked_version: Set(None),
+        acked_digest: Set(None),
+        ready: Set(false),
+        stale: Set(false),
+        connected: Set(false),
+        reason: Set(None),
+        refused_configs: Set(0),
+        restarts: Set(0),
+        last_exit: Set(None),
+        exits: Set("[]".to_owned()),
+        last_seen_at: Set(None),
+        created_at: Set(now.ms()),
+    }
+}
