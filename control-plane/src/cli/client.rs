@@ -238,7 +238,7 @@ impl Client {
             );
             return Err(Failure::Unreachable(text));
         }
-        if status.as_u16() == 401 && matches!(self.proof, Proof::None) && response.url().path() != "/api/v1/session" {
+        if status.as_u16() == 401 && matches!(self.proof, Proof::None) && !response.url().path().ends_with("/session") {
             return Err(Failure::NotLoggedIn);
         }
         let retry_after = response
@@ -284,7 +284,8 @@ impl Client {
         } else {
             "cannot be reached"
         };
-        Failure::Unreachable(format!("{} {what}: {}", self.base, reason(error)))
+        let place = self.base.origin().ascii_serialization();
+        Failure::Unreachable(format!("{place} {what}: {}", reason(error)))
     }
 }
 

@@ -20,6 +20,7 @@ mod service;
 mod session;
 mod span;
 mod table;
+mod token;
 mod version;
 mod wait;
 
@@ -108,7 +109,7 @@ pub enum Command {
     ServiceAccount(account::ServiceAccount),
     /// Your own access tokens
     #[command(subcommand, visible_alias = "tokens")]
-    Token(account::Token),
+    Token(token::Command),
     /// Print a script that completes commands in a shell
     #[command(after_help = "Example:\n  castoff completion bash > ~/.local/share/bash-completion/completions/castoff")]
     Completion {

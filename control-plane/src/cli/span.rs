@@ -35,7 +35,10 @@ impl Span {
 
     /// How the API spells it.
     pub(super) fn query(self) -> String {
-        format!("{}ms", self.0.as_millis())
+        match self.0.subsec_millis() {
+            0 => format!("{}s", self.0.as_secs()),
+            _ => format!("{}ms", self.0.as_millis()),
+        }
     }
 }
 
@@ -116,6 +119,9 @@ mod tests {
             ("90d", 7_776_000_000),
         ] {
             assert_eq!(text.parse::<Span>().map(Span::ms), Ok(ms), "{text}");
+        }
+        for (text, query) in [("2s", "2s"), ("1500ms", "1500ms"), ("1m", "60s"), ("0s", "0s")] {
+            assert_eq!(text.parse::<Span>().map(Span::query).as_deref(), Ok(query));
         }
         for text in [
             "",

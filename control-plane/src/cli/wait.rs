@@ -54,6 +54,7 @@ pub(super) async fn until_running(desk: &Desk, deployment: &str, wanted: Positio
             },
             // The server may be starting again; the nodes do not mind.
             Err(Failure::Unreachable(why)) => why,
+            Err(failure) if failure.status().is_some_and(|status| status >= 500) => "the server fails".to_owned(),
             Err(failure) => return Err(failure),
         };
         if start.elapsed() >= most.duration() {
