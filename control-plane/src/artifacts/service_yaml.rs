@@ -51,7 +51,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<ServiceYaml, Invalid> {
 /// Splits `endpoints[0].kind: unknown variant …` into a JSON pointer and what is wrong there.
 fn place(message: &str) -> Option<(String, &str)> {
     let (path, reason) = message.split_once(": ")?;
-    let pointer = format!("/{}", path.replace('.', "/").replace('[', "/").replace(']', ""));
+    let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/_".contains(&byte);
     pointer.bytes().all(plain).then_some((pointer, reason))
 }
