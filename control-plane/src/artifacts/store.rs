@@ -17,10 +17,13 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes written at once; a smaller file is written in one go.
 const PART: u64 = 8 << 20;
+/// Far longer than a file takes to be written.
+const UNFINISHED: Duration = Duration::from_secs(24 * 3_600);
 /// Uploads looked through at the same time; unpacking takes a core.
 const INSPECTIONS: usize = 2;
 
@@ -52,6 +55,7 @@ impl Packages {
     pub fn open(folder: &Path, limits: Limits) -> io::Result<Self> {
         let scratch = folder.join("incoming");
         std::fs::create_dir_all(&scratch)?;
+        sweep(&folder.join("sha256"))?;
         let objects = LocalFileSystem::new_with_prefix(folder)
             .map_err(failed)?
             .with_fsync(true);
@@ -189,6 +193,24 @@ async fn part(file: &Section, at: u64) -> io::Result<PutPayload> {
         }
     });
     part.await?.map(PutPayload::from)
+}
+
+/// Removes what a killed process had not finished writing: `<digest>#<number>`, beside the file it was to become. Young
+/// ones may be another process's work.
+fn sweep(folder: &Path) -> io::Result<()> {
+    let Ok(folders) = std::fs::read_dir(folder) else {
+        return Ok(());
+    };
+    for folder in folders {
+        for file in std::fs::read_dir(folder?.path())? {
+            let file = file?;
+            let unfinished = file.file_name().to_string_lossy().contains('#');
+            if unfinished && file.metadata()?.modified()?.elapsed().is_ok_and(|age| age > UNFINISHED) {
+                std::fs::remove_file(file.path())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `sha256/ab/ab…`: 256 folders, so that none grows too long to list.

@@ -33,7 +33,9 @@ pub(super) fn unzip(upload: &Section, scratch: File, limits: &Limits) -> Result<
         gauge: &reads,
     };
     // The file began with an entry: nothing lies before the archive.
-    let config = Config { archive_offset: ArchiveOffset::Known(0) };
+    let config = Config {
+        archive_offset: ArchiveOffset::Known(0),
+    };
     let opened = zip::ZipArchive::with_config(config, source);
     let mut archive = opened.map_err(|error| reads.blame(zip_error(error), "has a directory that is too large"))?;
     reads.set(u64::MAX);

@@ -80,3 +80,18 @@ async fn an_upload_that_is_too_large_or_breaks_off_leaves_nothing() {
     assert_eq!(packages.list().try_collect::<Vec<_>>().await.unwrap(), []);
     assert_eq!(std::fs::read_dir(folder.path().join("incoming")).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn what_a_killed_process_left_is_swept_when_it_is_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("sha256/ab");
+    std::fs::create_dir_all(&place).unwrap();
+    for (name, age) in [("old#1", 30), ("young#1", 1), ("whole", 30)] {
+        let file = std::fs::File::create(place.join(name)).unwrap();
+        let then = file.metadata().unwrap().modified().unwrap() - Duration::from_secs(age * 3_600);
+        file.set_modified(then).unwrap();
+    }
+    let packages = Packages::open(folder.path(), Limits::default()).unwrap();
+    assert!(packages.list().try_collect::<Vec<_>>().await.unwrap().is_empty());
+    assert!(!place.join("old#1").exists() && place.join("young#1").exists() && place.join("whole").exists());
+}
