@@ -1,1 +1,235 @@
-fn main() {}
+//! `castoff-node`: reads what it was told, opens its ports, and lets the control plane say the rest.
+
+use castoff_node::clock::Clock;
+use castoff_node::config::Args;
+use castoff_node::control::apply::Follower;
+use castoff_node::control::boot::{Booted, NotStarted, boot};
+use castoff_node::control::process::ProcessFile;
+use castoff_node::control::serves::Serves;
+use castoff_node::control::socket;
+use castoff_node::control::stream::{Introduction, Line, now_ms};
+use castoff_node::drain::Plan;
+use castoff_node::engine::Engine;
+use castoff_node::listen::{self, Phase};
+use castoff_node::state::{Node, NodeSettings};
+use castoff_node::{ops, predict, telemetry};
+use clap::Parser;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a thread that blocks (a model being loaded) may take before the process ends without it.
+const LAST_WAIT: Duration = Duration::from_millis(100);
+
+fn main() -> ExitCode {
+    let started_at_ms = now_ms();
+    let args = Args::parse();
+    // Fails for the leader of a process group only, which has no terminal's session to leave.
+    let alone = !args.new_session || rustix::process::setsid().is_ok();
+    telemetry::start();
+    if !alone {
+        tracing::warn!("--new-session: this process leads its group already and stays in its session");
+    }
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&NotStarted::Unusable(format!("no threads can be started: {error}"))),
+    };
+    let ran = runtime.block_on(run(args, started_at_ms));
+    runtime.shutdown_timeout(LAST_WAIT);
+    ran.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
+fn fail(error: &NotStarted) -> ExitCode {
+    eprintln!("castoff-node: {error}");
+    error.exit_code()
+}
+
+async fn run(args: Args, started_at_ms: i64) -> Result<(), NotStarted> {
+    let mut signals = Signals::listen().map_err(unusable("signals cannot be received"))?;
+    let booted = boot(&args)?;
+    let engine = open_engine(&args)?;
+    let metrics = telemetry::count().map_err(NotStarted::Unusable)?;
+    let ports = Ports::open(&args)?;
+
+    let node = Node::new(NodeSettings {
+        deployment: booted.join.deployment,
+        engine,
+        clock: Clock::system(),
+    });
+    let introduction = Introduction {
+        node_id: args.node_id.unwrap_or_else(Uuid::new_v4),
+        deployment: booted.join.deployment,
+        http_address: args.address.clone().unwrap_or_else(|| ports.http_address.to_string()),
+        ops_address: ports.ops_address.to_string(),
+        started_at_ms,
+    };
+    let hand_over = announce(&args, &ports, &introduction)?;
+    tracing::info!(
+        node.id = %introduction.node_id,
+        deployment.id = %introduction.deployment,
+        http_address = introduction.http_address,
+        ops_address = introduction.ops_address,
+        "node started"
+    );
+
+    let (phase, phases) = watch::channel(Phase::Open);
+    let connections = TaskTracker::new();
+    tokio::spawn(telemetry::upkeep(metrics.clone()));
+    let operators = axum::serve(ports.ops, ops::router(node.clone(), metrics));
+    tokio::spawn(operators.into_future());
+    tokio::spawn(listen::serve(
+        ports.http,
+        predict::router(node.clone()),
+        phases,
+        connections.clone(),
+    ));
+    let end = CancellationToken::new();
+    let line = tokio::spawn(line(booted, node.clone(), introduction, end.clone()).hold());
+
+    signals.received().await;
+    node.set_draining();
+    let limits = node.limits();
+    let plan = Plan::new(args.listen_on_stdin, limits.drain_delay, limits.deadline);
+    tracing::info!(accept_ms = plan.accept.as_millis() as u64, "draining");
+    if !args.listen_on_stdin {
+        // A second hand on the socket would keep it open when nobody accepts from it any more.
+        hand_over.abort();
+    }
+    if !plan.carry_out(&phase, &connections).await {
+        tracing::warn!(connections = connections.len(), "calls were not finished in time");
+    }
+    end.cancel();
+    if line.await.is_err() {
+        tracing::error!("the control side ended unexpectedly");
+    }
+    tracing::info!("node ended");
+    Ok(())
+}
+
+fn line(booted: Booted, node: Arc<Node>, introduction: Introduction, end: CancellationToken) -> Line<Node> {
+    let copy = booted.orders.copy.clone();
+    if booted.copy_refused {
+        node.count_refused_config();
+    }
+    if let Some(contact_ms) = copy.contact_ms() {
+        // Staleness counts from the last contact, not from this start; a clock that was set back does not help.
+        Serves::contact(&*node, contact_ms.min(now_ms()));
+    }
+    let follower = Follower::new(node.clone(), booted.orders, booted.kept);
+    Line::new(node, follower, booted.dialer, copy, introduction, end)
+}
+
+/// Writes `process.json` and opens `node.sock`: from here on a launcher can find this process again.
+fn announce(
+    args: &Args,
+    ports: &Ports,
+    introduction: &Introduction,
+) -> Result<tokio::task::JoinHandle<()>, NotStarted> {
+    let what = || format!("--data-dir {} cannot be written", args.data_dir.display());
+    let sock = socket::bind(&args.data_dir).map_err(unusable(what()))?;
+    let (http, ops) = (introduction.http_address.clone(), introduction.ops_address.clone());
+    let process = ProcessFile::of_this_process(introduction.node_id, http, ops);
+    process
+        .and_then(|process| process.write(&args.data_dir))
+        .map_err(unusable(what()))?;
+    let listening = ports
+        .listening
+        .try_clone()
+        .map_err(unusable("the listening socket cannot be shared"))?;
+    Ok(tokio::spawn(socket::hand_over(sock, listening)))
+}
+
+fn open_engine(args: &Args) -> Result<Engine, NotStarted> {
+    let how = "get it with `pip download --no-deps onnxruntime` and unzip onnxruntime/capi/libonnxruntime.so.* from the wheel";
+    let path = args.onnxruntime.as_deref().ok_or_else(|| {
+        NotStarted::Unusable(format!(
+            "say where ONNX Runtime's library is with --onnxruntime PATH or CASTOFF_ONNXRUNTIME; {how}"
+        ))
+    })?;
+    Engine::open(path).map_err(|error| {
+        let error = error.replace('\n', " ");
+        NotStarted::Unusable(format!(
+            "--onnxruntime {} cannot be loaded: {error}; {how}",
+            path.display()
+        ))
+    })
+}
+
+/// The sockets of this node.
+struct Ports {
+    http: TcpListener,
+    http_address: SocketAddr,
+    /// The callers' socket once more, to be handed over.
+    listening: OwnedFd,
+    ops: TcpListener,
+    ops_address: SocketAddr,
+}
+
+impl Ports {
+    fn open(args: &Args) -> Result<Self, NotStarted> {
+        let http = if args.listen_on_stdin {
+            listen::from_stdin().map_err(unusable("--listen-on-stdin"))?
+        } else {
+            let what = format!("cannot listen on {}, choose another address with --listen", args.listen);
+            listen::open(args.listen).map_err(unusable(what))?
+        };
+        let what = format!(
+            "cannot listen on {}, choose another address with --ops-listen",
+            args.ops_listen
+        );
+        let ops = listen::open(args.ops_listen).map_err(unusable(what))?;
+        let finish = |http: std::net::TcpListener, ops: std::net::TcpListener| {
+            let listening = OwnedFd::from(http.try_clone()?);
+            let (http_address, ops_address) = (http.local_addr()?, ops.local_addr()?);
+            let (http, ops) = (TcpListener::from_std(http)?, TcpListener::from_std(ops)?);
+            Ok(Self {
+                http,
+                http_address,
+                listening,
+                ops,
+                ops_address,
+            })
+        };
+        finish(http, ops).map_err(unusable("the sockets cannot be used"))
+    }
+}
+
+fn unusable(what: impl Into<String>) -> impl FnOnce(io::Error) -> NotStarted {
+    let what = what.into();
+    move |error| NotStarted::Unusable(format!("{what}: {error}"))
+}
+
+/// Whoever asks this process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,8 +1,10 @@
-//! Logs: one JSON object per line on standard error, for the launcher's log file and for log shippers.
+//! Logs, one JSON object per line on standard error, for the launcher's log file and for log shippers; and counts.
 //!
 //! The rule a newcomer would break: a failure is logged once, where it is handled, and never with a key, a hash, a token,
 //! a body or a tensor.
 
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 /// Starts logging. `CASTOFF_LOG` is a filter such as `info` or `castoff_node=debug`.
@@ -16,4 +18,25 @@ pub fn start() {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .try_init();
+}
+
+/// How often the exporter tidies its histograms.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Starts counting; what is returned shows the counts.
+///
+/// # Errors
+/// When this process counts already.
+pub fn count() -> Result<PrometheusHandle, String> {
+    PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|error| format!("metrics cannot be counted: {error}"))
+}
+
+/// Keeps what the counts take bounded while nobody reads them.
+pub async fn upkeep(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        metrics.run_upkeep();
+    }
 }

@@ -275,8 +275,8 @@ impl<S: Serves> Follower<S> {
             return Ok(());
         };
         let (config, position) = Target::Older {
-            models,
-            access: offer.clone(),
+            models: Box::new(models),
+            access: Box::new(offer.clone()),
         }
         .document();
         let (serves, packages) = (self.serves.clone(), self.orders.packages.clone());
@@ -390,7 +390,10 @@ impl<S: Serves> Follower<S> {
             self.held.config.clone(),
             self.held.offered.clone(),
         ) {
-            self.start(Target::Older { models, access });
+            self.start(Target::Older {
+                models: Box::new(models),
+                access: Box::new(access),
+            });
         }
         refusal
     }

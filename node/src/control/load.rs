@@ -51,9 +51,9 @@ pub enum Target {
     /// The models of a config with the key set of a newer one, whose own models cannot be loaded.
     Older {
         /// Whose models.
-        models: Opened,
+        models: Box<Opened>,
         /// Whose key set.
-        access: Opened,
+        access: Box<Opened>,
     },
 }
 

@@ -158,7 +158,9 @@ impl Talk {
 
     /// The next message; `None` when the node has hung up.
     pub(super) async fn heard(&mut self) -> Option<Up> {
-        tokio::time::timeout(PATIENCE, self.from_node.recv()).await.expect("the node is silent")
+        tokio::time::timeout(PATIENCE, self.from_node.recv())
+            .await
+            .expect("the node is silent")
     }
 
     pub(super) async fn acked(&mut self) -> u64 {
