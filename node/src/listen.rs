@@ -24,17 +24,33 @@ use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
-/// From the first byte of a call to the last of its head; also what a silent connection may take.
-const HEAD: Duration = Duration::from_secs(30);
-/// So that new replicas get load.
-const MAX_AGE: Duration = Duration::from_secs(60);
-/// From the last answer that says "close" being possible to the cut.
-const LINGER: Duration = Duration::from_secs(30);
 /// Each takes a descriptor and some 10 kB: more wait in the kernel's queue.
 const MOST_CONNECTIONS: usize = 10_000;
 /// Calls at a time on one HTTP/2 connection.
 const MOST_STREAMS: u32 = 250;
 const LARGEST_HEAD: u32 = 64 << 10;
+
+/// How long a connection may take for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Life {
+    /// From the first byte of a call to the last of its head; also for the first byte itself.
+    pub head: Duration,
+    /// From its start to the answer that says "close", a tenth more or less: so that new replicas get load.
+    pub age: Duration,
+    /// From then to the cut, when no call came that could be answered so.
+    pub linger: Duration,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            head: seconds(30),
+            age: seconds(60),
+            linger: seconds(30),
+        }
+    }
+}
 
 /// How far this node is from leaving.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +94,13 @@ pub fn from_stdin() -> io::Result<std::net::TcpListener> {
 }
 
 /// Accepts until the phase is [`Phase::Closed`]; `connections` ends when the last of them has.
-pub async fn serve(listener: TcpListener, router: Router, mut phase: watch::Receiver<Phase>, connections: TaskTracker) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    life: Life,
+    mut phase: watch::Receiver<Phase>,
+    connections: TaskTracker,
+) {
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
@@ -87,9 +109,9 @@ pub async fn serve(listener: TcpListener, router: Router, mut phase: watch::Rece
         };
         match accepted {
             Ok((stream, place)) => {
-                let life = connection(stream, router.clone(), phase.clone());
+                let serving = connection(stream, router.clone(), life, phase.clone());
                 connections.spawn(async move {
-                    life.await;
+                    serving.await;
                     drop(place);
                 });
             }
@@ -123,21 +145,21 @@ struct Signs {
     last: AtomicBool,
 }
 
-async fn connection(stream: TcpStream, router: Router, mut phase: watch::Receiver<Phase>) {
+async fn connection(stream: TcpStream, router: Router, life: Life, mut phase: watch::Receiver<Phase>) {
     let signs = Arc::new(Signs::default());
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(life.head);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(HEAD)
+        .keep_alive_interval(life.head)
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(LARGEST_HEAD);
     let answers = answers(router, signs.clone());
     let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), answers));
 
-    let age = about(MAX_AGE, rand::random());
-    let (mut silent, mut old, mut overdue) = (pin!(sleep(HEAD)), pin!(sleep(age)), pin!(sleep(age + LINGER)));
+    let age = about(life.age, rand::random());
+    let (mut silent, mut old, mut overdue) = (pin!(sleep(life.head)), pin!(sleep(age)), pin!(sleep(age + life.linger)));
     let (mut waited, mut cut) = (false, false);
     phase.mark_changed();
     loop {
@@ -199,4 +221,129 @@ fn answers(
             Ok(answer)
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::Plan;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const CALL: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    struct World {
+        address: SocketAddr,
+        phase: watch::Sender<Phase>,
+        connections: TaskTracker,
+    }
+
+    impl World {
+        fn start(life: Life) -> Self {
+            let listener = open("127.0.0.1:0".parse().unwrap()).unwrap();
+            let address = listener.local_addr().unwrap();
+            let router = Router::new().route("/", get(|| async { "fast" })).route(
+                "/slow",
+                get(|| async {
+                    sleep(Duration::from_millis(300)).await;
+                    "slow"
+                }),
+            );
+            let (phase, phases) = watch::channel(Phase::Open);
+            let connections = TaskTracker::new();
+            let listener = TcpListener::from_std(listener).unwrap();
+            tokio::spawn(serve(listener, router, life, phases, connections.clone()));
+            Self {
+                address,
+                phase,
+                connections,
+            }
+        }
+
+        async fn dial(&self) -> TcpStream {
+            TcpStream::connect(self.address).await.unwrap()
+        }
+    }
+
+    /// The next answer with its head, as long as this body.
+    async fn answer(stream: &mut TcpStream, body: &str) -> String {
+        let mut text = String::new();
+        while !text.ends_with(body) {
+            let byte = stream.read_u8().await.expect("an answer");
+            text.push(char::from(byte));
+        }
+        text
+    }
+
+    #[tokio::test]
+    async fn leaving_ends_connections_by_their_answers_and_cuts_no_call() {
+        let world = World::start(Life::default());
+        let (mut busy, mut kept) = (world.dial().await, world.dial().await);
+        for stream in [&mut busy, &mut kept] {
+            stream.write_all(CALL).await.unwrap();
+            assert!(!answer(stream, "fast").await.contains("connection: close"));
+        }
+        busy.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        sleep(Duration::from_millis(50)).await;
+
+        let plan = Plan {
+            accept: Duration::from_millis(200),
+            idle: Duration::ZERO,
+            finish: Duration::from_secs(5),
+        };
+        let (phase, connections) = (world.phase.clone(), world.connections.clone());
+        let leaving = tokio::spawn(async move { plan.carry_out(&phase, &connections).await });
+        sleep(Duration::from_millis(50)).await;
+        let mut late = world.dial().await;
+        for stream in [&mut kept, &mut late] {
+            stream.write_all(CALL).await.unwrap();
+            assert!(answer(stream, "fast").await.contains("connection: close"));
+            assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "closed after the answer");
+        }
+        assert!(answer(&mut busy, "slow").await.starts_with("HTTP/1.1 200"));
+        assert!(leaving.await.unwrap());
+        assert!(TcpStream::connect(world.address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_does_not_hold_a_leaving_node() {
+        let world = World::start(Life::default());
+        let mut idle = world.dial().await;
+        idle.write_all(CALL).await.unwrap();
+        answer(&mut idle, "fast").await;
+        let mut silent = world.dial().await;
+        silent.write_all(b"P").await.unwrap();
+        let plan = Plan {
+            accept: Duration::ZERO,
+            idle: Duration::from_millis(50),
+            finish: Duration::from_secs(5),
+        };
+        assert!(plan.carry_out(&world.phase, &world.connections).await);
+    }
+
+    #[tokio::test]
+    async fn an_old_connection_is_told_to_go_and_a_silent_one_is_cut() {
+        let ms = Duration::from_millis;
+        let world = World::start(Life {
+            head: ms(150),
+            age: ms(200),
+            linger: ms(10_000),
+        });
+        let (mut old, mut silent, mut slow) = (world.dial().await, world.dial().await, world.dial().await);
+        slow.write_all(b"GET / HT").await.unwrap();
+        let mut told_to_go = 0;
+        for _ in 0..4 {
+            old.write_all(CALL).await.unwrap();
+            if answer(&mut old, "fast").await.contains("connection: close") {
+                told_to_go += 1;
+                break;
+            }
+            sleep(ms(80)).await;
+        }
+        assert_eq!(told_to_go, 1);
+        assert_eq!(silent.read(&mut [0; 1]).await.unwrap(), 0);
+        let mut rest = String::new();
+        slow.read_to_string(&mut rest).await.unwrap();
+        assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 408"), "{rest}");
+    }
 }

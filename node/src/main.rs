@@ -10,7 +10,7 @@ use castoff_node::control::socket;
 use castoff_node::control::stream::{Introduction, Line, now_ms};
 use castoff_node::drain::Plan;
 use castoff_node::engine::Engine;
-use castoff_node::listen::{self, Phase};
+use castoff_node::listen::{self, Life, Phase};
 use castoff_node::state::{Node, NodeSettings};
 use castoff_node::{ops, predict, telemetry};
 use clap::Parser;
@@ -93,6 +93,7 @@ async fn run(args: Args, started_at_ms: i64) -> Result<(), NotStarted> {
     tokio::spawn(listen::serve(
         ports.http,
         predict::router(node.clone()),
+        Life::default(),
         phases,
         connections.clone(),
     ));

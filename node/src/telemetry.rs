@@ -7,9 +7,12 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
+/// The runtime tells of every device that it finds.
+const DEFAULT: &str = "info,ort=warn";
+
 /// Starts logging. `CASTOFF_LOG` is a filter such as `info` or `castoff_node=debug`.
 pub fn start() {
-    let filter = EnvFilter::try_from_env("CASTOFF_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env("CASTOFF_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let _ = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
