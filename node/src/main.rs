@@ -33,6 +33,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What a thread that blocks (a model being loaded) may take before the process ends without it.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 
+/// How often a starting node looks whether it may accept.
+const READY_LOOK: Duration = Duration::from_millis(10);
+
 fn main() -> ExitCode {
     let started_at_ms = now_ms();
     let args = Args::parse();
@@ -90,13 +93,15 @@ async fn run(args: Args, started_at_ms: i64) -> Result<(), NotStarted> {
     tokio::spawn(telemetry::upkeep(metrics.clone()));
     let operators = axum::serve(ports.ops, ops::router(node.clone(), metrics));
     tokio::spawn(operators.into_future());
-    tokio::spawn(listen::serve(
-        ports.http,
-        predict::router(node.clone()),
-        Life::default(),
-        phases,
-        connections.clone(),
-    ));
+    let callers = predict::router(node.clone());
+    let serving = listen::serve(ports.http, callers, Life::default(), phases, connections.clone());
+    let (shared, readiness) = (args.listen_on_stdin, node.clone());
+    tokio::spawn(async move {
+        if shared {
+            ready(&readiness).await;
+        }
+        serving.await;
+    });
     let end = CancellationToken::new();
     let line = tokio::spawn(line(booted, node.clone(), introduction, end.clone()).hold());
 
@@ -118,6 +123,14 @@ async fn run(args: Args, started_at_ms: i64) -> Result<(), NotStarted> {
     }
     tracing::info!("node ended");
     Ok(())
+}
+
+/// Waits until the node can answer. On a shared socket it accepts nothing before: a connection that it does not take goes
+/// to a replica that can, or waits in the kernel's queue.
+async fn ready(node: &Node) {
+    while node.unready().is_some() {
+        tokio::time::sleep(READY_LOOK).await;
+    }
 }
 
 fn line(booted: Booted, node: Arc<Node>, introduction: Introduction, end: CancellationToken) -> Line<Node> {

@@ -4,8 +4,10 @@
 //! written and the answer made, in that order. The rule a newcomer would break: an Ack is sent after both; when the copy
 //! cannot be written, it waits.
 
+use super::answer::{ack, nack};
 use super::copy::{DurableCopy, Kept, Opened};
 use super::dial::Client;
+use super::durable::on_disk;
 use super::fetch::{self, Packages};
 use super::load::{self, Failure, Load, Target};
 use super::overlay::Overlay;
@@ -13,7 +15,7 @@ use super::rules::{Held, Step, code_of};
 use super::serves::Serves;
 use castoff_wire::proto::from_node::Message;
 use castoff_wire::proto::nack::Code;
-use castoff_wire::proto::{Ack, Nack, Position, Signed, SignedDelta};
+use castoff_wire::proto::{Position, Signed, SignedDelta};
 use castoff_wire::{Refused, Trust};
 use std::io;
 use std::sync::Arc;
@@ -240,7 +242,7 @@ impl<S: Serves> Follower<S> {
             return None;
         }
         match (load.target, result) {
-            (Target::Whole(opened), Ok(built)) => self.put_in_force(opened, built).await,
+            (Target::Whole(opened), Ok(built)) => self.put_in_force(*opened, built).await,
             (Target::Older { access, .. }, Ok(built)) => {
                 self.show(built, &access.position);
                 self.held.in_force = true;
@@ -355,7 +357,7 @@ impl<S: Serves> Follower<S> {
             return;
         }
         self.retry = None;
-        self.start(Target::Whole(wanted));
+        self.start(Target::Whole(Box::new(wanted)));
     }
 
     fn start(&mut self, target: Target) {
@@ -430,26 +432,6 @@ pub enum Stir<B> {
     Ended(Result<B, Failure>),
     /// It is time to ask for files again.
     Retry,
-}
-
-fn ack(position: Position) -> Message {
-    Message::Ack(Ack {
-        position: Some(position),
-    })
-}
-
-fn nack(code: Code, position: Position, reason: String) -> Message {
-    Message::Nack(Nack {
-        code: code.into(),
-        position: Some(position),
-        reason,
-    })
-}
-
-async fn on_disk<T: Send + 'static>(write: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(write)
-        .await
-        .unwrap_or_else(|error| Err(io::Error::other(error)))
 }
 
 fn log_failure(result: io::Result<()>, what: &'static str) {

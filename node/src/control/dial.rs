@@ -18,6 +18,8 @@ use tonic::{Request, Status};
 pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
 
 const CONNECT: Duration = Duration::from_secs(3);
+/// The whole of TCP, TLS and HTTP/2.
+const HANDSHAKES: Duration = Duration::from_secs(6);
 /// The heartbeats of the stream notice a dead peer first; these cover a fetch that outlives its stream.
 const KEEPALIVE: Duration = Duration::from_secs(10);
 /// The largest config, its signature and a little framing.
@@ -61,9 +63,10 @@ impl Dialer {
     /// A dialer for what the join document says.
     ///
     /// # Errors
-    /// When its address or its certificate authority cannot be read.
-    pub fn new(join: &Join, copy: DurableCopy) -> Result<Self, NotAnAddress> {
-        let uri: Uri = join.control_plane.parse().map_err(|_| NotAnAddress)?;
+    /// [`NotDialable`] says what in it cannot be used.
+    pub fn new(join: &Join, copy: DurableCopy) -> Result<Self, NotDialable> {
+        Bearer::new(&join.token).ok_or(NotDialable::Token)?;
+        let uri: Uri = join.control_plane.parse().map_err(|_| NotDialable::Address)?;
         let mut endpoint = Endpoint::from(uri)
             .connect_timeout(CONNECT)
             .http2_keep_alive_interval(KEEPALIVE)
@@ -76,7 +79,7 @@ impl Dialer {
             .filter(|_| join.control_plane.starts_with("https://"))
         {
             let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
-            endpoint = endpoint.tls_config(tls).map_err(|_| NotAnAddress)?;
+            endpoint = endpoint.tls_config(tls).map_err(|_| NotDialable::Authority)?;
         }
         Ok(Self {
             endpoint,
@@ -86,9 +89,15 @@ impl Dialer {
         })
     }
 
-    /// Where to connect.
-    pub fn endpoint(&self) -> Endpoint {
-        self.endpoint.clone()
+    /// Opens a connection. Borrows nothing, so that loads can go on meanwhile.
+    pub fn connect(&self) -> impl Future<Output = Result<Channel, String>> + use<> {
+        let endpoint = self.endpoint.clone();
+        async move {
+            match tokio::time::timeout(HANDSHAKES, endpoint.connect()).await {
+                Ok(connected) => connected.map_err(|error| chain(&error)),
+                Err(_) => Err("no answer".to_owned()),
+            }
+        }
     }
 
     /// The clients to try on a connection, each with another token, the likeliest first.
@@ -137,7 +146,27 @@ pub enum Token {
     Stored,
 }
 
+/// An error with what caused it: the outermost alone says "transport error".
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
+}
+
 /// The join document leads nowhere.
 #[derive(Debug, thiserror::Error)]
-#[error("control_plane is not an address, or ca_pem not a certificate")]
-pub struct NotAnAddress;
+pub enum NotDialable {
+    /// Not an address.
+    #[error("control_plane is not an address")]
+    Address,
+    /// Not a certificate.
+    #[error("ca_pem is not a certificate")]
+    Authority,
+    /// Not a token.
+    #[error("token cannot travel in a header")]
+    Token,
+}

@@ -59,6 +59,13 @@ pub fn read_bounded(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
+/// Writes on a thread that may block.
+pub async fn on_disk<T: Send + 'static>(write: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(write)
+        .await
+        .unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -47,7 +47,7 @@ impl Failure {
 #[derive(Clone, Debug)]
 pub enum Target {
     /// A config as it is.
-    Whole(Opened),
+    Whole(Box<Opened>),
     /// The models of a config with the key set of a newer one, whose own models cannot be loaded.
     Older {
         /// Whose models.

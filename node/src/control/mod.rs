@@ -4,6 +4,7 @@
 //! offer, [`apply`] does it. The rule a newcomer would break: nothing here runs when a call is answered; a node whose
 //! control side stands still answers as before.
 
+pub mod answer;
 pub mod apply;
 pub mod backoff;
 pub mod boot;

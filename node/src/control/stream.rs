@@ -7,6 +7,7 @@ use super::apply::Follower;
 use super::backoff::full_jitter;
 use super::copy::DurableCopy;
 use super::dial::{Client, Dialer};
+use super::durable::on_disk;
 use super::outbox::Outbox;
 use super::serves::Serves;
 use castoff_wire::proto::from_node::Message as Up;
@@ -74,6 +75,8 @@ pub struct Line<S: Serves> {
     grace: Option<Instant>,
     /// When the last contact was written down.
     noted: Option<Instant>,
+    /// It could not be.
+    unnoted: bool,
     /// Ends the line, the last usage being sent.
     end: CancellationToken,
 }
@@ -105,6 +108,7 @@ impl<S: Serves> Line<S> {
             introduction,
             grace,
             noted: None,
+            unnoted: false,
             end,
         }
     }
@@ -157,10 +161,10 @@ impl<S: Serves> Line<S> {
 
     /// `None` when this node is ending meanwhile.
     async fn dial(&mut self) -> Option<Result<(Outbox, Streaming<ToNode>), String>> {
-        let endpoint = self.dialer.endpoint();
-        let channel = match self.meanwhile(endpoint.connect()).await? {
+        let connected = self.dialer.connect();
+        let channel = match self.meanwhile(connected).await? {
             Ok(channel) => channel,
-            Err(error) => return Some(Err(chain(&error))),
+            Err(reason) => return Some(Err(reason)),
         };
         let mut refusal = String::new();
         for (token, client) in self.dialer.clients(&channel) {
@@ -276,14 +280,19 @@ impl<S: Serves> Line<S> {
 
     async fn note_contact(&mut self) {
         self.serves.contact(now_ms());
-        if self.noted.is_none_or(|noted| noted.elapsed() > NOTE_CONTACT) {
-            self.noted = Some(Instant::now());
-            let copy = self.copy.clone();
-            let noted = tokio::task::spawn_blocking(move || copy.keep_contact(now_ms())).await;
-            if let Ok(Err(error)) = noted {
-                tracing::error!(%error, "the moment of contact was not noted");
-            }
+        if self.noted.is_some_and(|noted| noted.elapsed() < NOTE_CONTACT) {
+            return;
         }
+        self.noted = Some(Instant::now());
+        let copy = self.copy.clone();
+        let noted = on_disk(move || copy.keep_contact(now_ms())).await;
+        if let Err(error) = &noted
+            && !self.unnoted
+        {
+            // Once: it would be said every few seconds otherwise.
+            tracing::error!(%error, "the moment of contact was not noted");
+        }
+        self.unnoted = noted.is_err();
     }
 
     fn report(&self, outbox: &Outbox) {
@@ -340,17 +349,6 @@ fn broken(reason: &str) -> Ended {
 fn differs(told: &Health, now: &Health) -> bool {
     (told.ready, told.stale, told.refused_configs, &told.reason)
         != (now.ready, now.stale, now.refused_configs, &now.reason)
-}
-
-/// An error with what caused it: the outermost alone says "transport error".
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }
 
 /// Milliseconds since 1970.

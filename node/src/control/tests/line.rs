@@ -182,3 +182,38 @@ async fn the_last_usage_is_sent_before_the_node_hangs_up() {
     tokio::join!(&mut ending, told);
     assert_eq!(counted, 1);
 }
+
+#[tokio::test]
+async fn beyond_loopback_only_the_authority_of_the_join_document_is_believed() {
+    let authority = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key).unwrap().pem();
+        (pem, rcgen::Issuer::new(params, key))
+    };
+    let ((ours, issuer), (others, _)) = (authority(), authority());
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".into()])
+        .unwrap()
+        .signed_by(&key, &issuer)
+        .unwrap();
+    let identity = tonic::transport::Identity::from_pem(certificate.pem(), key.serialize_pem());
+    let mut control = Fake::start_with(identity).await;
+
+    let join = |ca: &str| {
+        let plain = control
+            .signer
+            .join(&format!("https://{}", control.address), "join-token");
+        let mut join: serde_json::Value = serde_json::from_str(&plain).unwrap();
+        join["ca_pem"] = ca.into();
+        join.to_string()
+    };
+    let (deceived, followed) = (join(&others), join(&ours));
+    let deceived = Node::start_by(tempfile::tempdir().unwrap(), &deceived);
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert!(control.is_alone(), "a node believed an authority that it was not given");
+    drop(deceived.kill().await);
+    let _node = Node::start_by(tempfile::tempdir().unwrap(), &followed);
+    assert_eq!(control.line().await.token, "join-token");
+}

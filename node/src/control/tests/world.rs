@@ -76,7 +76,16 @@ impl Fake {
         Self::start_at("127.0.0.1:0").await
     }
 
+    /// One that shows a certificate.
+    pub(super) async fn start_with(identity: tonic::transport::Identity) -> Self {
+        Self::serve("127.0.0.1:0", Some(identity)).await
+    }
+
     pub(super) async fn start_at(address: &str) -> Self {
+        Self::serve(address, None).await
+    }
+
+    async fn serve(address: &str, identity: Option<tonic::transport::Identity>) -> Self {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared::default());
@@ -88,8 +97,17 @@ impl Fake {
         };
         let server = tokio::spawn(async move {
             let incoming = TcpListenerStream::new(listener);
-            let server = tonic::transport::Server::builder().add_service(ControlServer::new(service));
-            server.serve_with_incoming(incoming).await.unwrap();
+            let mut server = tonic::transport::Server::builder();
+            if let Some(identity) = identity {
+                server = server
+                    .tls_config(tonic::transport::ServerTlsConfig::new().identity(identity))
+                    .unwrap();
+            }
+            server
+                .add_service(ControlServer::new(service))
+                .serve_with_incoming(incoming)
+                .await
+                .unwrap();
         });
         Self {
             signer: Signer::new(1),
@@ -105,6 +123,11 @@ impl Fake {
             .await
             .expect("no node dialled")
             .unwrap()
+    }
+
+    /// Whether no node has dialled since the last that was taken.
+    pub(super) fn is_alone(&self) -> bool {
+        self.lines.is_empty()
     }
 
     /// Only these tokens are taken from now on.
@@ -381,7 +404,11 @@ impl Node {
     }
 
     pub(super) fn start_in(folder: tempfile::TempDir, signer: &Signer, control_plane: &str) -> Self {
-        let (join, trust) = Join::parse(&signer.join(&format!("http://{control_plane}"), "join-token")).unwrap();
+        Self::start_by(folder, &signer.join(&format!("http://{control_plane}"), "join-token"))
+    }
+
+    pub(super) fn start_by(folder: tempfile::TempDir, join: &str) -> Self {
+        let (join, trust) = Join::parse(join).unwrap();
         let copy = DurableCopy::open(folder.path()).unwrap();
         let packages = Arc::new(Packages::open(folder.path().join("packages"), true).unwrap());
         let dialer = Dialer::new(&join, copy.clone()).unwrap();
