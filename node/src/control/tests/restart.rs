@@ -86,3 +86,42 @@ async fn a_revocation_without_its_config_survives_a_kill() {
     eventually("the copy is in force", || node.stage.version() == 4).await;
     assert_eq!(node.stage.keys(), ["b"]);
 }
+
+#[tokio::test]
+async fn a_booting_node_whose_newer_config_cannot_be_loaded_serves_its_copy_with_the_newer_keys() {
+    let mut control = Fake::start().await;
+    for model in [b"first", b"other"] {
+        control.store(model, model);
+    }
+    let node = Node::start(&control.signer, &control.address);
+    let mut line = control.line().await;
+    line.say(Down::Snapshot(control.signer.serving(
+        1,
+        4,
+        &["a", "b"],
+        &[("v1", b"first")],
+    )))
+    .await;
+    assert_eq!(line.acked().await, 4);
+    let node = Node::start_in(node.kill().await, &control.signer, &control.address);
+    drop(line);
+    let mut line = control.line().await;
+    line.say(Down::Snapshot(control.signer.serving(
+        1,
+        5,
+        &["b", "c"],
+        &[("broken", b"other")],
+    )))
+    .await;
+    assert_eq!(line.nacked().await.code(), Code::Model);
+    eventually("the copy is in force", || node.stage.version() == 4).await;
+    assert_eq!(node.stage.keys(), ["b", "c"]);
+    line.say(Down::Snapshot(control.signer.serving(
+        1,
+        6,
+        &["c"],
+        &[("v1", b"first")],
+    )))
+    .await;
+    assert_eq!(line.acked().await, 6);
+}
