@@ -157,16 +157,9 @@ impl<S: Serves> Follower<S> {
                 if let Err(failure) = self.tighten(&offer).await {
                     return Some(self.refuse(failure.code(), offer.position, failure.to_string()));
                 }
-                self.held.offered = Some(offer);
+                self.accept(offer).await;
             }
-            Step::Load
-                if self
-                    .held
-                    .newest()
-                    .is_none_or(|newest| newest.position != offer.position) =>
-            {
-                self.held.offered = Some(offer);
-            }
+            Step::Load if !self.held.is_newest(&offer) => self.accept(offer).await,
             Step::Acknowledge | Step::Load | Step::Refuse(..) => {}
         }
         self.note_staleness();
@@ -284,12 +277,15 @@ impl<S: Serves> Follower<S> {
         let (serves, packages) = (self.serves.clone(), self.orders.packages.clone());
         let built = load::build(serves, packages, config, position, self.built.clone()).await?;
         self.show(built, &offer.position);
-        let (copy, signed, overlay) = (self.orders.copy.clone(), offer.signed.clone(), self.overlay.clone());
-        log_failure(
-            on_disk(move || copy.keep_offered(&signed, &overlay)).await,
-            "an offered config was not kept",
-        );
         Ok(())
+    }
+
+    /// Kept before it is loaded: a node that is killed meanwhile must not come back with keys that the offer has revoked.
+    async fn accept(&mut self, offer: Opened) {
+        let (copy, signed, overlay) = (self.orders.copy.clone(), offer.signed.clone(), self.overlay.clone());
+        self.held.offered = Some(offer);
+        let kept = on_disk(move || copy.keep_offered(&signed, &overlay)).await;
+        log_failure(kept, "an offered config was not kept");
     }
 
     async fn put_in_force(&mut self, opened: Opened, built: S::Built) -> Option<Message> {
@@ -368,7 +364,7 @@ impl<S: Serves> Follower<S> {
 
     fn failed(&mut self, target: Target, failure: Failure) -> Option<Message> {
         let position = target.position().clone();
-        let alone = failure.is_alone();
+        let (alone, malformed) = (failure.is_alone(), failure.code() == Code::Malformed);
         if failure.code() == Code::Package && !alone {
             self.failures += 1;
             let wait = FIRST_RETRY
@@ -385,17 +381,22 @@ impl<S: Serves> Follower<S> {
         } else {
             Some(self.refuse(failure.code(), position, failure.to_string()))
         };
-        // The offer cannot be loaded and nothing is served: the models of the copy, with the key set of the offer.
-        if let (Target::Whole(_), false, Some(models), Some(access)) = (
-            target,
-            self.held.in_force,
-            self.held.config.clone(),
-            self.held.offered.clone(),
-        ) {
-            self.start(Target::Older {
+        if self.held.in_force {
+            return refusal;
+        }
+        match (target, self.held.config.clone(), self.held.offered.clone()) {
+            // The models of the copy, then, with the key set of the offer.
+            (Target::Whole(_), Some(models), Some(access)) => self.start(Target::Older {
                 models: Box::new(models),
                 access: Box::new(access),
-            });
+            }),
+            // Not even its key set can be read: the copy as it is.
+            (Target::Older { .. }, ..) if malformed => {
+                self.held.offered = None;
+                log_failure(self.orders.copy.drop_offered(), "an offered config was not forgotten");
+                self.load_wanted();
+            }
+            _ => {}
         }
         refusal
     }

@@ -145,7 +145,7 @@ impl DurableCopy {
         // In this order: a crash in between leaves an older offer, which is not read, and revocations too many.
         match offered {
             Some(offered) => self.keep_offered(offered, overlay),
-            None => self.remove("offered").and_then(|()| self.keep_overlay(overlay)),
+            None => self.drop_offered().and_then(|()| self.keep_overlay(overlay)),
         }
     }
 
@@ -156,6 +156,14 @@ impl DurableCopy {
     pub fn keep_offered(&self, signed: &Signed, overlay: &Overlay) -> io::Result<()> {
         durable::replace(&self.folder.join("offered"), &signed.encode_to_vec(), PRIVATE)?;
         self.keep_overlay(overlay)
+    }
+
+    /// Forgets the offer.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn drop_offered(&self) -> io::Result<()> {
+        self.remove("offered")
     }
 
     /// Keeps the revocations whose config has not come.

@@ -39,6 +39,11 @@ impl Held {
         self.offered.as_ref().or(self.config.as_ref())
     }
 
+    /// Whether this is the newest.
+    pub fn is_newest(&self, offer: &Opened) -> bool {
+        self.newest().is_some_and(|newest| newest.position == offer.position)
+    }
+
     /// What still has to be loaded.
     pub fn wanted(&self) -> Option<&Opened> {
         self.offered

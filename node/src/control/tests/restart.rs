@@ -116,6 +116,13 @@ async fn a_booting_node_whose_newer_config_cannot_be_loaded_serves_its_copy_with
     assert_eq!(line.nacked().await.code(), Code::Model);
     eventually("the copy is in force", || node.stage.version() == 4).await;
     assert_eq!(node.stage.keys(), ["b", "c"]);
+    let node = Node::start_in(node.kill().await, &control.signer, &nobody().await);
+    eventually("the copy is in force", || node.stage.version() == 4).await;
+    assert_eq!(node.stage.keys(), ["b", "c"], "alone, too");
+    let _node = Node::start_in(node.kill().await, &control.signer, &control.address);
+    drop(line);
+    let mut line = control.line().await;
+    assert_eq!(line.hello.have.as_ref().unwrap().version, 4);
     line.say(Down::Snapshot(control.signer.serving(
         1,
         6,
