@@ -1,1 +1,53 @@
+//! The world that the acceptance tests play in: the built programs, a real database, real models, real callers.
+//!
+//! Apart from the tests, so that a test reads as what people do: `dana.post(…).expect(201)`. The rule a newcomer would
+//! break: nothing here sleeps to let something happen, and nothing outlives its world; waiting is [`eventually`].
 
+// All of this package is test code: what does not hold ends the test.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+pub mod actor;
+pub mod answer;
+pub mod castoff;
+pub mod cli;
+pub mod deployed;
+pub mod eventually;
+pub mod models;
+pub mod node;
+pub mod ports;
+pub mod postgres;
+pub mod processes;
+pub mod scratch;
+pub mod world;
+
+pub use actor::Actor;
+pub use answer::{Answer, Request};
+pub use deployed::Deployed;
+pub use eventually::{Eventually, eventually};
+pub use serde_json::{Value, json};
+pub use world::{Cast, Database, World};
+
+/// A test that runs on SQLite and on PostgreSQL, each time in a fresh world with its cast.
+#[macro_export]
+macro_rules! on_both_databases {
+    ($($(#[$about:meta])* fn $name:ident($cast:ident: $type:ty) $body:block)*) => { $(
+        $(#[$about])*
+        mod $name {
+            use super::*;
+
+            fn play($cast: $type) $body
+
+            #[test]
+            fn on_sqlite() {
+                play($crate::World::with_cast($crate::Database::Sqlite));
+            }
+
+            #[test]
+            fn on_postgresql() {
+                if let Some(database) = $crate::Database::postgres() {
+                    play($crate::World::with_cast(database));
+                }
+            }
+        }
+    )* };
+}

@@ -1,0 +1,63 @@
+//! Processes by what the kernel says about them, for this is what tells a survivor from its successor.
+//!
+//! A process is its id *and* its start time: ids are used again.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::path::Path;
+
+/// One process, now or in the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    /// Its id.
+    pub pid: u32,
+    /// Ticks since boot at its start: field 22 of `/proc/<pid>/stat`.
+    pub start_time: u64,
+}
+
+impl Process {
+    /// The process that has this id now. One that has ended and is not yet waited for is none.
+    pub fn find(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?;
+        let start_time = fields.nth(18)?.parse().ok()?;
+        (!matches!(state, "Z" | "X")).then_some(Self { pid, start_time })
+    }
+
+    /// Whether this very process still runs.
+    pub fn alive(self) -> bool {
+        Self::find(self.pid) == Some(self)
+    }
+
+    /// Sends a signal, if it still runs.
+    pub fn signal(self, signal: Signal) {
+        if let (true, Some(pid)) = (self.alive(), Pid::from_raw(self.pid.cast_signed())) {
+            // It may end in this very moment, and that is as good.
+            kill_process(pid, signal).ok();
+        }
+    }
+
+    /// `kill -9`.
+    pub fn kill(self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Its arguments, as anybody on the machine can read them.
+    pub fn arguments(self) -> String {
+        let raw = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        String::from_utf8_lossy(&raw).replace('\0', " ")
+    }
+}
+
+/// Every living process that has `folder` in its arguments: in a world of its own folder, those that belong to it.
+pub fn of(folder: &Path) -> Vec<Process> {
+    let marker = folder.to_string_lossy().into_owned();
+    let entries = fs::read_dir("/proc").expect("/proc lists the processes");
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != std::process::id())
+        .filter_map(Process::find)
+        .filter(|process| process.arguments().contains(&marker))
+        .collect()
+}
