@@ -118,7 +118,7 @@ pub struct Access {
     pub public: bool,
     /// The header in which a key travels, in lower case.
     pub key_header: http::HeaderName,
-    pub(crate) keys: HashMap<[u8; 32], Key>,
+    pub(crate) keys: HashMap<[u8; 32], Arc<Key>>,
 }
 
 impl Access {
@@ -161,7 +161,14 @@ pub struct Version {
     pub endpoints: Vec<Endpoint>,
 }
 
-impl Weighted for Version {
+impl Version {
+    /// Its endpoint of that name.
+    pub fn endpoint(&self, name: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.name == name)
+    }
+}
+
+impl Weighted for &Version {
     fn weight(&self) -> u32 {
         self.weight
     }
@@ -249,11 +256,10 @@ impl Serving {
         self.models.values()
     }
 
-    /// Whether any version has an endpoint of that name.
-    pub fn has_endpoint(&self, name: &str) -> bool {
-        self.versions
-            .iter()
-            .any(|version| version.endpoints.iter().any(|endpoint| endpoint.name == name))
+    /// What a name stands for in each version that has it.
+    pub fn endpoints<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Version, &'a Endpoint)> {
+        let named = move |version: &'a Version| Some((version, version.endpoint(name)?));
+        self.versions.iter().filter_map(named)
     }
 
     /// The name of the one endpoint there is; `None` when there are more.
@@ -313,20 +319,15 @@ fn access(access: &proto::Access, sources: &mut Sources<'_>) -> Result<Access, N
         let endpoints = (!key.endpoints.is_empty()).then(|| key.endpoints.iter().cloned().collect());
         let usage = (sources.usage)(id);
         let (not_before_ms, expires_at_ms) = (key.not_before_ms, key.expires_at_ms);
-        if keys
-            .insert(
-                hash,
-                Key {
-                    id,
-                    hash,
-                    endpoints,
-                    not_before_ms,
-                    expires_at_ms,
-                    usage,
-                },
-            )
-            .is_some()
-        {
+        let key = Key {
+            id,
+            hash,
+            endpoints,
+            not_before_ms,
+            expires_at_ms,
+            usage,
+        };
+        if keys.insert(hash, Arc::new(key)).is_some() {
             return Err(malformed(format!("key {id} has the hash of another")));
         }
     }

@@ -33,7 +33,9 @@ pub enum Unanswered {
     Late,
     /// The model does not take this input; the text is for the caller alone.
     Input(String),
-    /// The model gave something that cannot be passed on, or broke.
+    /// The model gave something that cannot be passed on.
+    Output(String),
+    /// A bug, here or in the runtime.
     Broken(String),
 }
 

@@ -189,6 +189,16 @@ pub enum Label {
     Text(String),
 }
 
+impl Label {
+    /// As a value of JSON.
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Number(number) => (*number).into(),
+            Self::Text(text) => text.as_str().into(),
+        }
+    }
+}
+
 /// One row of a ZipMap: each class with its probability.
 pub type ClassRow = Vec<(Label, f32)>;
 

@@ -173,7 +173,7 @@ impl Worker {
         match outcome {
             Ok(Ok(outputs)) => Ok(outputs),
             Ok(Err(RunFailure::Input(reason))) => Err(Unanswered::Input(reason)),
-            Ok(Err(RunFailure::Output(reason))) => Err(Unanswered::Broken(reason)),
+            Ok(Err(RunFailure::Output(reason))) => Err(Unanswered::Output(reason)),
             Ok(Err(RunFailure::Stopped)) => Err(Unanswered::Late),
             Err(_) => {
                 tracing::error!("a run of the model panicked");

@@ -1,11 +1,119 @@
-//! What callers reach.
+//! What callers reach: three dialects behind one judge.
+//!
+//! A request goes through [`router`]'s one function in a fixed order: what does the path mean, may this caller, is there
+//! such a thing, read the body, answer. The rule a newcomer would break: nothing is looked up, and no body is read,
+//! before the judge has let the caller in.
 
+pub mod call;
+pub mod caller;
+mod columns;
+pub mod failure;
+mod judgement;
+pub mod place;
+mod prediction;
+mod records;
 pub mod route;
+mod simple;
+pub mod tensors;
+mod v2;
+mod v2_wire;
 
+use self::call::Call;
+use self::failure::{Failure, Reason};
+use self::place::{Dialect, Of, Place};
 use crate::state::Node;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use std::sync::Arc;
+use std::time::Instant;
+use tower_http::catch_panic::CatchPanicLayer;
 
-/// Every inference route, behind one judge of keys.
+/// Every inference route, behind one judge of keys. Only `/v2/health/live` and `/v2/health/ready` need none.
 pub fn router(node: Arc<Node>) -> axum::Router {
-    axum::Router::new().with_state(node)
+    axum::Router::new().fallback(serve).with_state(node).layer(CatchPanicLayer::new())
+}
+
+async fn serve(State(node): State<Arc<Node>>, request: Request) -> Response {
+    let arrived = Instant::now();
+    let version = request.version();
+    let place = Place::of(request.uri().path());
+    let dialect = place.dialect();
+    let mut response = match answer(&node, place, request, arrived).await {
+        Ok(response) => response,
+        Err(failure) => failure.render(dialect),
+    };
+    record(dialect, response.status(), arrived);
+    if node.is_draining() && version < Version::HTTP_2 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+async fn answer(node: &Node, place: Place, request: Request, arrived: Instant) -> Result<Response, Failure> {
+    let (head, body) = request.into_parts();
+    let call = if place.is_open() { None } else { Some(judgement::admit(node, &place, &head, arrived)?) };
+    let Some(allowed) = place.method() else {
+        return Err(Failure::new(Reason::NotFound, "there is nothing here"));
+    };
+    let method = if head.method == Method::HEAD { Method::GET } else { head.method };
+    if method != allowed {
+        let allow = if allowed == Method::POST { "POST" } else { "GET, HEAD" };
+        return Err(Failure::new(Reason::Method(allow), format!("this is called by {allow}")));
+    }
+    let Some(call) = call else {
+        return v2::health(node, &place);
+    };
+    let body = if allowed == Method::POST { read(&call, &head.headers, body).await? } else { Bytes::new() };
+    match place {
+        Place::Model { model, version, of: Of::Infer } => v2::infer(&call, &model, version.as_deref(), &body).await,
+        Place::Model { model, version, of } => v2::model(&call, &model, version.as_deref(), of),
+        Place::Records { service, endpoint, how } => {
+            let query = head.uri.query().unwrap_or_default();
+            records::answer(&call, &service, &endpoint, how, records::Asked { query, body: &body, arrived }).await
+        }
+        Place::Simple { endpoint } => simple::answer(&call, endpoint.as_deref(), &body).await,
+        Place::Server => Ok(v2::server()),
+        Place::Live | Place::Ready | Place::Nowhere(_) => Err(Failure::new(Reason::NotFound, "there is nothing here")),
+    }
+}
+
+/// The body, when it is small enough, arrives in time and is not compressed.
+async fn read(call: &Call, headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
+    let most = call.serving.limits.max_body_bytes;
+    let too_large = || Failure::new(Reason::TooLarge, format!("the body may have at most {most} bytes"));
+    let encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
+    if encoded {
+        return Err(Failure::new(Reason::Encoding, "send the body without a content encoding"));
+    }
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > most)) {
+        return Err(too_large());
+    }
+    let limited = http_body_util::Limited::new(body, most);
+    match tokio::time::timeout_at(call.deadline.into(), http_body_util::BodyExt::collect(limited)).await {
+        Err(_) => Err(Failure::new(Reason::SlowBody, "the body did not arrive before the deadline")),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(_)) => Err(Failure::new(Reason::Request, "the body was cut short")),
+    }
+}
+
+fn record(dialect: Dialect, status: StatusCode, arrived: Instant) {
+    let class = match status.as_u16() {
+        200..300 => "2xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    };
+    metrics::counter!("castoff_node_calls_total", "dialect" => dialect.name(), "status" => class).increment(1);
+    metrics::histogram!("castoff_node_call_seconds", "dialect" => dialect.name()).record(arrived.elapsed());
+}
+
+/// An answer of JSON.
+fn json(body: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
