@@ -40,14 +40,17 @@ impl Call {
             return Err(Failure::new(Reason::NotFound, format!("there is no model {name}")));
         };
         let version = match wanted {
-            Wanted::Version(wanted) => having.iter().find(|version| version.name == wanted).ok_or_else(|| {
-                Failure::new(Reason::NotFound, format!("model {name} has no version {wanted}"))
-            })?,
+            Wanted::Version(wanted) => having
+                .iter()
+                .find(|version| version.name == wanted)
+                .ok_or_else(|| Failure::new(Reason::NotFound, format!("model {name} has no version {wanted}")))?,
             // Where none of those that have it has a share, the first is as good as any.
             Wanted::Any => route::choose(&having, rand::random()).unwrap_or(first),
             Wanted::Dispatch(key) => route::choose(&having, route::ticket(key)).unwrap_or(first),
         };
-        let endpoint = version.endpoint(name).ok_or_else(|| Failure::new(Reason::NotFound, "there is no such model"))?;
+        let endpoint = version
+            .endpoint(name)
+            .ok_or_else(|| Failure::new(Reason::NotFound, "there is no such model"))?;
         Ok((version, endpoint))
     }
 
@@ -56,6 +59,9 @@ impl Call {
     /// # Errors
     /// Why there are no outputs.
     pub async fn run(&self, endpoint: &Endpoint, inputs: Vec<Tensor>) -> Result<Vec<Output>, Failure> {
-        Ok(endpoint.model.run(inputs, self.serving.limits.queue, self.deadline).await?)
+        Ok(endpoint
+            .model
+            .run(inputs, self.serving.limits.queue, self.deadline)
+            .await?)
     }
 }

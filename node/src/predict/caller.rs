@@ -98,9 +98,15 @@ impl Refusal {
 /// When there is more than one, or a password beside it.
 pub fn presented<'a>(headers: &'a HeaderMap, key_header: &HeaderName) -> Result<Option<Cow<'a, [u8]>>, Refusal> {
     let mut found = None;
-    let own = headers.get_all(key_header).iter().map(|value| Ok(Cow::Borrowed(value.as_bytes())));
+    let own = headers
+        .get_all(key_header)
+        .iter()
+        .map(|value| Ok(Cow::Borrowed(value.as_bytes())));
     // Were the deployment's own header this one, its value would count twice.
-    let authorization = headers.get_all(header::AUTHORIZATION).iter().filter_map(|value| from_scheme(value.as_bytes()));
+    let authorization = headers
+        .get_all(header::AUTHORIZATION)
+        .iter()
+        .filter_map(|value| from_scheme(value.as_bytes()));
     let own = own.filter(|_| *key_header != header::AUTHORIZATION);
     for key in own.chain(authorization) {
         let key = key?;
@@ -144,7 +150,9 @@ pub fn is_key_in_url(path: &str, query: &[(String, String)], is_column: impl Fn(
         (lower == "api_key" || lower == "apikey") && !is_column(name)
     };
     path.split('/').any(looks_minted)
-        || query.iter().any(|(name, value)| named(name) || looks_minted(value) || looks_minted(name))
+        || query
+            .iter()
+            .any(|(name, value)| named(name) || looks_minted(value) || looks_minted(name))
 }
 
 /// Whether the holder of this key may call this endpoint now. At a public deployment a key that opens nothing is as
@@ -205,5 +213,9 @@ fn held(
         (Some(scope), Some(endpoint)) => scope.contains(endpoint),
         _ => true,
     };
-    if in_scope { Ok(Arc::clone(key)) } else { Err(Refusal::OutOfScope(key.id)) }
+    if in_scope {
+        Ok(Arc::clone(key))
+    } else {
+        Err(Refusal::OutOfScope(key.id))
+    }
 }

@@ -35,7 +35,9 @@ impl<'a> Columns<'a> {
     pub(super) fn of(endpoint: &'a Endpoint) -> Result<Self, Failure> {
         let takes_tensors = || {
             let name = &endpoint.name;
-            Failure::input(format!("{name} takes tensors, not named values; call it by /v2/models/{name}/infer"))
+            Failure::input(format!(
+                "{name} takes tensors, not named values; call it by /v2/models/{name}/infer"
+            ))
         };
         let mut columns = Vec::new();
         let mut one_row = false;
@@ -54,10 +56,18 @@ impl<'a> Columns<'a> {
             if together {
                 columns.extend(endpoint.columns.iter().map(|name| Column { name, data_type, rank }));
             } else {
-                columns.push(Column { name: &port.name, data_type, rank });
+                columns.push(Column {
+                    name: &port.name,
+                    data_type,
+                    rank,
+                });
             }
         }
-        Ok(Self { columns, together, one_row })
+        Ok(Self {
+            columns,
+            together,
+            one_row,
+        })
     }
 
     /// Whether the model takes one row at a time.
@@ -68,7 +78,13 @@ impl<'a> Columns<'a> {
     /// The one column, when there is one and it holds text.
     pub(super) fn only_text(&self) -> Option<&'a str> {
         match self.columns.as_slice() {
-            [Column { name, data_type: DataType::Bytes, .. }] => Some(name),
+            [
+                Column {
+                    name,
+                    data_type: DataType::Bytes,
+                    ..
+                },
+            ] => Some(name),
             _ => None,
         }
     }
@@ -79,15 +95,27 @@ impl<'a> Columns<'a> {
         let mut tensors = Vec::new();
         if wrong.is_empty() {
             for (columns, data_type, rank) in self.groups() {
-                let mut sheet = Sheet { rows, place, wrong: &mut wrong };
+                let mut sheet = Sheet {
+                    rows,
+                    place,
+                    wrong: &mut wrong,
+                };
                 let data = sheet.fill(columns, data_type);
                 let count = rows.len() as i64;
-                let shape = if rank == 1 { vec![count] } else { vec![count, columns.len() as i64] };
+                let shape = if rank == 1 {
+                    vec![count]
+                } else {
+                    vec![count, columns.len() as i64]
+                };
                 tensors.extend(Tensor::new(shape, data));
             }
         }
         wrong.truncate(MOST_FIELDS);
-        if wrong.is_empty() { Ok(tensors) } else { Err(Failure::fields(wrong)) }
+        if wrong.is_empty() {
+            Ok(tensors)
+        } else {
+            Err(Failure::fields(wrong))
+        }
     }
 
     /// Which columns make up each tensor.
@@ -108,7 +136,10 @@ impl<'a> Columns<'a> {
                 let said = format!("column {} is missing", column.name);
                 wrong.push(field(place(index), column.name, said, "missing"));
             }
-            for name in row.keys().filter(|name| !self.columns.iter().any(|column| column.name == name.as_str())) {
+            for name in row
+                .keys()
+                .filter(|name| !self.columns.iter().any(|column| column.name == name.as_str()))
+            {
                 let said = format!("there is no column {}", shorten(name));
                 wrong.push(field(place(index), name, said, "extra_forbidden"));
             }
@@ -128,7 +159,11 @@ fn field(mut at: Vec<Value>, name: &str, wrong: String, kind: &'static str) -> F
 /// A name from outside, short enough to be said back.
 fn shorten(name: &str) -> String {
     const MOST: usize = 100;
-    if name.chars().count() <= MOST { name.to_owned() } else { name.chars().take(MOST).chain(['…']).collect() }
+    if name.chars().count() <= MOST {
+        name.to_owned()
+    } else {
+        name.chars().take(MOST).chain(['…']).collect()
+    }
 }
 
 /// Rows whose names are right, being turned into elements.
@@ -150,9 +185,7 @@ impl Sheet<'_> {
             DataType::Int16 => Data::Int16(self.cells(columns, integer)),
             DataType::Int32 => Data::Int32(self.cells(columns, integer)),
             DataType::Int64 => Data::Int64(self.cells(columns, integer)),
-            DataType::Fp16 => {
-                Data::Fp16(self.cells(columns, |cell| float(cell, f16::MAX.to_f64()).map(f16::from_f64)))
-            }
+            DataType::Fp16 => Data::Fp16(self.cells(columns, |cell| float(cell, f16::MAX.to_f64()).map(f16::from_f64))),
             DataType::Bf16 => {
                 Data::Bf16(self.cells(columns, |cell| float(cell, bf16::MAX.to_f64()).map(bf16::from_f64)))
             }
@@ -171,7 +204,8 @@ impl Sheet<'_> {
                 elements.push(read(cell).unwrap_or_else(|reason| {
                     if self.wrong.len() < MOST_FIELDS {
                         let said = format!("column {} {reason}", column.name);
-                        self.wrong.push(field((self.place)(index), column.name, said, "type_error"));
+                        self.wrong
+                            .push(field((self.place)(index), column.name, said, "type_error"));
                     }
                     T::default()
                 }));
@@ -210,7 +244,10 @@ fn integer<T: TryFrom<i128>>(cell: &Value) -> Result<T, &'static str> {
         },
         Value::String(text) => {
             let text = text.trim();
-            text.parse::<i128>().ok().or_else(|| whole(text.parse().ok()?)).ok_or(WRONG)?
+            text.parse::<i128>()
+                .ok()
+                .or_else(|| whole(text.parse().ok()?))
+                .ok_or(WRONG)?
         }
         Value::Null | Value::Array(_) | Value::Object(_) => return Err(WRONG),
     };
@@ -282,12 +319,24 @@ mod tests {
 
     #[test]
     fn missing_and_unknown_columns_are_named_in_every_row() {
-        let column = |name| Column { name, data_type: DataType::Fp32, rank: 2 };
-        let columns = Columns { columns: vec![column("a"), column("b")], together: true, one_row: false };
+        let column = |name| Column {
+            name,
+            data_type: DataType::Fp32,
+            rank: 2,
+        };
+        let columns = Columns {
+            columns: vec![column("a"), column("b")],
+            together: true,
+            one_row: false,
+        };
         let row = |value: Value| value.as_object().unwrap().clone();
         let rows = [row(json!({ "a": 1, "b": 2 })), row(json!({ "a": 3, "c": 4 }))];
         let failure = columns.tensors(&rows, &|index| vec![json!(index)]).err().unwrap();
-        let said: Vec<_> = failure.fields.iter().map(|field| (field.at.clone(), field.wrong.as_str())).collect();
+        let said: Vec<_> = failure
+            .fields
+            .iter()
+            .map(|field| (field.at.clone(), field.wrong.as_str()))
+            .collect();
         assert_eq!(
             said,
             [
@@ -295,7 +344,10 @@ mod tests {
                 (vec![json!(1), json!("c")], "there is no column c")
             ]
         );
-        let good = columns.tensors(&[rows[0].clone(), rows[0].clone()], &|_| vec![]).ok().unwrap();
+        let good = columns
+            .tensors(&[rows[0].clone(), rows[0].clone()], &|_| vec![])
+            .ok()
+            .unwrap();
         assert!(good == [Tensor::new(vec![2, 2], Data::Fp32(vec![1.0, 2.0, 1.0, 2.0])).unwrap()]);
     }
 }

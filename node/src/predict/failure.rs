@@ -73,7 +73,11 @@ pub struct Failure {
 impl Failure {
     /// A failure with one line for the caller.
     pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into(), fields: Vec::new() }
+        Self {
+            reason,
+            detail: detail.into(),
+            fields: Vec::new(),
+        }
     }
 
     /// An input that is wrong as a whole.
@@ -84,7 +88,11 @@ impl Failure {
     /// An input with fields that are wrong.
     pub fn fields(fields: Vec<Field>) -> Self {
         let lines: Vec<&str> = fields.iter().map(|field| field.wrong.as_str()).collect();
-        Self { reason: Reason::Input, detail: lines.join("; "), fields }
+        Self {
+            reason: Reason::Input,
+            detail: lines.join("; "),
+            fields,
+        }
     }
 
     /// The status, which the dialects agree on but for a wrong input and a wrong key.
@@ -220,7 +228,12 @@ mod tests {
         for (reason, dialect, status, challenge) in [
             (Reason::KeyMissing, Dialect::V2, 401, Some("Bearer realm=\"castoff\"")),
             (Reason::KeyWrong, Dialect::V2, 401, Some("Bearer realm=\"castoff\"")),
-            (Reason::KeyMissing, Dialect::Records, 401, Some("Basic realm=\"castoff\"")),
+            (
+                Reason::KeyMissing,
+                Dialect::Records,
+                401,
+                Some("Basic realm=\"castoff\""),
+            ),
             (Reason::KeyWrong, Dialect::Records, 401, Some("Basic realm=\"castoff\"")),
             (Reason::KeyMissing, Dialect::Simple, 401, Some("APIKey")),
             (Reason::KeyWrong, Dialect::Simple, 403, None),
@@ -229,16 +242,27 @@ mod tests {
             let response = Failure::new(reason, "no").render(dialect);
             assert_eq!(response.status(), status, "{reason:?} {dialect:?}");
             let header = response.headers().get(header::WWW_AUTHENTICATE);
-            assert_eq!(header.map(|value| value.to_str().unwrap()), challenge, "{reason:?} {dialect:?}");
+            assert_eq!(
+                header.map(|value| value.to_str().unwrap()),
+                challenge,
+                "{reason:?} {dialect:?}"
+            );
         }
     }
 
     #[test]
     fn a_wrong_field_is_named_in_every_dialect() {
         let at = vec![json!(1), json!("a/b")];
-        let failure = Failure::fields(vec![Field { at, wrong: "a/b is missing".to_owned(), kind: "missing" }]);
+        let failure = Failure::fields(vec![Field {
+            at,
+            wrong: "a/b is missing".to_owned(),
+            kind: "missing",
+        }]);
         assert_eq!(failure.detail, "a/b is missing");
-        assert_eq!(failure.problem(StatusCode::BAD_REQUEST)["errors"][0]["pointer"], "/1/a~1b");
+        assert_eq!(
+            failure.problem(StatusCode::BAD_REQUEST)["errors"][0]["pointer"],
+            "/1/a~1b"
+        );
         assert_eq!(
             failure.simple_detail(StatusCode::UNPROCESSABLE_ENTITY),
             json!([{ "type": "missing", "loc": ["body", 1, "a/b"], "msg": "a/b is missing" }])

@@ -23,9 +23,11 @@ pub(super) fn admit(node: &Node, place: &Place, head: &Parts, arrived: Instant) 
     let now_ms = node.clock().now_ms();
     let query = match head.uri.query() {
         None => Vec::new(),
-        Some(_) => Query::<Vec<(String, String)>>::try_from_uri(&head.uri)
-            .map_err(|_| Failure::new(Reason::Request, "the query string cannot be read"))?
-            .0,
+        Some(_) => {
+            Query::<Vec<(String, String)>>::try_from_uri(&head.uri)
+                .map_err(|_| Failure::new(Reason::Request, "the query string cannot be read"))?
+                .0
+        }
     };
     let endpoint = place.endpoint().or_else(|| match place {
         Place::Simple { .. } => serving.only_endpoint(),
@@ -37,7 +39,10 @@ pub(super) fn admit(node: &Node, place: &Place, head: &Parts, arrived: Instant) 
     let is_column = |name: &str| verdict.is_ok() && has_column(serving, endpoint, name);
     if caller::is_key_in_url(head.uri.path(), &query, is_column) {
         refused(node, "in-url", None);
-        return Err(Failure::new(Reason::Request, "an API key does not belong in a URL; send it in a header"));
+        return Err(Failure::new(
+            Reason::Request,
+            "an API key does not belong in a URL; send it in a header",
+        ));
     }
     match verdict {
         Ok(Caller::Anonymous) => node.count_anonymous(),
@@ -48,17 +53,32 @@ pub(super) fn admit(node: &Node, place: &Place, head: &Parts, arrived: Instant) 
         }
     }
     let cut_off_ms = now_ms.saturating_sub(node.last_contact_ms());
-    if serving.limits.max_staleness.is_some_and(|most| i128::from(cut_off_ms) > most.as_millis() as i128) {
-        return Err(Failure::new(Reason::Unavailable, "cut off from the control plane for too long"));
+    if serving
+        .limits
+        .max_staleness
+        .is_some_and(|most| i128::from(cut_off_ms) > most.as_millis() as i128)
+    {
+        return Err(Failure::new(
+            Reason::Unavailable,
+            "cut off from the control plane for too long",
+        ));
     }
-    Ok(Call { serving: Arc::clone(serving), deadline: arrived + serving.limits.deadline })
+    Ok(Call {
+        serving: Arc::clone(serving),
+        deadline: arrived + serving.limits.deadline,
+    })
 }
 
 fn has_column(serving: &Serving, endpoint: Option<&str>, name: &str) -> bool {
     endpoint.is_some_and(|endpoint| {
         serving.endpoints(endpoint).any(|(_, endpoint)| {
             let inputs = endpoint.model.inputs().iter().map(|input| input.name.as_str());
-            endpoint.columns.iter().map(String::as_str).chain(inputs).any(|column| column == name)
+            endpoint
+                .columns
+                .iter()
+                .map(String::as_str)
+                .chain(inputs)
+                .any(|column| column == name)
         })
     })
 }

@@ -33,7 +33,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 /// Every inference route, behind one judge of keys. Only `/v2/health/live` and `/v2/health/ready` need none.
 pub fn router(node: Arc<Node>) -> axum::Router {
-    axum::Router::new().fallback(serve).with_state(node).layer(CatchPanicLayer::new())
+    axum::Router::new()
+        .fallback(serve)
+        .with_state(node)
+        .layer(CatchPanicLayer::new())
 }
 
 async fn serve(State(node): State<Arc<Node>>, request: Request) -> Response {
@@ -47,32 +50,64 @@ async fn serve(State(node): State<Arc<Node>>, request: Request) -> Response {
     };
     record(dialect, response.status(), arrived);
     if node.is_draining() && version < Version::HTTP_2 {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
 async fn answer(node: &Node, place: Place, request: Request, arrived: Instant) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
-    let call = if place.is_open() { None } else { Some(judgement::admit(node, &place, &head, arrived)?) };
+    let call = if place.is_open() {
+        None
+    } else {
+        Some(judgement::admit(node, &place, &head, arrived)?)
+    };
     let Some(allowed) = place.method() else {
         return Err(Failure::new(Reason::NotFound, "there is nothing here"));
     };
-    let method = if head.method == Method::HEAD { Method::GET } else { head.method };
+    let method = if head.method == Method::HEAD {
+        Method::GET
+    } else {
+        head.method
+    };
     if method != allowed {
         let allow = if allowed == Method::POST { "POST" } else { "GET, HEAD" };
-        return Err(Failure::new(Reason::Method(allow), format!("this is called by {allow}")));
+        return Err(Failure::new(
+            Reason::Method(allow),
+            format!("this is called by {allow}"),
+        ));
     }
     let Some(call) = call else {
         return v2::health(node, &place);
     };
-    let body = if allowed == Method::POST { read(&call, &head.headers, body).await? } else { Bytes::new() };
+    let body = if allowed == Method::POST {
+        read(&call, &head.headers, body).await?
+    } else {
+        Bytes::new()
+    };
     match place {
-        Place::Model { model, version, of: Of::Infer } => v2::infer(&call, &model, version.as_deref(), &body).await,
+        Place::Model {
+            model,
+            version,
+            of: Of::Infer,
+        } => v2::infer(&call, &model, version.as_deref(), &body).await,
         Place::Model { model, version, of } => v2::model(&call, &model, version.as_deref(), of),
         Place::Records { service, endpoint, how } => {
             let query = head.uri.query().unwrap_or_default();
-            records::answer(&call, &service, &endpoint, how, records::Asked { query, body: &body, arrived }).await
+            records::answer(
+                &call,
+                &service,
+                &endpoint,
+                how,
+                records::Asked {
+                    query,
+                    body: &body,
+                    arrived,
+                },
+            )
+            .await
         }
         Place::Simple { endpoint } => simple::answer(&call, endpoint.as_deref(), &body).await,
         Place::Server => Ok(v2::server()),
@@ -84,17 +119,27 @@ async fn answer(node: &Node, place: Place, request: Request, arrived: Instant) -
 async fn read(call: &Call, headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
     let most = call.serving.limits.max_body_bytes;
     let too_large = || Failure::new(Reason::TooLarge, format!("the body may have at most {most} bytes"));
-    let encoded = headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity");
+    let encoded = headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|encoding| encoding.as_bytes() != b"identity");
     if encoded {
-        return Err(Failure::new(Reason::Encoding, "send the body without a content encoding"));
+        return Err(Failure::new(
+            Reason::Encoding,
+            "send the body without a content encoding",
+        ));
     }
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > most)) {
         return Err(too_large());
     }
     let limited = http_body_util::Limited::new(body, most);
     match tokio::time::timeout_at(call.deadline.into(), http_body_util::BodyExt::collect(limited)).await {
-        Err(_) => Err(Failure::new(Reason::SlowBody, "the body did not arrive before the deadline")),
+        Err(_) => Err(Failure::new(
+            Reason::SlowBody,
+            "the body did not arrive before the deadline",
+        )),
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Failure::new(Reason::Request, "the body was cut short")),
@@ -114,6 +159,8 @@ fn record(dialect: Dialect, status: StatusCode, arrived: Instant) {
 /// An answer of JSON.
 fn json(body: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

@@ -85,7 +85,12 @@ pub enum Place {
 impl Place {
     /// What a path means. Segments are decoded here and nowhere else.
     pub fn of(path: &str) -> Self {
-        let Some(segments) = path.strip_prefix('/').unwrap_or(path).split('/').map(decode).collect::<Option<Vec<_>>>()
+        let Some(segments) = path
+            .strip_prefix('/')
+            .unwrap_or(path)
+            .split('/')
+            .map(decode)
+            .collect::<Option<Vec<_>>>()
         else {
             return Self::Nowhere(Dialect::Simple);
         };
@@ -104,11 +109,17 @@ impl Place {
                     "predict-simple" => Records::Simple,
                     _ => return Self::Nowhere(Dialect::Records),
                 };
-                Self::Records { service: (*service).to_owned(), endpoint: (*endpoint).to_owned(), how }
+                Self::Records {
+                    service: (*service).to_owned(),
+                    endpoint: (*endpoint).to_owned(),
+                    how,
+                }
             }
             ["public", "api", ..] => Self::Nowhere(Dialect::Records),
             ["predict"] => Self::Simple { endpoint: None },
-            [endpoint, "predict"] => Self::Simple { endpoint: Some((*endpoint).to_owned()) },
+            [endpoint, "predict"] => Self::Simple {
+                endpoint: Some((*endpoint).to_owned()),
+            },
             _ => Self::Nowhere(Dialect::Simple),
         }
     }
@@ -120,7 +131,11 @@ impl Place {
             ["infer"] => Of::Infer,
             _ => return Self::Nowhere(Dialect::V2),
         };
-        Self::Model { model: model.to_owned(), version: version.map(str::to_owned), of }
+        Self::Model {
+            model: model.to_owned(),
+            version: version.map(str::to_owned),
+            of,
+        }
     }
 
     /// The dialect that is spoken here.
@@ -153,7 +168,10 @@ impl Place {
         match self {
             Self::Model { of: Of::Infer, .. }
             | Self::Simple { .. }
-            | Self::Records { how: Records::One | Records::Multi, .. } => Some(Method::POST),
+            | Self::Records {
+                how: Records::One | Records::Multi,
+                ..
+            } => Some(Method::POST),
             Self::Live | Self::Ready | Self::Server | Self::Model { .. } | Self::Records { .. } => Some(Method::GET),
             Self::Nowhere(_) => None,
         }
@@ -190,7 +208,11 @@ mod tests {
             version: version.map(str::to_owned),
             of,
         };
-        let records = |how| Place::Records { service: "fraud".to_owned(), endpoint: "iris".to_owned(), how };
+        let records = |how| Place::Records {
+            service: "fraud".to_owned(),
+            endpoint: "iris".to_owned(),
+            how,
+        };
         for (path, place) in [
             ("/v2", Place::Server),
             ("/v2/health/live", Place::Live),
@@ -208,14 +230,23 @@ mod tests {
             ("/public/api/v1/fraud/iris/predict-simple", records(Records::Simple)),
             ("/public/api/v1/fraud", Place::Nowhere(Dialect::Records)),
             ("/predict", Place::Simple { endpoint: None }),
-            ("/iris/predict", Place::Simple { endpoint: Some("iris".to_owned()) }),
+            (
+                "/iris/predict",
+                Place::Simple {
+                    endpoint: Some("iris".to_owned()),
+                },
+            ),
             ("/", Place::Nowhere(Dialect::Simple)),
             ("/metrics", Place::Nowhere(Dialect::Simple)),
             ("/%zz/predict", Place::Nowhere(Dialect::Simple)),
             ("/%ff/predict", Place::Nowhere(Dialect::Simple)),
         ] {
             assert_eq!(Place::of(path), place, "{path}");
-            assert_eq!(place.is_open(), path.starts_with("/v2/health/") && !path.ends_with('/'), "{path}");
+            assert_eq!(
+                place.is_open(),
+                path.starts_with("/v2/health/") && !path.ends_with('/'),
+                "{path}"
+            );
         }
     }
 }

@@ -46,20 +46,28 @@ pub(super) async fn predict(
     rows: &[Row],
     place: &(dyn Fn(usize) -> Vec<Value> + Sync),
 ) -> Result<Predicted, Failure> {
-    let mut predicted = Predicted { predictions: Vec::with_capacity(rows.len()), running: Duration::ZERO };
+    let mut predicted = Predicted {
+        predictions: Vec::with_capacity(rows.len()),
+        running: Duration::ZERO,
+    };
     if rows.is_empty() {
         return Ok(predicted);
     }
     let at_once = if columns.takes_one_row() { 1 } else { rows.len() };
     let mut runs = Vec::new();
     for (number, rows) in rows.chunks(at_once).enumerate() {
-        runs.push((columns.tensors(rows, &|index| place(number * at_once + index))?, rows.len()));
+        runs.push((
+            columns.tensors(rows, &|index| place(number * at_once + index))?,
+            rows.len(),
+        ));
     }
     for (tensors, rows) in runs {
         let started = Instant::now();
         let outputs = call.run(endpoint, tensors).await?;
         predicted.running += started.elapsed();
-        predicted.predictions.extend(read(endpoint.model.outputs(), &endpoint.labels, &outputs, rows)?);
+        predicted
+            .predictions
+            .extend(read(endpoint.model.outputs(), &endpoint.labels, &outputs, rows)?);
     }
     Ok(predicted)
 }
@@ -69,7 +77,8 @@ fn read(ports: &[Port], labels: &[String], outputs: &[Output], rows: usize) -> R
     let roles = Roles::of(ports, labels);
     let named = |index: usize| {
         let (port, output) = (ports.get(index), outputs.get(index));
-        port.zip(output).ok_or_else(|| Failure::new(Reason::Broken, "the model gave fewer outputs than it has"))
+        port.zip(output)
+            .ok_or_else(|| Failure::new(Reason::Broken, "the model gave fewer outputs than it has"))
     };
     let at = |port: &Port, wrong: &str| Failure::new(Reason::Output, format!("output {}: {wrong}", port.name));
     let mut probas = match roles.probas {
@@ -97,7 +106,10 @@ fn read(ports: &[Port], labels: &[String], outputs: &[Output], rows: usize) -> R
                 (None, Some(classes)) => likeliest(classes).map_or(Value::Null, |class| class.name.clone().into()),
                 (None, None) => return Err(Failure::new(Reason::Output, "the model has no output to predict with")),
             };
-            Ok(Prediction { value, probas: classes.map(|classes| probabilities(&classes)) })
+            Ok(Prediction {
+                value,
+                probas: classes.map(|classes| probabilities(&classes)),
+            })
         })
         .collect()
 }
@@ -126,9 +138,17 @@ impl Roles {
         let probas = ports
             .iter()
             .position(is_maps)
-            .or_else(|| ports.iter().position(|port| is_table(port) && name_has(port, &["prob"])))
+            .or_else(|| {
+                ports
+                    .iter()
+                    .position(|port| is_table(port) && name_has(port, &["prob"]))
+            })
             // One table, and names for its columns: they can only be classes.
-            .or_else(|| (ports.len() == 1 && labels.len() > 1).then(|| ports.iter().position(is_table)).flatten());
+            .or_else(|| {
+                (ports.len() == 1 && labels.len() > 1)
+                    .then(|| ports.iter().position(is_table))
+                    .flatten()
+            });
         let others = || ports.iter().enumerate().filter(|(index, _)| Some(*index) != probas);
         let value = others()
             .find(|(_, port)| name_has(port, &["label", "variable", "class", "predict"]))
@@ -179,7 +199,12 @@ fn classes(output: &Output, labels: &[String], rows: usize) -> Result<Vec<Vec<Cl
                 None => index.to_string(),
             });
             let weight = probability.as_f64().unwrap_or_default();
-            Class { own, name, probability, weight }
+            Class {
+                own,
+                name,
+                probability,
+                weight,
+            }
         };
         row.into_iter().enumerate().map(class).collect()
     };
@@ -187,12 +212,18 @@ fn classes(output: &Output, labels: &[String], rows: usize) -> Result<Vec<Vec<Cl
 }
 
 fn probabilities(classes: &[Class]) -> Map<String, Value> {
-    classes.iter().map(|class| (class.name.clone(), class.probability.clone())).collect()
+    classes
+        .iter()
+        .map(|class| (class.name.clone(), class.probability.clone()))
+        .collect()
 }
 
 fn likeliest(classes: &[Class]) -> Option<&Class> {
     // The first of several that are equally likely, as everybody's argmax.
-    classes.iter().rev().max_by(|one, other| one.weight.total_cmp(&other.weight))
+    classes
+        .iter()
+        .rev()
+        .max_by(|one, other| one.weight.total_cmp(&other.weight))
 }
 
 /// The name of a class that the model gave as a number, where names are configured.
@@ -214,7 +245,10 @@ fn named_class(value: Value, labels: &[String], classes: Option<&[Class]>) -> Va
 /// A tensor cut into rows: a bare value where a row has one element.
 fn by_row(tensor: &Tensor, rows: usize) -> Result<Vec<Value>, String> {
     let elements = elements(tensor.data())?;
-    let has_rows = tensor.shape().first().is_some_and(|first| usize::try_from(*first) == Ok(rows));
+    let has_rows = tensor
+        .shape()
+        .first()
+        .is_some_and(|first| usize::try_from(*first) == Ok(rows));
     if !has_rows && rows != 1 {
         return Err(format!("its shape is {:?} for {rows} records", tensor.shape()));
     }
@@ -285,11 +319,20 @@ mod tests {
     use serde_json::json;
 
     fn port(name: &str, data_type: DataType, shape: &[i64]) -> Port {
-        Port { name: name.to_owned(), kind: PortKind::Tensor { data_type, shape: shape.to_vec() } }
+        Port {
+            name: name.to_owned(),
+            kind: PortKind::Tensor {
+                data_type,
+                shape: shape.to_vec(),
+            },
+        }
     }
 
     fn maps(name: &str) -> Port {
-        Port { name: name.to_owned(), kind: PortKind::Maps }
+        Port {
+            name: name.to_owned(),
+            kind: PortKind::Maps,
+        }
     }
 
     fn tensor(shape: &[i64], data: Data) -> Output {
@@ -302,7 +345,10 @@ mod tests {
         let row = vec![(Label::Number(4), 0.1), (Label::Number(9), 0.9)];
         let outputs = [tensor(&[1], Data::Int64(vec![9])), Output::Maps(vec![row])];
         let own = read(&ports, &[], &outputs, 1).unwrap();
-        assert_eq!(Value::Object(own[0].clone().into_fields()), json!({ "prediction": 9, "probas": { "4": 0.1, "9": 0.9 } }));
+        assert_eq!(
+            Value::Object(own[0].clone().into_fields()),
+            json!({ "prediction": 9, "probas": { "4": 0.1, "9": 0.9 } })
+        );
         let named = read(&ports, &["no".to_owned(), "yes".to_owned()], &outputs, 1).unwrap();
         assert_eq!(
             Value::Object(named[0].clone().into_fields()),
@@ -313,7 +359,10 @@ mod tests {
     #[test]
     fn probabilities_in_a_tensor_are_told_by_name_or_by_labels() {
         let table = Data::Fp32(vec![0.25, 0.75, 0.5, 0.5]);
-        let ports = [port("label", DataType::Bytes, &[-1]), port("probabilities", DataType::Fp32, &[-1, 2])];
+        let ports = [
+            port("label", DataType::Bytes, &[-1]),
+            port("probabilities", DataType::Fp32, &[-1, 2]),
+        ];
         let texts = Data::Bytes(vec!["b".to_owned(), "a".to_owned()]);
         let outputs = [tensor(&[2], texts), tensor(&[2, 2], table.clone())];
         let read_both = read(&ports, &["a".to_owned(), "b".to_owned()], &outputs, 2).unwrap();
@@ -321,10 +370,19 @@ mod tests {
         assert_eq!(read_both[1].probas.as_ref().unwrap()["a"], 0.5);
 
         let only = [port("logits", DataType::Fp32, &[-1, 2])];
-        let read_table = read(&only, &["a".to_owned(), "b".to_owned()], &[tensor(&[2, 2], table.clone())], 2).unwrap();
+        let read_table = read(
+            &only,
+            &["a".to_owned(), "b".to_owned()],
+            &[tensor(&[2, 2], table.clone())],
+            2,
+        )
+        .unwrap();
         assert_eq!((&read_table[0].value, &read_table[1].value), (&json!("b"), &json!("a")));
         let bare = read(&only, &[], &[tensor(&[2, 2], table)], 2).unwrap();
-        assert_eq!((bare[0].value.clone(), bare[0].probas.clone()), (json!([0.25, 0.75]), None));
+        assert_eq!(
+            (bare[0].value.clone(), bare[0].probas.clone()),
+            (json!([0.25, 0.75]), None)
+        );
     }
 
     #[test]
@@ -332,7 +390,10 @@ mod tests {
         let ports = [port("variable", DataType::Fp32, &[-1, 1])];
         let outputs = [tensor(&[2, 1], Data::Fp32(vec![12356.23, 0.1]))];
         let predictions = read(&ports, &[], &outputs, 2).unwrap();
-        assert_eq!(Value::Object(predictions[0].clone().into_fields()).to_string(), r#"{"prediction":12356.23}"#);
+        assert_eq!(
+            Value::Object(predictions[0].clone().into_fields()).to_string(),
+            r#"{"prediction":12356.23}"#
+        );
         assert_eq!(predictions[1].value.to_string(), "0.1");
     }
 

@@ -36,7 +36,9 @@ struct Dispatch {
 impl Dispatch {
     fn wanted(&self) -> Result<Wanted<'_>, Failure> {
         match (&self.forced_generation, &self.dispatch_key) {
-            (Some(_), Some(_)) => Err(Failure::input("dispatch takes forcedGeneration or dispatchKey, not both")),
+            (Some(_), Some(_)) => Err(Failure::input(
+                "dispatch takes forcedGeneration or dispatchKey, not both",
+            )),
             (Some(version), None) => Ok(Wanted::Version(version)),
             (None, Some(key)) => Ok(Wanted::Dispatch(key)),
             (None, None) => Ok(Wanted::Any),
@@ -83,7 +85,10 @@ pub(super) async fn answer(
     asked: Asked<'_>,
 ) -> Result<Response, Failure> {
     if service != call.serving.service {
-        return Err(Failure::new(Reason::NotFound, format!("there is no service {service} here")));
+        return Err(Failure::new(
+            Reason::NotFound,
+            format!("there is no service {service} here"),
+        ));
     }
     // What the path names is looked up before the body is read as anything.
     call.pick(endpoint, Wanted::Any)?;
@@ -94,7 +99,10 @@ pub(super) async fn answer(
         }
         Records::Multi => {
             let multi: Multi<'_> = parse(asked.body)?;
-            (multi.items.into_iter().map(|item| item.features).collect(), multi.dispatch)
+            (
+                multi.items.into_iter().map(|item| item.features).collect(),
+                multi.dispatch,
+            )
         }
         Records::Simple => (vec![from_query(asked.query)?], None),
     };
@@ -112,7 +120,9 @@ pub(super) async fn answer(
         "endpointId": endpoint.name,
         "serviceGeneration": version.name,
     });
-    Ok(json(respond(how, predicted, asked.arrived, context).to_string().into_bytes()))
+    Ok(json(
+        respond(how, predicted, asked.arrived, context).to_string().into_bytes(),
+    ))
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
@@ -121,7 +131,9 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
 
 /// Each parameter a column; text becomes a number where the column is one.
 fn from_query(query: &str) -> Result<Row, Failure> {
-    let uri = format!("/?{query}").parse().map_err(|_| Failure::input("the query string cannot be read"))?;
+    let uri = format!("/?{query}")
+        .parse()
+        .map_err(|_| Failure::input("the query string cannot be read"))?;
     let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&uri)
         .map_err(|_| Failure::input("the query string cannot be read"))?;
     let mut seen = HashSet::new();
@@ -129,9 +141,16 @@ fn from_query(query: &str) -> Result<Row, Failure> {
     if let Some((name, _)) = twice {
         let at = vec![value!(name)];
         let wrong = format!("column {name} is given twice");
-        return Err(Failure::fields(vec![Field { at, wrong, kind: "value_error" }]));
+        return Err(Failure::fields(vec![Field {
+            at,
+            wrong,
+            kind: "value_error",
+        }]));
     }
-    Ok(pairs.into_iter().map(|(name, text)| (name, Value::String(text))).collect())
+    Ok(pairs
+        .into_iter()
+        .map(|(name, text)| (name, Value::String(text)))
+        .collect())
 }
 
 /// Times are microseconds.
@@ -143,7 +162,10 @@ fn respond(how: Records, predicted: Predicted, arrived: Instant, context: Value)
         "processing": micros(total.saturating_sub(predicted.running)),
         "total": micros(total),
     });
-    let mut results = predicted.predictions.into_iter().map(|prediction| Value::Object(prediction.into_fields()));
+    let mut results = predicted
+        .predictions
+        .into_iter()
+        .map(|prediction| Value::Object(prediction.into_fields()));
     let mut answer = Map::new();
     match how {
         Records::One | Records::Simple => {

@@ -22,7 +22,10 @@ const TEXT: &str = "text";
 /// `/{endpoint}/predict` and `/predict`
 pub(super) async fn answer(call: &Call, endpoint: Option<&str>, body: &[u8]) -> Result<Response, Failure> {
     let name = endpoint.or_else(|| call.serving.only_endpoint()).ok_or_else(|| {
-        Failure::new(Reason::NotFound, "there is more than one endpoint; name one: /{endpoint}/predict")
+        Failure::new(
+            Reason::NotFound,
+            "there is more than one endpoint; name one: /{endpoint}/predict",
+        )
     })?;
     let (_, endpoint) = call.pick(name, Wanted::Any)?;
     let body = match Columns::of(endpoint) {
@@ -55,8 +58,14 @@ async fn rows(call: &Call, endpoint: &Endpoint, columns: &Columns<'_>, body: &[u
     }
     let place = |index: usize| if is_list { vec![value!(index)] } else { Vec::new() };
     let predicted = predict(call, endpoint, columns, &rows, &place).await?.predictions;
-    let mut answers = predicted.into_iter().map(|prediction| Value::Object(prediction.into_fields()));
-    Ok(if is_list { answers.collect() } else { answers.next().unwrap_or_default() })
+    let mut answers = predicted
+        .into_iter()
+        .map(|prediction| Value::Object(prediction.into_fields()));
+    Ok(if is_list {
+        answers.collect()
+    } else {
+        answers.next().unwrap_or_default()
+    })
 }
 
 /// `{"inputs": [[…]]}` for a model with one input, `{"inputs": {"name": [[…]]}}` for any.
@@ -74,13 +83,18 @@ async fn inputs(call: &Call, endpoint: &Endpoint, body: &[u8]) -> Result<Value, 
         _ => serde_json::from_str(asked.inputs.get()).map_err(|_| wrong_body("inputs is not an object of tensors"))?,
     };
     let known = |name: &String| ports.iter().any(|port| port.name == *name);
-    let mut wrong: Vec<Field> =
-        given.keys().filter(|name| !known(name)).map(|name| at(name, "is not an input", "extra_forbidden")).collect();
+    let mut wrong: Vec<Field> = given
+        .keys()
+        .filter(|name| !known(name))
+        .map(|name| at(name, "is not an input", "extra_forbidden"))
+        .collect();
     let mut tensors = Vec::with_capacity(ports.len());
     for port in ports {
-        match given.get(&port.name).ok_or_else(|| ("is missing".to_owned(), "missing")).and_then(|data| {
-            tensor(port, data).map_err(|reason| (reason, "type_error"))
-        }) {
+        match given
+            .get(&port.name)
+            .ok_or_else(|| ("is missing".to_owned(), "missing"))
+            .and_then(|data| tensor(port, data).map_err(|reason| (reason, "type_error")))
+        {
             Ok(tensor) => tensors.push(tensor),
             Err((reason, kind)) => wrong.push(at(&port.name, &reason, kind)),
         }
@@ -113,7 +127,11 @@ fn outputs(ports: &[Port], given: &[Output]) -> Result<Value, Failure> {
         };
         named.insert(port.name.clone(), nested);
     }
-    let only = if named.len() == 1 { named.values().next().cloned() } else { None };
+    let only = if named.len() == 1 {
+        named.values().next().cloned()
+    } else {
+        None
+    };
     Ok(match only {
         Some(prediction) => value!({ "prediction": prediction, "outputs": named }),
         None => value!({ "outputs": named }),
@@ -121,17 +139,29 @@ fn outputs(ports: &[Port], given: &[Output]) -> Result<Value, Failure> {
 }
 
 fn at(name: &str, wrong: &str, kind: &'static str) -> Field {
-    Field { at: vec![value!("inputs"), value!(name)], wrong: format!("{name} {wrong}"), kind }
+    Field {
+        at: vec![value!("inputs"), value!(name)],
+        wrong: format!("{name} {wrong}"),
+        kind,
+    }
 }
 
 fn wrong_body(wrong: &str) -> Failure {
-    Failure::fields(vec![Field { at: Vec::new(), wrong: wrong.to_owned(), kind: "type_error" }])
+    Failure::fields(vec![Field {
+        at: Vec::new(),
+        wrong: wrong.to_owned(),
+        kind: "type_error",
+    }])
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| {
         let wrong = v2_wire::explain(body, &error);
         let kind = if error.is_data() { "type_error" } else { "json_invalid" };
-        Failure::fields(vec![Field { at: Vec::new(), wrong, kind }])
+        Failure::fields(vec![Field {
+            at: Vec::new(),
+            wrong,
+            kind,
+        }])
     })
 }

@@ -47,7 +47,10 @@ pub fn parse(json: &[u8], data_type: DataType, shape: &[i64]) -> Result<Data, Ba
         DataType::Fp64 => Data::Fp64(elements(json, shape, |cursor| float(cursor, f64::is_finite))?),
         DataType::Bytes => Data::Bytes(elements(json, shape, text)?),
         DataType::Fp16 | DataType::Bf16 => {
-            return Err(whole(format!("{} travels only as binary, not as JSON", data_type.name())));
+            return Err(whole(format!(
+                "{} travels only as binary, not as JSON",
+                data_type.name()
+            )));
         }
     })
 }
@@ -109,7 +112,10 @@ struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     /// The next byte that is neither space nor comma.
     fn peek(&mut self) -> Option<u8> {
-        let start = self.rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b','));
+        let start = self
+            .rest
+            .iter()
+            .position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | b','));
         self.rest = start.and_then(|start| self.rest.get(start..)).unwrap_or_default();
         self.rest.first().copied()
     }
@@ -174,14 +180,19 @@ fn elements<T>(
                 if values.len() == expected {
                     return Err(whole(format!("the shape holds {expected} elements, the data has more")));
                 }
-                let value = read(&mut cursor)
-                    .map_err(|reason| Bad { element: Some(values.len()), reason: reason.to_owned() })?;
+                let value = read(&mut cursor).map_err(|reason| Bad {
+                    element: Some(values.len()),
+                    reason: reason.to_owned(),
+                })?;
                 values.push(value);
             }
         }
     }
     if values.len() != expected {
-        return Err(whole(format!("the shape holds {expected} elements, the data has {}", values.len())));
+        return Err(whole(format!(
+            "the shape holds {expected} elements, the data has {}",
+            values.len()
+        )));
     }
     Ok(values)
 }
@@ -266,7 +277,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn bad(json: &str, data_type: DataType, shape: &[i64]) -> String {
-        parse(json.as_bytes(), data_type, shape).err().map(|bad| bad.to_string()).unwrap_or_default()
+        parse(json.as_bytes(), data_type, shape)
+            .err()
+            .map(|bad| bad.to_string())
+            .unwrap_or_default()
     }
 
     #[test]
@@ -282,23 +296,63 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (json, data_type, shape, said) in [
-            ("[1,2]", DataType::Fp32, &[3][..], "the shape holds 3 elements, the data has 2"),
-            ("[1,2,3,4]", DataType::Fp32, &[3], "the shape holds 3 elements, the data has more"),
+            (
+                "[1,2]",
+                DataType::Fp32,
+                &[3][..],
+                "the shape holds 3 elements, the data has 2",
+            ),
+            (
+                "[1,2,3,4]",
+                DataType::Fp32,
+                &[3],
+                "the shape holds 3 elements, the data has more",
+            ),
             ("[1,null]", DataType::Fp32, &[2], "element 1 is not a number"),
-            ("[1e39]", DataType::Fp32, &[1], "element 0 is too large for its type, and infinities are refused"),
+            (
+                "[1e39]",
+                DataType::Fp32,
+                &[1],
+                "element 0 is too large for its type, and infinities are refused",
+            ),
             ("[256]", DataType::Uint8, &[1], "element 0 is out of range for its type"),
             ("[1.5]", DataType::Int64, &[1], "element 0 is not an integer"),
-            ("[1e99]", DataType::Int64, &[1], "element 0 is out of range for its type"),
+            (
+                "[1e99]",
+                DataType::Int64,
+                &[1],
+                "element 0 is out of range for its type",
+            ),
             ("[\"a\"]", DataType::Int64, &[1], "element 0 is not an integer"),
             ("[2]", DataType::Bool, &[1], "element 0 is neither true nor false"),
             ("[1]", DataType::Bytes, &[1], "element 0 is not a string"),
-            ("[[[1]]]", DataType::Fp32, &[1, 1], "it is nested more deeply than the shape"),
-            ("[[1,2],[3]]", DataType::Fp32, &[2, 2], "an array at depth 2 has 1 items"),
-            ("[[1,2],3]", DataType::Fp32, &[2, 2], "it is neither flat nor nested as the shape"),
+            (
+                "[[[1]]]",
+                DataType::Fp32,
+                &[1, 1],
+                "it is nested more deeply than the shape",
+            ),
+            (
+                "[[1,2],[3]]",
+                DataType::Fp32,
+                &[2, 2],
+                "an array at depth 2 has 1 items",
+            ),
+            (
+                "[[1,2],3]",
+                DataType::Fp32,
+                &[2, 2],
+                "it is neither flat nor nested as the shape",
+            ),
             ("[[1,2]]", DataType::Fp32, &[2, 1], "an array at depth 2 has 2 items"),
             ("5", DataType::Fp32, &[1], "it is not an array"),
             ("{}", DataType::Fp32, &[1], "it is not an array"),
-            ("[1]", DataType::Fp32, &[-1], "the shape has a negative or absurd dimension"),
+            (
+                "[1]",
+                DataType::Fp32,
+                &[-1],
+                "the shape has a negative or absurd dimension",
+            ),
             ("[1]", DataType::Fp16, &[1], "FP16 travels only as binary, not as JSON"),
         ] {
             assert_eq!(bad(json, data_type, shape), said, "{json}");

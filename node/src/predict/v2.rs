@@ -30,7 +30,11 @@ pub(super) fn health(node: &Node, place: &Place) -> Result<Response, Failure> {
 /// `/v2`
 pub(super) fn server() -> Response {
     let version = env!("CARGO_PKG_VERSION");
-    json(value!({ "name": "castoff", "version": version, "extensions": [] }).to_string().into_bytes())
+    json(
+        value!({ "name": "castoff", "version": version, "extensions": [] })
+            .to_string()
+            .into_bytes(),
+    )
 }
 
 /// `/v2/models/{model}[/versions/{version}][/ready]`
@@ -68,12 +72,7 @@ fn port(port: &Port) -> Value {
 }
 
 /// `/v2/models/{model}[/versions/{version}]/infer`
-pub(super) async fn infer(
-    call: &Call,
-    name: &str,
-    version: Option<&str>,
-    body: &[u8],
-) -> Result<Response, Failure> {
+pub(super) async fn infer(call: &Call, name: &str, version: Option<&str>, body: &[u8]) -> Result<Response, Failure> {
     let wanted = version.map_or(Wanted::Any, Wanted::Version);
     let (version, endpoint) = call.pick(name, wanted)?;
     let asked = v2_wire::parse(body)?;
@@ -87,7 +86,11 @@ pub(super) async fn infer(
 fn inputs(model: &Model, given: Vec<InputIn<'_>>) -> Result<Vec<Tensor>, Failure> {
     let mut tensors: Vec<Option<Tensor>> = model.inputs().iter().map(|_| None).collect();
     for input in given {
-        let known = model.inputs().iter().zip(&mut tensors).find(|(port, _)| port.name == input.name);
+        let known = model
+            .inputs()
+            .iter()
+            .zip(&mut tensors)
+            .find(|(port, _)| port.name == input.name);
         let Some((port, slot)) = known else {
             let names: Vec<&str> = model.inputs().iter().map(|port| port.name.as_str()).collect();
             let detail = format!("there is no input {}; the model takes {}", input.name, names.join(", "));
@@ -117,7 +120,11 @@ fn tensor(port: &Port, input: &InputIn<'_>) -> Result<Tensor, String> {
     };
     let given = DataType::parse(&input.datatype).ok_or_else(|| format!("there is no datatype {}", input.datatype))?;
     if given != *data_type {
-        return Err(format!("datatype is {}, the model takes {}", given.name(), data_type.name()));
+        return Err(format!(
+            "datatype is {}, the model takes {}",
+            given.name(),
+            data_type.name()
+        ));
     }
     // A model that does not say its rank shows no dimensions; the runtime judges then.
     let fits = shape.is_empty()
@@ -133,14 +140,19 @@ fn tensor(port: &Port, input: &InputIn<'_>) -> Result<Tensor, String> {
 /// The outputs that are asked for, as indices; all when none is named.
 fn outputs(model: &Model, asked: &Asked<'_>) -> Result<Vec<usize>, Failure> {
     if asked.parameters.binary_data_output {
-        return Err(Failure::input("binary answers are not given; leave binary_data_output out"));
+        return Err(Failure::input(
+            "binary answers are not given; leave binary_data_output out",
+        ));
     }
     let Some(wanted) = asked.outputs.as_ref().filter(|wanted| !wanted.is_empty()) else {
         return Ok((0..model.outputs().len()).collect());
     };
     let index = |wanted: &OutputAsked<'_>| {
         if wanted.parameters.binary_data {
-            let detail = format!("output {}: binary answers are not given; leave binary_data out", wanted.name);
+            let detail = format!(
+                "output {}: binary answers are not given; leave binary_data out",
+                wanted.name
+            );
             return Err(Failure::input(detail));
         }
         let found = model.outputs().iter().position(|port| port.name == wanted.name);
