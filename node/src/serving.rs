@@ -196,10 +196,13 @@ pub struct Serving {
 /// A model is loaded anew when its bytes or its number of sessions change.
 type ModelId = ([u8; 32], usize);
 
+/// The bytes of a file, by its SHA-256.
+pub type Files<'a> = dyn Fn(&[u8]) -> Result<Vec<u8>, String> + 'a;
+
 /// Where a build takes from what is already there.
 pub(crate) struct Sources<'a> {
     pub(crate) engine: &'a Engine,
-    pub(crate) files: &'a dyn Fn(&[u8]) -> Result<Vec<u8>, String>,
+    pub(crate) files: &'a Files<'a>,
     pub(crate) previous: Option<&'a Serving>,
     pub(crate) usage: &'a mut dyn FnMut(Uuid) -> Arc<KeyUsage>,
 }

@@ -5,7 +5,7 @@
 
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::serving::{KeyUsage, Limits, NotServed, Serving, Sources};
+use crate::serving::{Files, KeyUsage, Limits, NotServed, Serving, Sources};
 use arc_swap::ArcSwap;
 use castoff_wire::proto;
 use std::collections::{HashMap, HashSet};
@@ -88,7 +88,7 @@ impl Node {
         &self,
         config: &proto::Config,
         position: &proto::Position,
-        files: &dyn Fn(&[u8]) -> Result<Vec<u8>, String>,
+        files: &Files<'_>,
         previous: Option<&Serving>,
     ) -> Result<Arc<Serving>, NotServed> {
         let mut usage = |id| Arc::clone(lock(&self.usage).entry(id).or_default());

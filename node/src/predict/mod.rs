@@ -18,6 +18,9 @@ pub mod tensors;
 mod v2;
 mod v2_wire;
 
+#[cfg(test)]
+mod tests;
+
 use self::call::Call;
 use self::failure::{Failure, Reason};
 use self::place::{Dialect, Of, Place};

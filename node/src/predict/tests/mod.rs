@@ -1,0 +1,9 @@
+//! Calls from the outside in: headers and bytes, a real model, bytes and a status.
+//!
+//! Skipped without a runtime; `CASTOFF_ONNXRUNTIME` names its library.
+
+mod access;
+mod dialects;
+mod onnx;
+mod overload;
+mod world;
