@@ -1,3 +1,15 @@
 //! The acceptance tests: one program, so that it is linked once and shares one PostgreSQL.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod accounts;
+mod deployments;
+mod faults;
+mod keys;
+mod lists;
+mod migrations;
+mod packages;
+mod permissions;
+mod routes;
+mod secrets;
+mod static_node;

@@ -1,0 +1,173 @@
+//! A deployment's life: routes, revisions, switches, guards.
+
+use acceptance::{Cast, Database, World, eventually, models, on_both_databases};
+use serde_json::json;
+
+on_both_databases! {
+    /// Every change of route, scale and limits is a revision with who and why, and any can be had again.
+    fn revisions_tell_who_and_why_and_can_be_had_again(cast: Cast) {
+        let dev = cast.iris_on_dev();
+        cast.dana.upload("iris", "v2", models::read("iris-tensor.onnx")).expect(201);
+        let switched = cast
+            .omar
+            .patch(&dev.path("?wait=60s"), json!({"version": "v2", "note": "ticket 42"}))
+            .expect(200);
+        assert_eq!(switched["route"], json!([{"version": "v2", "weight": 100}]), "{}", switched.text());
+        let revisions = cast.dana.list(&dev.path("/revisions"));
+        assert_eq!(revisions.len(), 2);
+        let second = revisions.iter().find(|revision| revision["n"] == 2).unwrap();
+        assert_eq!((&second["by"], &second["note"]), (&json!("omar"), &json!("ticket 42")));
+        cast.dana.get(&dev.path("/revisions/1")).expect(200);
+        cast.dana.get(&dev.path("/revisions/9")).expect(404);
+
+        let back = cast.dana.post(&dev.path("/rollback?wait=60s"), json!({"to": 1, "note": "worse"})).expect(200);
+        assert_eq!(back["route"], json!([{"version": "v1", "weight": 100}]));
+        dev.running();
+        dev.answers();
+        assert_eq!(cast.dana.list(&dev.path("/revisions")).len(), 3);
+        cast.dana.post(&dev.path("/rollback"), json!({"to": 77})).expect(422);
+    }
+
+    /// Two people change one thing: the second is told.
+    fn a_stale_change_is_refused(cast: Cast) {
+        cast.iris();
+        let seen = cast.dana.get("/services/iris").expect(200);
+        let tag = seen.header("etag").expect("an ETag").to_owned();
+        let change = |text: &str| {
+            cast.dana
+                .request("PATCH", "/services/iris")
+                .header("if-match", &tag)
+                .json(&json!({"description": text}))
+                .send()
+        };
+        let first = change("first").expect(200);
+        assert_ne!(first.header("etag"), Some(tag.as_str()));
+        let second = change("second").expect(412);
+        assert_eq!(second["type"], "https://castoff.dev/problems/stale");
+        assert_eq!(cast.dana.get("/services/iris").expect(200)["description"], "first");
+    }
+
+    /// What is in use cannot be deleted, and the refusal says by what.
+    fn what_is_in_use_stays(cast: Cast) {
+        let dev = cast.iris_on_dev();
+        for (actor, path, by) in [
+            (&cast.dana, "/services/iris", "iris-on-dev"),
+            (&cast.admin, "/infrastructures/dev", "iris-on-dev"),
+            (&cast.dana, "/services/iris/versions/v1", "iris-on-dev"),
+            (&cast.dana, "/deployments/iris-on-dev", "enabled"),
+        ] {
+            let refused = actor.delete(path).expect(409);
+            assert_eq!(refused["type"], "https://castoff.dev/problems/in-use", "{path}");
+            assert!(refused.string("/detail").contains(by), "{path}: {}", refused.text());
+        }
+        dev.answers();
+        cast.dana.post(&dev.path("/disable"), json!({})).expect(200);
+        cast.dana.delete(&dev.path("")).expect(204);
+        cast.dana.delete("/services/iris/versions/v1").expect(204);
+        // A deleted version's name is never used for other bytes.
+        cast.dana.upload("iris", "v1", models::read("iris-tensor.onnx")).expect(409);
+        cast.dana.delete("/services/iris").expect(204);
+        cast.admin.delete("/infrastructures/dev").expect(204);
+    }
+}
+
+#[test]
+fn a_switch_of_versions_loses_no_call() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    cast.dana
+        .upload("iris", "v2", models::read("iris-zipmap.onnx"))
+        .expect_any(&[201]);
+    let (done, is_done) = std::sync::mpsc::channel();
+    let caller = {
+        let dev = dev.clone();
+        std::thread::spawn(move || {
+            let mut statuses = Vec::new();
+            while is_done.try_recv().is_err() {
+                statuses.push(dev.call(&dev.key).status);
+            }
+            statuses
+        })
+    };
+    // There and back: v2 takes other inputs, so only the calls while v1 is routed must be answered with 200.
+    for version in ["v2", "v1"] {
+        cast.dana
+            .patch(&dev.path("?wait=60s"), json!({"version": version}))
+            .expect(200);
+    }
+    done.send(()).unwrap();
+    let statuses = caller.join().unwrap();
+    assert!(statuses.iter().all(|status| *status < 500), "{statuses:?}");
+    dev.answers();
+}
+
+#[test]
+fn weights_must_sum_to_one_and_each_version_once() {
+    let cast = World::with_cast(Database::Sqlite);
+    cast.iris();
+    cast.dana
+        .upload("iris", "v2", models::read("iris-zipmap.onnx"))
+        .expect(201);
+    let create = |route: serde_json::Value| {
+        let body = json!({"service": "iris", "infrastructure": "dev", "route": route, "enabled": false});
+        cast.dana.post("/deployments", body)
+    };
+    for route in [
+        json!([]),
+        json!([{"version": "v1", "weight": 0}]),
+        json!([{"version": "v1", "weight": 50}, {"version": "v1", "weight": 50}]),
+        json!([{"version": "v9", "weight": 100}]),
+        json!([{"version": "v1", "weight": 90}, {"version": "v2", "weight": 20}]),
+        json!([{"version": "v1", "weight": -1}]),
+    ] {
+        let refused = create(route.clone()).expect(422);
+        let pointer = refused.string("/errors/0/pointer");
+        assert!(pointer.starts_with("/route"), "{route}: {}", refused.text());
+    }
+    let made = create(json!([{"version": "v1", "weight": 90}, {"version": "v2", "weight": 10}])).expect(201);
+    assert_eq!(made.header("location"), Some("/api/v1/deployments/iris-on-dev"));
+    assert_eq!((&made["enabled"], &made["state"]), (&json!(false), &json!("off")));
+    assert!(cast.world.nodes().is_empty());
+}
+
+#[test]
+fn a_deployment_is_watched_and_read() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let status = cast.dana.get(&dev.path("/status")).expect(200);
+    assert_eq!(status["nodes"].as_array().map(Vec::len), Some(1), "{}", status.text());
+    let node = &dev.nodes()[0];
+    assert_eq!(node.shown["state"], "ready");
+    eventually("the node's log is there", || {
+        let logs = cast
+            .dana
+            .get(&dev.path(&format!("/logs?node={}&tail=50", node.id)))
+            .expect(200);
+        logs.text().contains('{')
+    });
+    let sample = cast.dana.get(&dev.path("/sample")).expect(200);
+    assert!(sample.string("/curl").contains(&dev.url), "{}", sample.text());
+    assert!(!sample.text().contains(&dev.key));
+    let audit = cast.dana.list("/audit?object=iris-on-dev");
+    assert!(!audit.is_empty());
+    assert!(audit.iter().all(|row| row["actor"] == "dana"), "{audit:?}");
+}
+
+#[test]
+fn a_creation_repeated_with_its_idempotency_key_happens_once() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let create = || {
+        cast.dana
+            .request("POST", &dev.path("/keys"))
+            .header("idempotency-key", "4c1e6f8a")
+            .json(&json!({"name": "once"}))
+            .send()
+            .expect(201)
+    };
+    let (first, again) = (create(), create());
+    assert_eq!(first["id"], again["id"]);
+    assert!(first["key"].is_string());
+    assert!(again["key"].is_null(), "a replay leaves the secret out");
+    assert_eq!(cast.dana.get(&dev.path("/keys")).expect(200).items().len(), 2);
+}

@@ -1,0 +1,139 @@
+//! What is killed: the control plane, a node, both; and what is frozen.
+
+use acceptance::processes::Process;
+use acceptance::{Cast, eventually, on_both_databases};
+use rustix::process::Signal;
+use serde_json::json;
+use std::collections::BTreeSet;
+
+/// Its nodes as the kernel knows them.
+fn pids(nodes: &[Process]) -> BTreeSet<u32> {
+    nodes.iter().map(|node| node.pid).collect()
+}
+
+on_both_databases! {
+    /// The nodes go on without a control plane; it takes them over again and starts no second copy.
+    fn the_control_plane_dies_and_comes_back_to_its_nodes(cast: Cast) {
+        let mut cast = cast;
+        let dev = cast.iris_on_dev();
+        cast.dana.patch(&dev.path("?wait=30s"), json!({"scale": {"replicas": 2}})).expect_any(&[200, 202]);
+        let before = dev.processes(2);
+        cast.world.server.kill();
+        for _ in 0..50 {
+            dev.answers();
+        }
+        cast.world.server.launch();
+        let after = dev.processes(2);
+        assert_eq!(pids(&before), pids(&after));
+        assert_eq!(pids(&cast.world.nodes()), pids(&before), "no second copy of a node");
+        // The line is up again: a change arrives at the very same processes.
+        let key = dev.new_key("after");
+        dev.call(&key).expect(200);
+        dev.answers();
+        assert_eq!(pids(&cast.world.nodes()), pids(&before));
+        assert_eq!(dev.show().string("/url"), dev.url);
+    }
+
+    /// What was acknowledged before kill -9 holds after it.
+    fn what_was_acknowledged_survives(cast: Cast) {
+        let mut cast = cast;
+        let dev = cast.iris_on_dev();
+        let path = dev.path(&format!("/keys/{}/revoke?wait=30s", dev.key_id("first")));
+        let second = dev.new_key("second");
+        cast.dana.post(&path, json!({})).expect(200);
+        cast.world.server.kill();
+        for node in cast.world.nodes() {
+            node.kill();
+        }
+        cast.world.server.launch();
+        eventually("a new node serves", || dev.try_call(&second).is_ok_and(|answer| answer.status == 200));
+        dev.call(&dev.key).expect(401);
+        assert_eq!(cast.dana.get(&dev.path(&format!("/keys/{}", dev.key_id("first")))).expect(200)["state"], "revoked");
+    }
+
+    /// A killed node is replaced at the same address.
+    fn a_killed_node_is_replaced(cast: Cast) {
+        let dev = cast.iris_on_dev();
+        let before = dev.processes(1);
+        before[0].kill();
+        eventually("a new node serves", || dev.try_call(&dev.key).is_ok_and(|answer| answer.status == 200));
+        let after = dev.processes(1);
+        assert_ne!(pids(&before), pids(&after));
+        assert_eq!(dev.show().string("/url"), dev.url);
+        eventually("one node, no more", || pids(&cast.world.nodes()) == pids(&after));
+    }
+
+    /// A node that is frozen has not acknowledged, and the receipt says so.
+    fn a_frozen_node_stays_pending_in_the_receipt(cast: Cast) {
+        let dev = cast.iris_on_dev();
+        let node = dev.processes(1)[0];
+        let id = dev.nodes()[0].id.clone();
+        node.signal(Signal::STOP);
+        let path = dev.path(&format!("/keys/{}/revoke?wait=1s", dev.key_id("first")));
+        let revoked = cast.dana.post(&path, json!({})).expect(202);
+        node.signal(Signal::CONT);
+        assert_eq!(revoked["state"], "revoked");
+        assert_eq!(revoked["receipts"][0]["pending"], json!([id]), "{}", revoked.text());
+        eventually("thawed, it obeys", || dev.call(&dev.key).status == 401);
+        assert!(node.alive(), "it was not replaced");
+    }
+
+    /// Neither switching off nor deleting leaves a process.
+    fn nothing_is_left_of_what_is_switched_off(cast: Cast) {
+        let dev = cast.iris_on_dev();
+        cast.dana.patch(&dev.path(""), json!({"scale": {"replicas": 2}})).expect(200);
+        dev.processes(2);
+        cast.dana.post(&dev.path("/disable"), json!({"note": "the end"})).expect(200);
+        eventually("no process is left", || cast.world.nodes().is_empty());
+        assert_eq!(cast.dana.get(&dev.path("/status")).expect(200)["state"], "off");
+        assert!(dev.try_call(&dev.key).is_err(), "nobody listens");
+        // Switched on again it answers at the same address with the same keys.
+        cast.dana.post(&dev.path("/enable"), json!({})).expect(200);
+        dev.processes(2);
+        dev.answers();
+        cast.dana.post(&dev.path("/disable"), json!({})).expect(200);
+        cast.dana.delete(&dev.path("")).expect(204);
+        cast.dana.get(&dev.path("")).expect(404);
+        eventually("no process is left", || cast.world.nodes().is_empty());
+    }
+}
+
+/// Nodes die while nobody looks; what comes back starts them anew, once.
+#[test]
+fn nodes_that_died_meanwhile_are_started_again() {
+    let mut cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let before = dev.processes(1);
+    cast.world.server.kill();
+    before[0].kill();
+    eventually("the node is gone", || cast.world.nodes().is_empty());
+    cast.world.server.launch();
+    let after = dev.processes(1);
+    dev.answers();
+    assert_eq!(pids(&cast.world.nodes()), pids(&after));
+}
+
+/// Switched off while it was down: nobody is left behind when it comes back.
+#[test]
+fn a_deployment_deleted_in_a_hurry_leaves_no_node() {
+    let mut cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    cast.dana.post(&dev.path("/disable"), json!({})).expect(200);
+    cast.dana.delete(&dev.path("")).expect(204);
+    cast.world.server.kill();
+    cast.world.server.launch();
+    eventually("no process is left", || cast.world.nodes().is_empty());
+}
+
+/// SIGTERM ends the control plane in order and leaves the nodes at work.
+#[test]
+fn asked_to_leave_it_leaves_the_nodes() {
+    let mut cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let before = dev.processes(1);
+    assert_eq!(cast.world.server.stop(), Some(0));
+    dev.answers();
+    assert_eq!(pids(&cast.world.nodes()), pids(&before));
+    cast.world.server.launch();
+    assert_eq!(pids(&dev.processes(1)), pids(&before));
+}

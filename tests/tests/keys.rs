@@ -1,0 +1,356 @@
+//! The keys that open a deployment, from the API to the nodes that judge them.
+
+use acceptance::world::grant;
+use acceptance::{Cast, Database, Deployed, World, eventually, on_both_databases};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// What the records dialect says to a key that it does not know.
+const REFUSED: u16 = 401;
+
+on_both_databases! {
+    /// K32: dev and prod of one service open to different keys.
+    fn k32_dev_and_prod_have_different_sets(cast: Cast) {
+        let dev = cast.iris_on_dev();
+        let prod = Deployed::create(
+            &cast.omar,
+            json!({"service": "iris", "infrastructure": "prod", "version": "v1"}),
+        );
+        assert_ne!(dev.url, prod.url);
+        dev.call(&dev.key).expect(200);
+        prod.call(&prod.key).expect(200);
+        dev.call(&prod.key).expect(REFUSED);
+        prod.call(&dev.key).expect(REFUSED);
+        dev.call("").expect(REFUSED);
+        prod.call("").expect(REFUSED);
+        // Dana sees the keys of prod, masked, and makes none there.
+        let shown = cast.dana.list("/deployments/iris-on-prod/keys");
+        assert_eq!(shown.len(), 1);
+        assert!(!shown[0]["masked"].as_str().unwrap().contains(&prod.key));
+        cast.dana.post("/deployments/iris-on-prod/keys", json!({"name": "x"})).expect(403);
+        // And the same through the command line.
+        let made = cast.omar.cli(["-o", "json", "keys", "create", "cli", "--deployment", "iris-on-prod"]).expect(0).json();
+        prod.call(made["key"].as_str().unwrap()).expect(200);
+        dev.call(made["key"].as_str().unwrap()).expect(REFUSED);
+    }
+
+    /// The receipt names every node, and from then on none of them lets the key in.
+    fn a_revoked_key_is_refused_by_every_node_in_the_receipt(cast: Cast) {
+        let dev = cast.iris_on_dev();
+        cast.dana.patch("/deployments/iris-on-dev", json!({"scale": {"replicas": 2}})).expect(200);
+        dev.processes(2);
+        let nodes: BTreeSet<String> = dev.nodes().into_iter().map(|node| node.id).collect();
+        assert_eq!(nodes.len(), 2);
+        let other = dev.new_key("other");
+        for _ in 0..20 {
+            dev.call(&dev.key).expect(200);
+        }
+
+        let path = dev.path(&format!("/keys/{}/revoke?wait=30s", dev.key_id("first")));
+        let revoked = cast.dana.post(&path, json!({})).expect(200);
+        for _ in 0..40 {
+            dev.call(&dev.key).expect(REFUSED);
+        }
+        dev.call(&other).expect(200);
+        assert_eq!(revoked["state"], "revoked");
+        let receipt = &revoked["receipts"][0];
+        assert_eq!(receipt["deployment"], "iris-on-dev", "{}", revoked.text());
+        assert_eq!(receipt["pending"], json!([]));
+        assert_eq!(receipt["durable_copy_written"], true);
+        assert_eq!(number(receipt, "acked"), 2);
+        // Each of them has acknowledged this version or a later one.
+        let version = receipt["version"].as_u64().unwrap();
+        eventually("every node shows what it acknowledged", || {
+            let nodes = dev.nodes();
+            nodes.iter().all(|node| node.shown["acked"]["version"].as_u64() >= Some(version))
+        });
+
+        // K20 of the image services: the same string works again.
+        let path = dev.path(&format!("/keys/{}/activate?wait=30s", dev.key_id("first")));
+        cast.dana.post(&path, json!({})).expect(200);
+        for _ in 0..10 {
+            dev.call(&dev.key).expect(200);
+        }
+    }
+}
+
+/// A count that may be written as a number or as the list of what is counted.
+fn number(receipt: &Value, name: &str) -> u64 {
+    let listed = receipt[name].as_array().map(|list| list.len() as u64);
+    listed.or_else(|| receipt[name].as_u64()).unwrap_or_default()
+}
+
+#[test]
+fn a_key_is_shown_once_and_masked_ever_after() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let made = cast
+        .dana
+        .post(&dev.path("/keys"), json!({"name": "web shop"}))
+        .expect(201);
+    let key = made.string("/key");
+    assert!(key.starts_with("cst_") && key.len() == 4 + 43 + 6, "{}", key.len());
+    let masked = made.string("/masked");
+    assert!(
+        masked.ends_with(&key[key.len() - 4..]) && masked.len() < key.len(),
+        "{masked}"
+    );
+    let id = made.string("/id");
+    let one = cast.dana.get(&dev.path(&format!("/keys/{id}"))).expect(200);
+    assert_eq!(one["masked"], masked.as_str());
+    assert_eq!(one["class"], "reveal-once");
+    assert_eq!(one["created_by"], "dana");
+    for answer in [
+        one,
+        cast.dana.get(&dev.path("/keys")),
+        cast.admin.get(&dev.path("/keys")),
+    ] {
+        assert!(!answer.text().contains(&key[8..40]), "{}", answer.text());
+    }
+    // A reveal-once key cannot be revealed, by nobody.
+    cast.dana
+        .post(&dev.path(&format!("/keys/{id}/reveal")), json!({}))
+        .expect(409);
+    // Renamed, it is the same key.
+    let path = dev.path(&format!("/keys/{id}"));
+    cast.dana.patch(&path, json!({"name": "web shop 2"})).expect(200);
+    assert_eq!(cast.dana.get(&path).expect(200)["name"], "web shop 2");
+    dev.call(&key).expect(200);
+}
+
+#[test]
+fn a_recoverable_key_is_revealed_to_its_creator_alone() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let body = json!({"name": "notebook", "class": "recoverable"});
+    let made = cast.dana.post(&dev.path("/keys"), body).expect(201);
+    let path = dev.path(&format!("/keys/{}/reveal", made.string("/id")));
+    let shown = cast.dana.post(&path, json!({})).expect(200);
+    assert_eq!(shown["key"], made["key"]);
+    assert!(
+        shown
+            .header("cache-control")
+            .is_some_and(|value| value.contains("no-store"))
+    );
+    cast.omar.post(&path, json!({})).expect(403);
+    cast.admin.post(&path, json!({})).expect(403);
+    // L16 with key_visibility = readers: whoever may list it.
+    cast.dana
+        .patch("/services/iris", json!({"key_visibility": "readers"}))
+        .expect(200);
+    assert_eq!(cast.omar.post(&path, json!({})).expect(200)["key"], made["key"]);
+}
+
+#[test]
+fn a_key_is_deleted_only_after_its_revocation() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let path = dev.path(&format!("/keys/{}", dev.key_id("first")));
+    let refused = cast.dana.delete(&path).expect(409);
+    assert_eq!(refused["type"], "https://castoff.dev/problems/in-use");
+    cast.dana
+        .post(&format!("{path}/revoke?wait=30s"), json!({}))
+        .expect(200);
+    cast.dana.delete(&path).expect(204);
+    cast.dana.get(&path).expect(404);
+    dev.call(&dev.key).expect(REFUSED);
+}
+
+#[test]
+fn rotation_leaves_both_keys_valid_for_the_overlap() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let id = dev.key_id("first");
+    let path = dev.path(&format!("/keys/{id}/rotate?wait=30s"));
+    let successor = cast.dana.post(&path, json!({"overlap_seconds": 3600})).expect(201);
+    dev.call(&successor.string("/key")).expect(200);
+    dev.call(&dev.key).expect(200);
+    let original = cast.dana.get(&dev.path(&format!("/keys/{id}"))).expect(200);
+    assert!(
+        original["expires_at"].is_string(),
+        "the overlap ends: {}",
+        original.text()
+    );
+    // Without overlap the original ends with the call.
+    let path = dev.path(&format!("/keys/{}/rotate?wait=30s", successor.string("/id")));
+    let last = cast.dana.post(&path, json!({"overlap_seconds": 0})).expect(201);
+    dev.call(&last.string("/key")).expect(200);
+    eventually("the original has expired", || {
+        dev.call(&successor.string("/key")).status == REFUSED
+    });
+}
+
+#[test]
+fn nodes_keep_expiry_and_not_before_themselves() {
+    let mut cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let key = |name: &str, body: Value| {
+        let mut body = body;
+        body["name"] = json!(name);
+        cast.dana
+            .post(&dev.path("/keys?wait=30s"), body)
+            .expect(201)
+            .string("/key")
+    };
+    let past = key("later", json!({"not_before": "2099-01-01T00:00:00Z"}));
+    dev.call(&past).expect(REFUSED);
+    let soon = in_seconds(4);
+    let short = key("short", json!({"expires_at": soon}));
+    dev.call(&short).expect(200);
+    // The control plane is not asked: it is gone.
+    cast.world.server.kill();
+    eventually("the key has expired", || dev.call(&short).status == REFUSED);
+    dev.answers();
+}
+
+fn in_seconds(seconds: u64) -> String {
+    let now = std::process::Command::new("date")
+        .args(["-u", "-d", &format!("+{seconds} seconds"), "+%Y-%m-%dT%H:%M:%SZ"])
+        .output()
+        .unwrap();
+    String::from_utf8(now.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_key_that_expires_in_the_past_or_is_weak_is_not_taken_by_accident() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let make = |body: Value| cast.dana.post(&dev.path("/keys?wait=30s"), body);
+    make(json!({"name": "x", "not_before": "2098-01-01T00:00:00Z", "expires_at": "2097-01-01T00:00:00Z"})).expect(422);
+    make(json!({"name": "x", "key": "short"})).expect(422);
+    make(json!({"name": "x", "key": "only-twelve-"})).expect(422);
+    let weak = make(json!({"name": "weak", "key": "only-twelve-", "weak": true})).expect(201);
+    assert_eq!(weak["weak"], true);
+    dev.call("only-twelve-").expect(200);
+    make(json!({"name": "imported", "key": "an imported key without any format"})).expect(201);
+    dev.call("an imported key without any format").expect(200);
+    // The same string twice in one set would make two entries of one key.
+    make(json!({"name": "again", "key": "an imported key without any format"})).expect(409);
+}
+
+/// K30, K31: the service's keys reach the nodes of the deployments that inherit, and no other.
+#[test]
+fn k31_inherited_keys_follow_the_service() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let made = cast
+        .dana
+        .post("/services/iris/keys?wait=30s", json!({"name": "design time"}))
+        .expect(201);
+    let key = made.string("/key");
+    dev.call(&key).expect(REFUSED);
+    cast.dana
+        .patch(&dev.path("?wait=30s"), json!({"access": "inherit"}))
+        .expect(200);
+    dev.call(&key).expect(200);
+    // A key made now arrives, and one that is revoked goes, with a receipt for the deployment.
+    let second = cast
+        .dana
+        .post("/services/iris/keys?wait=30s", json!({"name": "second"}))
+        .expect(201);
+    assert_eq!(second["receipts"][0]["deployment"], "iris-on-dev", "{}", second.text());
+    dev.call(&second.string("/key")).expect(200);
+    let path = format!("/services/iris/keys/{}/revoke?wait=30s", second.string("/id"));
+    cast.dana.post(&path, json!({})).expect(200);
+    dev.call(&second.string("/key")).expect(REFUSED);
+    dev.call(&key).expect(200);
+    cast.dana
+        .patch(&dev.path("?wait=30s"), json!({"access": "keys"}))
+        .expect(200);
+    dev.call(&key).expect(REFUSED);
+    dev.call(&dev.key).expect(200);
+    // prod allows none of it until its admin says so.
+    let body = json!({"service": "iris", "infrastructure": "prod", "version": "v1", "access": "inherit"});
+    cast.omar.post("/deployments", body.clone()).expect_any(&[409, 422]);
+    cast.admin
+        .patch("/infrastructures/prod", json!({"allow": {"inherit": true}}))
+        .expect(200);
+    cast.omar.post("/deployments", body).expect(201);
+}
+
+/// K24: public is explicit, and back again.
+#[test]
+fn k24_public_opens_and_closes() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    dev.call("").expect(REFUSED);
+    cast.dana
+        .patch(&dev.path("?wait=30s"), json!({"access": "public"}))
+        .expect(200);
+    dev.call("").expect(200);
+    cast.dana
+        .patch(&dev.path("?wait=30s"), json!({"access": "keys"}))
+        .expect(200);
+    dev.call("").expect(REFUSED);
+    let body = json!({"service": "iris", "infrastructure": "prod", "version": "v1", "access": "public"});
+    cast.omar.post("/deployments", body).expect_any(&[409, 422]);
+}
+
+/// F9, K29: every use is attributable to its key.
+#[test]
+fn f9_uses_are_counted_by_key() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let other = dev.new_key("other");
+    for _ in 0..7 {
+        dev.call(&dev.key).expect(200);
+    }
+    for _ in 0..3 {
+        dev.call(&other).expect(200);
+    }
+    dev.call("cst_no-such-key-at-all").expect_any(&[400, 401]);
+    for (name, calls) in [("first", 7), ("other", 3)] {
+        let path = dev.path(&format!("/keys/{}", dev.key_id(name)));
+        eventually("the uses are counted", || {
+            let key = cast.dana.get(&path).expect(200);
+            match key["calls"] == calls && key["last_used_at"].is_string() {
+                true => Ok(()),
+                false => Err(key.text()),
+            }
+        });
+    }
+    let unused = dev.new_key("unused");
+    assert!(!unused.is_empty());
+    let shown = cast
+        .dana
+        .get(&dev.path(&format!("/keys/{}", dev.key_id("unused"))))
+        .expect(200);
+    assert_eq!((&shown["calls"], &shown["last_used_at"]), (&json!(0), &Value::Null));
+}
+
+/// F5, K28: a key opens all endpoints unless it is scoped.
+#[test]
+fn k28_a_scoped_key_opens_only_its_endpoints() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let body = json!({"name": "scoped", "endpoints": ["another"]});
+    let scoped = cast
+        .dana
+        .post(&dev.path("/keys?wait=30s"), body)
+        .expect_any(&[201, 422]);
+    if scoped.status == 201 {
+        dev.call(&scoped.string("/key")).expect_any(&[401, 403]);
+    }
+    let body = json!({"name": "own", "endpoints": ["iris"]});
+    let own = cast.dana.post(&dev.path("/keys?wait=30s"), body).expect(201);
+    dev.call(&own.string("/key")).expect(200);
+}
+
+/// K20: who reads the service and views the infrastructure lists its keys, masked; who does not sees none.
+#[test]
+fn k20_readers_list_masked_keys() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let nora = cast.world.user("nora", &["marketing"]);
+    nora.get(&dev.path("/keys")).expect(404);
+    grant(&cast.dana, "services", "iris", "marketing", &["read"]);
+    grant(&cast.admin, "infrastructures", "dev", "marketing", &["view"]);
+    assert_eq!(nora.get(&dev.path("/keys")).expect(200).names(), ["first"]);
+    let id = dev.key_id("first");
+    for action in ["revoke", "activate", "rotate"] {
+        nora.post(&dev.path(&format!("/keys/{id}/{action}")), json!({}))
+            .expect(403);
+    }
+    nora.post(&dev.path("/keys"), json!({"name": "mine"})).expect(403);
+    dev.call(&dev.key).expect(200);
+}

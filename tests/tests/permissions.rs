@@ -1,0 +1,179 @@
+//! Who may do what: the conjunction of service and infrastructure, and what must not even be learnt.
+
+use acceptance::world::{grant, has};
+use acceptance::{Cast, on_both_databases};
+use serde_json::json;
+
+on_both_databases! {
+    /// K8, K9, K11: a data scientist deploys on dev and is told what is missing on prod.
+    fn k11_dana_deploys_to_dev_and_is_refused_on_prod(cast: Cast) {
+        let on_dev = cast.iris_on_dev();
+        on_dev.answers();
+
+        let body = json!({"service": "iris", "infrastructure": "prod", "version": "v1"});
+        let refused = cast.dana.post("/deployments", body.clone()).expect(403);
+        assert_eq!(refused.header("content-type"), Some("application/problem+json"));
+        assert_eq!(refused["type"], "https://castoff.dev/problems/forbidden");
+        assert_eq!(refused["missing"], json!(["deploy on infrastructure prod"]));
+        assert!(
+            refused.string("/detail").contains("needs deploy on infrastructure prod; you have view"),
+            "{}",
+            refused.text()
+        );
+
+        let refused = cast.dana.cli(["deploy", "iris", "v1", "--on", "prod"]).expect(4);
+        assert!(refused.err.contains("needs deploy on infrastructure prod; you have view"), "{}", refused.err);
+
+        let asked = cast.dana.cli(["can-i", "deploy", "--service", "iris", "--on", "prod"]);
+        assert!(matches!(asked.code, 2 | 4), "{} {}", asked.code, asked.err);
+
+        // Who has the other half may; dana then sees it, as she reads the service and views prod (K14).
+        cast.omar.cli(["deploy", "iris", "v1", "--on", "prod", "--wait", "60s"]).expect(0);
+        cast.dana.get("/deployments/iris-on-prod").expect(200);
+        let refused = cast.dana.post("/deployments/iris-on-prod/disable", json!({})).expect(403);
+        assert_eq!(refused["missing"], json!(["deploy on infrastructure prod"]));
+        for (method, path) in [("PATCH", ""), ("DELETE", ""), ("POST", "/keys"), ("POST", "/rollback")] {
+            let path = format!("/deployments/iris-on-prod{path}");
+            // A body that is no JSON: what may not be done is said before what is wrong with it.
+            cast.dana.request(method, &path).body("{").send().expect(403);
+        }
+    }
+
+    /// K10: what one may not see answers as what is not there, letter by letter.
+    fn k10_a_service_is_invisible_to_a_group_without_read(cast: Cast) {
+        cast.iris_on_dev();
+        let nora = cast.world.user("nora", &["marketing"]);
+        grant(&cast.admin, "infrastructures", "dev", "marketing", &["deploy"]);
+        for path in ["", "/versions", "/versions/v1", "/versions/v1/package", "/keys", "/grants"] {
+            let hidden = nora.get(&format!("/services/iris{path}")).expect(404);
+            let absent = nora.get(&format!("/services/rose{path}")).expect(404);
+            assert_eq!(hidden.text().replace("iris", "rose"), absent.text(), "{path}");
+        }
+        for path in ["", "/status", "/nodes", "/keys", "/revisions", "/logs", "/sample"] {
+            let hidden = nora.get(&format!("/deployments/iris-on-dev{path}")).expect(404);
+            let absent = nora.get(&format!("/deployments/rose-on-dev{path}")).expect(404);
+            assert_eq!(hidden.text().replace("iris", "rose"), absent.text(), "{path}");
+        }
+        assert!(nora.list("/services").is_empty());
+        assert!(nora.list("/deployments").is_empty());
+        assert!(has(&nora.list("/infrastructures"), "dev"));
+
+        // What a body names is "unknown" in the same words.
+        let deploy = |service: &str| {
+            let body = json!({"service": service, "infrastructure": "dev", "version": "v1"});
+            nora.post("/deployments", body)
+        };
+        let (hidden, absent) = (deploy("iris"), deploy("rose"));
+        assert_eq!(hidden.status, absent.status);
+        assert_eq!(hidden.text().replace("iris", "rose"), absent.text());
+
+        nora.cli(["service", "show", "iris"]).expect(5);
+        nora.cli(["status", "iris-on-dev"]).expect(5);
+        assert!(!nora.cli(["service", "list"]).expect(0).out.contains("iris"));
+
+        // With read she sees it, and nothing more.
+        grant(&cast.dana, "services", "iris", "marketing", &["read"]);
+        nora.get("/services/iris").expect(200);
+        nora.get("/deployments/iris-on-dev").expect(200);
+        nora.patch("/services/iris", json!({"description": "mine"})).expect(403);
+        nora.upload("iris", "v2", acceptance::models::read("iris-columns.onnx")).expect(403);
+        let refused = nora.post("/deployments/iris-on-dev/disable", json!({})).expect(403);
+        assert_eq!(refused["missing"], json!(["deploy on service iris"]));
+    }
+}
+
+/// A stranger learns nothing, whatever they send.
+#[test]
+fn a_stranger_with_a_broken_body_gets_404() {
+    let cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    cast.iris();
+    for (method, path) in [
+        ("PATCH", "/services/iris"),
+        ("PUT", "/services/iris/grants/devops"),
+        ("POST", "/services/iris/keys"),
+        ("PUT", "/services/iris/versions/v2"),
+        ("PATCH", "/infrastructures/dev"),
+        ("PUT", "/infrastructures/dev/grants/devops"),
+    ] {
+        for body in ["", "{", "garbage", "[1,2", r#"{"name": 7}"#] {
+            let refused = cast
+                .sam
+                .request(method, path)
+                .header("content-type", "application/json")
+                .body(body)
+                .send();
+            refused.expect(404);
+        }
+    }
+}
+
+/// K12, K17: only platform admins create infrastructures, only groups with create-service create services.
+#[test]
+fn k17_creating_needs_its_privilege() {
+    let cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    let infrastructure = json!({"name": "mine", "kind": "local", "stage": "dev"});
+    for actor in [&cast.dana, &cast.omar, &cast.sam] {
+        actor.post("/infrastructures", infrastructure.clone()).expect(403);
+        actor.post("/users", json!({"name": "eve"})).expect(403);
+        actor.post("/groups", json!({"name": "mine"})).expect(403);
+        actor.post("/service-accounts", json!({"name": "mine"})).expect(403);
+    }
+    cast.omar.post("/services", json!({"name": "mine"})).expect(403);
+    cast.sam.post("/services", json!({"name": "mine"})).expect(403);
+    cast.dana.cli(["service", "create", "mine"]).expect(0);
+    // K18: the creator owns it, nobody else sees it, a platform admin does.
+    assert_eq!(cast.dana.get("/services/mine").expect(200)["owner"], "dana");
+    cast.omar.get("/services/mine").expect(404);
+    cast.admin.get("/services/mine").expect(200);
+    // A name that is taken is the one thing a creator may learn.
+    cast.dana.post("/services", json!({"name": "mine"})).expect(409);
+}
+
+/// K19, K21, K23: what each privilege on a service opens.
+#[test]
+fn k19_grants_open_what_they_say() {
+    let cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    cast.iris();
+    let nora = cast.world.user("nora", &["writers"]);
+    let package = || acceptance::models::read("iris-columns.onnx");
+    grant(&cast.dana, "services", "iris", "writers", &["write"]);
+    nora.get("/services/iris").expect(200);
+    nora.upload("iris", "v2", package()).expect(201);
+    nora.delete("/services/iris/versions/v2").expect(204);
+    nora.patch("/services/iris", json!({"description": "x"})).expect(403);
+    nora.delete("/services/iris").expect(403);
+    nora.put("/services/iris/grants/writers", json!({"privileges": ["admin"]}))
+        .expect(403);
+
+    grant(&cast.dana, "services", "iris", "writers", &["admin"]);
+    nora.patch("/services/iris", json!({"description": "x"})).expect(200);
+    nora.post("/services/iris/keys", json!({"name": "design time"}))
+        .expect(201);
+
+    cast.dana.delete("/services/iris/grants/writers").expect(204);
+    nora.get("/services/iris").expect(404);
+}
+
+/// The explanation names the grant that gives, or what is missing and who can give it.
+#[test]
+fn can_i_explains_itself() {
+    let cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    cast.iris();
+    let may = cast
+        .dana
+        .get("/can-i?action=deployment.create&service=iris&infrastructure=dev")
+        .expect(200);
+    assert_eq!(may["allowed"], true, "{}", may.text());
+    assert!(may.text().contains("data-scientists"), "{}", may.text());
+    let may_not = cast
+        .dana
+        .get("/can-i?action=deployment.create&service=iris&infrastructure=prod")
+        .expect(200);
+    assert_eq!(may_not["allowed"], false, "{}", may_not.text());
+    assert_eq!(may_not["missing"], json!(["deploy on infrastructure prod"]));
+    // Of what one may not see, nothing: as if it were not there.
+    let hidden = cast.sam.get("/can-i?action=service.see&service=iris");
+    let absent = cast.sam.get("/can-i?action=service.see&service=rose");
+    assert_eq!(hidden.status, absent.status);
+    assert_eq!(hidden.text().replace("iris", "rose"), absent.text());
+}

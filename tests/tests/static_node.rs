@@ -1,0 +1,86 @@
+//! An infrastructure without a launcher: its nodes are started by hand, with a join document that is shown once.
+
+use acceptance::node::ByHand;
+use acceptance::world::grant;
+use acceptance::{Cast, Database, Request, World, eventually, json, models};
+
+fn edge() -> Cast {
+    let cast = World::with_cast(Database::Sqlite);
+    cast.iris();
+    let body = json!({"name": "edge", "kind": "static", "stage": "dev"});
+    cast.admin.post("/infrastructures", body).expect(201);
+    grant(&cast.admin, "infrastructures", "edge", "data-scientists", &["deploy"]);
+    let body = json!({"service": "iris", "infrastructure": "edge", "version": "v1"});
+    let made = cast.dana.post("/deployments", body).expect(201);
+    assert_eq!(made["state"], "waiting", "{}", made.text());
+    cast
+}
+
+fn call(url: &str, key: &str) -> u16 {
+    let request = Request::post(format!("{url}/public/api/v1/iris/iris/predict")).header("x-api-key", key);
+    request
+        .json(&models::setosa())
+        .try_send()
+        .map_or(0, |answer| answer.status)
+}
+
+#[test]
+fn a_node_started_by_hand_joins_and_obeys() {
+    let cast = edge();
+    let path = "/deployments/iris-on-edge";
+    let key = cast
+        .dana
+        .post(&format!("{path}/keys"), json!({"name": "first"}))
+        .expect(201);
+    let join = cast.dana.post(&format!("{path}/node-tokens"), json!({})).expect(201);
+    let node = ByHand::start(&cast.world.folder().join("by-hand"), &join["join"]);
+    let url = node.url();
+    eventually("the node serves", || match call(&url, &key.string("/key")) {
+        200 => Ok(()),
+        status => Err(format!("{status}")),
+    });
+    eventually("it is seen", || {
+        let status = cast.dana.get(&format!("{path}/status")).expect(200);
+        match status["state"] == "running" {
+            true => Ok(()),
+            false => Err(status.text()),
+        }
+    });
+    let revoke = format!("{path}/keys/{}/revoke?wait=30s", key.string("/id"));
+    let revoked = cast.dana.post(&revoke, json!({})).expect(200);
+    assert_eq!(call(&url, &key.string("/key")), 401);
+    assert_eq!(revoked["receipts"][0]["pending"], json!([]));
+    // The join document is a secret of the deployment: of local ones there is none to be had.
+    let body = json!({"service": "iris", "infrastructure": "dev", "version": "v1", "enabled": false});
+    cast.dana.post("/deployments", body).expect(201);
+    cast.dana
+        .post("/deployments/iris-on-dev/node-tokens", json!({}))
+        .expect_any(&[409, 422]);
+}
+
+#[test]
+fn a_node_with_a_wrong_token_serves_nothing() {
+    let cast = edge();
+    let made = cast
+        .dana
+        .post("/deployments/iris-on-edge/node-tokens", json!({}))
+        .expect(201);
+    let mut join = made["join"].clone();
+    let token = join["token"].as_str().unwrap();
+    let last = if token.ends_with('A') { "B" } else { "A" };
+    join["token"] = json!(format!("{}{last}", &token[..token.len() - 1]));
+    let node = ByHand::start(&cast.world.folder().join("stranger"), &join);
+    eventually("it is refused, or has given up", || {
+        node.process().is_none() || node.logged().to_lowercase().contains("unauthenticated")
+    });
+    assert!(
+        cast.dana
+            .get("/deployments/iris-on-edge/nodes")
+            .expect(200)
+            .items()
+            .is_empty()
+    );
+    cast.omar
+        .post("/deployments/iris-on-edge/node-tokens", json!({}))
+        .expect(404);
+}
