@@ -13,15 +13,18 @@ mod worker;
 pub use admission::Load;
 pub use tensor::{ClassRow, Data, DataType, Label, Output, Port, PortKind, Tensor};
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The runtime, loaded. One per process.
 pub struct Engine {
     environment: ort::Environment,
+    /// Runs by title, so that a model that is loaded again goes on counting.
+    runs: Mutex<HashMap<String, Arc<AtomicU64>>>,
 }
 
 /// Why a call got no outputs.
@@ -45,10 +48,14 @@ impl Engine {
     /// # Errors
     /// A line for people, with the path.
     pub fn open(library: &Path) -> Result<Self, String> {
-        ort::open(library).map(|environment| Self { environment })
+        let environment = ort::open(library)?;
+        Ok(Self {
+            environment,
+            runs: Mutex::default(),
+        })
     }
 
-    /// Loads a model from memory into as many sessions as asked for. Blocks for as long as that takes.
+    /// Loads a model from memory into as many sessions as asked for. The title names it to people. Blocks for as long as that takes.
     ///
     /// # Errors
     /// Why it cannot be loaded: corrupt, external data, inputs or outputs that no protocol carries.
@@ -67,7 +74,8 @@ impl Engine {
         }
         let (inputs, outputs) = ports.unwrap_or_default();
         let load = Arc::new(Load::new(sessions));
-        let runs = Arc::new(AtomicU64::new(0));
+        let mut counters = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = Arc::clone(counters.entry(title.to_owned()).or_default());
         let jobs = worker::start(title, loaded, &load, &runs)?;
         Ok(Model {
             inputs,
@@ -102,7 +110,7 @@ impl Model {
         &self.outputs
     }
 
-    /// Runs since it was loaded, whatever came of them.
+    /// Runs under its title since the process started, whatever came of them.
     pub fn runs(&self) -> u64 {
         self.runs.load(Ordering::Relaxed)
     }

@@ -114,7 +114,9 @@ pub(super) fn start(
             brake: Brake::new()?,
             current: Mutex::new(None),
         });
+        let seconds = metrics::histogram!("castoff_node_run_seconds", "model" => title.to_owned());
         let worker = Worker {
+            seconds,
             session,
             cab,
             runs: Arc::clone(runs),
@@ -132,6 +134,7 @@ struct Worker {
     session: Loaded,
     cab: Arc<Cab>,
     runs: Arc<AtomicU64>,
+    seconds: metrics::Histogram,
     jobs: flume::Receiver<Job>,
 }
 
@@ -167,7 +170,10 @@ impl Worker {
         let outcome = if reply.is_closed() {
             Ok(Err(RunFailure::Stopped))
         } else {
-            catch_unwind(AssertUnwindSafe(|| self.session.run(inputs, &self.cab.brake)))
+            let started = Instant::now();
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.session.run(inputs, &self.cab.brake)));
+            self.seconds.record(started.elapsed());
+            outcome
         };
         self.cab.end();
         match outcome {

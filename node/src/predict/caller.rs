@@ -219,3 +219,72 @@ fn held(
         Err(Refusal::OutOfScope(key.id))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use castoff_wire::key::mint;
+    use http::HeaderValue;
+
+    fn key_of(headers: &[(&'static str, &str)]) -> Result<Option<String>, Refusal> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, HeaderValue::from_str(value).unwrap());
+        }
+        let key = presented(&map, &HeaderName::from_static("x-api-key"))?;
+        Ok(key.map(|key| String::from_utf8(key.into_owned()).unwrap()))
+    }
+
+    #[test]
+    fn a_key_is_found_in_each_place_but_never_in_two() {
+        let basic = |pair: &str| format!("Basic {}", STANDARD.encode(pair));
+        let some = |key: &str| Ok(Some(key.to_owned()));
+        for (headers, expected) in [
+            (&[][..], Ok(None)),
+            (&[("x-api-key", "")], Ok(None)),
+            (&[("x-api-key", "k")], some("k")),
+            (&[("authorization", "Bearer k")], some("k")),
+            (&[("authorization", "bearer  k ")], some("k")),
+            (&[("authorization", &basic("k:"))], some("k")),
+            (&[("authorization", &basic("k"))], some("k")),
+            (&[("authorization", &basic(":"))], Ok(None)),
+            (&[("authorization", &basic("k:p"))], Err(Refusal::Password)),
+            (&[("authorization", "Basic !")], Err(Refusal::Unknown)),
+            (&[("authorization", "Digest k")], Ok(None)),
+            (&[("authorization", "k")], Ok(None)),
+            (&[("x-api-key", "k"), ("authorization", "Digest k")], some("k")),
+            (
+                &[("x-api-key", "k"), ("authorization", "Bearer k")],
+                Err(Refusal::Twice),
+            ),
+            (&[("x-api-key", "k"), ("x-api-key", "k")], Err(Refusal::Twice)),
+            (
+                &[("authorization", "Bearer k"), ("authorization", "Bearer l")],
+                Err(Refusal::Twice),
+            ),
+        ] {
+            assert_eq!(key_of(headers), expected, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_a_url_is_seen() {
+        let minted = mint(&[3; 32]);
+        let in_path = format!("/v2/models/{minted}");
+        for (path, name, value, seen) in [
+            ("/v2", "a", "b", false),
+            ("/v2", "api_key", "b", true),
+            ("/v2", "ApiKey", "b", true),
+            ("/v2", "apikey", "", true),
+            ("/v2", "column_key", "b", false),
+            ("/v2", "column_key", &minted, true),
+            ("/v2", &minted, "", true),
+            (&in_path, "a", "b", true),
+        ] {
+            let query = [(name.to_owned(), value.to_owned())];
+            assert_eq!(is_key_in_url(path, &query, |_| false), seen, "{name}");
+        }
+        let query = [("api_key".to_owned(), "b".to_owned())];
+        assert!(!is_key_in_url("/v2", &query, |name| name == "api_key"));
+    }
+}

@@ -1,12 +1,17 @@
 //! Who gets in, by every door.
 
 use super::world::{Answer, NOW, World, key, key_id, with};
+use crate::ops;
+use axum::body::to_bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use castoff_wire::proto::access::Mode;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use tower::ServiceExt;
 
 const DOUBLE: &str = r#"{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,2]}]}"#;
 const INFER: &str = "/v2/models/double/infer";
@@ -46,6 +51,38 @@ async fn no_route_answers_without_a_key_and_no_model_runs() {
     for path in ["/v2/health/live", "/v2/health/ready"] {
         assert_eq!(world.call(with(&[], "GET", path, "")).await.status, 200);
     }
+}
+
+#[tokio::test]
+async fn operators_can_see_that_no_model_ran() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let Some(world) = World::new() else { return };
+    let ops = ops::router(Arc::clone(&world.node), recorder.handle());
+    let show = async || {
+        let response = ops.clone().oneshot(with(&[], "GET", "/metrics", "")).await.unwrap();
+        String::from_utf8(to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec()).unwrap()
+    };
+    let line = "castoff_node_model_runs_total{version=\"v1\",endpoint=\"double\"}";
+    infer(&world, &[("x-api-key", &key(9))], "").await;
+    let refused = show().await;
+    assert!(refused.contains(&format!("{line} 0")), "{refused}");
+    assert!(
+        refused.contains("castoff_node_refused_total{reason=\"unknown\"} 1"),
+        "{refused}"
+    );
+    infer(&world, &[("x-api-key", &key(1))], "").await;
+    assert!(show().await.contains(&format!("{line} 1")));
+    let ready = async || {
+        ops.clone()
+            .oneshot(with(&[], "GET", "/readyz", ""))
+            .await
+            .unwrap()
+            .status()
+    };
+    assert_eq!(ready().await, 200);
+    world.node.set_draining();
+    assert_eq!(ready().await, 503);
 }
 
 #[tokio::test]
