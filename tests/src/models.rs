@@ -31,3 +31,22 @@ pub fn setosa() -> Value {
         "sepal_length": 5.1, "sepal_width": 3.5, "petal_length": 1.4, "petal_width": 0.2,
     }})
 }
+
+/// `Authorization: Basic` with a key as the user name and no password (K34).
+pub fn basic(key: &str) -> String {
+    format!("Basic {}", base64(format!("{key}:").as_bytes()))
+}
+
+/// Bytes in base64.
+pub fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place > chunk.len() { '=' } else { letter.into() });
+        }
+    }
+    text
+}

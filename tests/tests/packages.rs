@@ -41,7 +41,7 @@ sys.stdout.buffer.write(out.getvalue())
         .expect("python3 can be started");
     let entries: Vec<_> = entries
         .iter()
-        .map(|(name, bytes)| json!([name, base64(bytes)]))
+        .map(|(name, bytes)| json!([name, models::base64(bytes)]))
         .collect();
     let mut input = python.stdin.take().unwrap();
     input.write_all(json!([kind, entries]).to_string().as_bytes()).unwrap();
@@ -49,19 +49,6 @@ sys.stdout.buffer.write(out.getvalue())
     let output = python.wait_with_output().unwrap();
     assert!(output.status.success());
     output.stdout
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place > chunk.len() { '=' } else { letter.into() });
-        }
-    }
-    text
 }
 
 #[test]
