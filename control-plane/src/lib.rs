@@ -3,8 +3,11 @@
 
 pub mod artifacts;
 pub mod authn;
-pub mod cli;
 pub mod authz;
+pub mod cli;
 pub mod clock;
 pub mod domain;
+pub mod http;
+pub mod launch;
+pub mod push;
 pub mod store;

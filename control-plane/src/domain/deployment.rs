@@ -22,7 +22,6 @@ pub enum Access {
 #[serde(deny_unknown_fields)]
 pub struct Leg {
     /// The version.
-    #[schema(value_type = String)]
     pub version: VersionName,
     /// Out of 100.
     pub weight: u32,

@@ -47,6 +47,16 @@ impl Rule {
         if fits { Ok(()) } else { Err(self.reason().to_owned()) }
     }
 
+    /// The same as a regular expression (ECMA 262), for the OpenAPI document.
+    fn pattern(&self) -> Option<&'static str> {
+        match self {
+            Self::Label => Some("^[a-z]([a-z0-9-]*[a-z0-9])?$"),
+            Self::Token => Some("^[A-Za-z0-9._-]+$"),
+            Self::Account => Some("^[A-Za-z0-9][A-Za-z0-9._@-]*$"),
+            Self::Title => None,
+        }
+    }
+
     fn reason(&self) -> &'static str {
         match self {
             Self::Label => "must be lower-case letters, digits and hyphens, a letter first, no hyphen last (RFC 1035)",
@@ -92,6 +102,21 @@ macro_rules! names {
                 name.0
             }
         }
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::schema::Schema> {
+                let rule = Rule::$rule;
+                utoipa::openapi::ObjectBuilder::new()
+                    .schema_type(utoipa::openapi::schema::Type::String)
+                    .min_length(Some(1))
+                    .max_length(Some($most))
+                    .pattern(rule.pattern())
+                    .description(Some(rule.reason()))
+                    .into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {}
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,9 +4,10 @@ use super::audit::Deed;
 use super::entity::{accounts, groups, members, sessions, tokens};
 use super::error::stored;
 use super::services::parse_word;
-use super::{Change, Error, Store};
+use super::{Change, Error, Permit, Platform, Store};
 use crate::authn::{Actor, Membership, PasswordHash, Secret, SecretKind, Via};
-use crate::domain::{AccessToken, AccountKind, Invalid, Time, Title};
+use crate::authz::Administer;
+use crate::domain::{AccessToken, Account, AccountKind, Invalid, Time, Title};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder};
@@ -300,4 +301,72 @@ fn token(row: tokens::Model) -> Result<AccessToken, Error> {
         expires_at: row.expires_at.map(Time::from_ms),
         last_used_at: row.last_used_at.map(Time::from_ms),
     })
+}
+
+impl Store {
+    /// The access tokens of somebody else's account.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn account_tokens(
+        &self,
+        _permit: &Permit<Administer, Platform>,
+        account: &Account,
+    ) -> Result<Vec<AccessToken>, Error> {
+        self.tokens_of(account.id).await
+    }
+
+    /// Makes an access token for somebody else's account.
+    ///
+    /// # Errors
+    /// As for one's own.
+    pub async fn create_account_token(
+        &self,
+        permit: &Permit<Administer, Platform>,
+        account: &Account,
+        name: &Title,
+        expires_at: Option<Time>,
+    ) -> Result<(Secret, AccessToken), Error> {
+        self.make_token(permit.actor(), (account.id, account.name.as_str()), name, expires_at)
+            .await
+    }
+
+    /// Deletes an access token of somebody else's account.
+    ///
+    /// # Errors
+    /// There is none of that name, or the database failed.
+    pub async fn delete_account_token(
+        &self,
+        permit: &Permit<Administer, Platform>,
+        account: &Account,
+        name: &str,
+    ) -> Result<(), Error> {
+        self.drop_token(permit.actor(), account.id, name).await
+    }
+}
+
+impl Store {
+    /// The same actor as it is now; none when its account is disabled or gone, or its session or token has ended.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn refreshed(&self, actor: &Actor) -> Result<Option<Actor>, Error> {
+        let now = self.clock.now().ms();
+        let holds = match &actor.via {
+            Via::Session(id) => sessions::Entity::find_by_id(*id)
+                .one(&self.db)
+                .await?
+                .is_some_and(|session| session.expires_at > now),
+            Via::Token(id, _) => {
+                let row = tokens::Entity::find_by_id(*id).one(&self.db).await?;
+                row.is_some_and(|token| token.expires_at.is_none_or(|end| end > now))
+            }
+            Via::Machine => true,
+        };
+        let account = accounts::Entity::find_by_id(actor.account_id).one(&self.db).await?;
+        match account.filter(|account| holds && !account.disabled) {
+            Some(account) => Ok(Some(self.describe(account, actor.via.clone(), actor.source).await?)),
+            None => Ok(None),
+        }
+    }
 }

@@ -234,3 +234,46 @@ impl Store {
         rows.into_iter().map(Deployment::try_from).collect()
     }
 }
+
+impl Store {
+    /// The names of those deployments that may be seen.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn names_of(&self, visible: &Visible<Deployment>, ids: &[Uuid]) -> Result<Vec<(Uuid, String)>, Error> {
+        let rows = deployments::Entity::find()
+            .filter(deployments::Column::Id.is_in(ids.iter().copied()))
+            .filter(deployments::Column::ServiceId.in_subquery(visible.seen().services()))
+            .filter(deployments::Column::InfrastructureId.in_subquery(visible.seen().infrastructures()))
+            .all(&self.db)
+            .await?;
+        Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+    }
+
+    /// (deployment, epoch, version) of some configs.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn config_positions_of(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, u64, u64)>, Error> {
+        let rows = configs::Entity::find()
+            .filter(configs::Column::DeploymentId.is_in(ids.iter().copied()))
+            .select_only()
+            .columns([
+                configs::Column::DeploymentId,
+                configs::Column::Epoch,
+                configs::Column::Version,
+            ])
+            .into_tuple::<(Uuid, i64, i64)>()
+            .all(&self.db)
+            .await?;
+        rows.into_iter()
+            .map(|(id, epoch, version)| {
+                Ok((
+                    id,
+                    super::configs::from_stored(epoch)?,
+                    super::configs::from_stored(version)?,
+                ))
+            })
+            .collect()
+    }
+}

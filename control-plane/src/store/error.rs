@@ -42,6 +42,11 @@ impl From<DbErr> for Error {
 }
 
 impl Error {
+    /// Whether trying again may help: the database is away or overloaded.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Database(DbErr::Conn(_) | DbErr::ConnectionAcquire(_)))
+    }
+
     /// A name that is taken, where the database says that a unique column would not be; any other error as it is.
     pub(super) fn taken(what: &'static str) -> impl FnOnce(DbErr) -> Self {
         move |error| match error.sql_err() {

@@ -8,13 +8,22 @@ use sea_orm::EntityTrait;
 
 impl Store {
     /// The keys of a service, to be listed.
-    pub fn service_keys<'a>(&self, permit: &'a Permit<Read, Service>) -> KeyRing<'a> {
-        ring(permit, permit.actor())
+    ///
+    /// # Errors
+    /// None: as for a deployment, whose service is asked.
+    pub async fn service_keys<'a>(&self, permit: &'a Permit<Read, Service>) -> Result<KeyRing<'a>, Error> {
+        Ok(ring(permit, permit.actor()))
     }
 
     /// The keys of a service, to be changed.
-    pub fn service_keys_to_change<'a>(&self, permit: &'a Permit<Administer, Service>) -> WritableRing<'a> {
-        WritableRing(ring(permit, permit.actor()))
+    ///
+    /// # Errors
+    /// None: as for a deployment, whose service is asked.
+    pub async fn service_keys_to_change<'a>(
+        &self,
+        permit: &'a Permit<Administer, Service>,
+    ) -> Result<WritableRing<'a>, Error> {
+        Ok(WritableRing(ring(permit, permit.actor())))
     }
 
     /// The keys of a deployment, to be listed.
@@ -47,9 +56,9 @@ impl Store {
 }
 
 impl<'a> WritableRing<'a> {
-    /// The same keys, to be read.
-    pub fn readable(&self) -> &KeyRing<'a> {
-        &self.0
+    /// Who holds the permit.
+    pub fn actor(&self) -> &'a crate::authn::Actor {
+        self.0.actor
     }
 }
 

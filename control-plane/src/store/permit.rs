@@ -132,7 +132,7 @@ impl<R> Unchecked<R> {
                 need: PhantomData,
             }),
             Verdict::Hidden => Err(Refusal::Hidden),
-            Verdict::Forbidden { missing, .. } => {
+            Verdict::Forbidden { missing } => {
                 let names = (
                     self.facts.service.as_ref().map(|(_, name)| name.as_str()),
                     self.facts.infrastructure.as_ref().map(|(_, name)| name.as_str()),

@@ -4,9 +4,9 @@ use super::audit::Deed;
 use super::entity::{deployments, versions};
 use super::error::stored;
 use super::{Error, Page, PageRequest, Permit, Store, configs};
-use crate::authz::{Read, Write};
-use crate::domain::package::{Digest, Manifest};
-use crate::domain::{Leg, Service, Time, Version, VersionName};
+use crate::authz::{Read, View, Write};
+use crate::domain::package::{Digest, Endpoint, Manifest};
+use crate::domain::{Deployment, Leg, Service, Time, Version, VersionName};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -208,5 +208,28 @@ impl Store {
             digests.extend(version.manifest.endpoints.iter().map(|endpoint| endpoint.file.digest));
         }
         Ok(digests)
+    }
+}
+
+impl Store {
+    /// The first endpoint of the version that answers most calls of a deployment: what its sample code calls.
+    ///
+    /// # Errors
+    /// The version is gone, or the database failed.
+    pub async fn first_endpoint(&self, permit: &Permit<View, Deployment>) -> Result<Endpoint, Error> {
+        let leg = permit
+            .route
+            .legs()
+            .iter()
+            .max_by_key(|leg| leg.weight)
+            .ok_or(Error::Unreadable("a route"))?;
+        let row = find(&self.db, permit.service_id, leg.version.as_str()).await?;
+        let version = version(row.ok_or(Error::NotFound("version"))?)?;
+        version
+            .manifest
+            .endpoints
+            .into_iter()
+            .next()
+            .ok_or(Error::Unreadable("a manifest"))
     }
 }

@@ -1,0 +1,556 @@
+//! Deployments: made, changed, switched, rolled back.
+
+use super::caller::Caller;
+use super::input::{IfMatch, Json, JsonOrNothing, PageQuery, Query, WaitQuery};
+use super::output::{Answer, Created, Etagged, List};
+use super::permit::{Last, admit};
+use super::problem::{Kind, Problem};
+use super::receipts::{Receipt, collect};
+use super::state::Api;
+use super::users::prose;
+use crate::authn::Actor;
+use crate::authz::{Deploy, View};
+use crate::domain::{
+    Access, Deployment, DeploymentName, HeaderName, InfrastructureKind, InfrastructureName, Invalid, Leg, Limits,
+    Revision, Route, Scale, ServiceName, Time, VersionName,
+};
+use crate::store::{DeploymentChange, Error, NewDeployment, Node, NodeState, Permit, Site, Visible};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// How a deployment stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeploymentState {
+    /// Switched off.
+    Off,
+    /// No node is ready yet.
+    Starting,
+    /// As many nodes as wanted are ready.
+    Running,
+    /// Some nodes are ready, but fewer than wanted.
+    Degraded,
+    /// Its nodes end again and again.
+    CrashLooping,
+    /// Nodes are an operator's, and none is connected.
+    Waiting,
+}
+
+/// Where a config stands.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+pub struct ConfigPosition {
+    /// Raised when a database was restored.
+    pub epoch: u64,
+    /// Raised by every change.
+    pub version: u64,
+}
+
+/// A deployment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deployment)]
+pub struct DeploymentOut {
+    id: Uuid,
+    name: DeploymentName,
+    service: String,
+    infrastructure: String,
+    enabled: bool,
+    access: Access,
+    route: Vec<Leg>,
+    scale: Scale,
+    limits: Limits,
+    /// Header in which keys travel, besides Authorization.
+    key_header: HeaderName,
+    /// Where programs call it; null while it has no address.
+    url: Option<String>,
+    state: DeploymentState,
+    config: ConfigPosition,
+    created_by: String,
+    created_at: Time,
+    updated_at: Time,
+    revision: i64,
+    /// Of the change that this answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt>,
+}
+
+/// A deployment to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewDeployment)]
+pub struct NewDeploymentIn {
+    /// `{service}-on-{infrastructure}` when absent.
+    name: Option<DeploymentName>,
+    service: ServiceName,
+    infrastructure: InfrastructureName,
+    /// All calls to this version; or `route`.
+    version: Option<VersionName>,
+    /// Several versions, whose weights sum to 100; or `version`.
+    #[schema(value_type = Option<Vec<Leg>>)]
+    route: Option<Route>,
+    /// Yes when absent.
+    enabled: Option<bool>,
+    /// `keys` when absent.
+    access: Option<Access>,
+    scale: Option<Scale>,
+    limits: Option<Limits>,
+    /// `x-api-key` when absent.
+    key_header: Option<HeaderName>,
+    /// Why, for the history.
+    #[serde(default)]
+    #[schema(max_length = 2000)]
+    note: String,
+}
+
+/// What is to be changed of a deployment.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = DeploymentChange)]
+pub struct DeploymentChangeIn {
+    version: Option<VersionName>,
+    #[schema(value_type = Option<Vec<Leg>>)]
+    route: Option<Route>,
+    access: Option<Access>,
+    scale: Option<Scale>,
+    /// What is absent in it becomes its default.
+    limits: Option<Limits>,
+    key_header: Option<HeaderName>,
+    #[serde(default)]
+    #[schema(max_length = 2000)]
+    note: String,
+}
+
+/// Why.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    #[serde(default)]
+    #[schema(max_length = 2000)]
+    note: String,
+}
+
+/// Back to which revision, and why.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollBack {
+    /// A revision of the history.
+    #[schema(minimum = 1)]
+    to: i64,
+    #[serde(default)]
+    #[schema(max_length = 2000)]
+    note: String,
+}
+
+/// One entry of a deployment's history.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Revision)]
+pub struct RevisionOut {
+    n: i64,
+    route: Vec<Leg>,
+    scale: Scale,
+    limits: Limits,
+    by: String,
+    note: String,
+    at: Time,
+}
+
+impl From<Revision> for RevisionOut {
+    fn from(revision: Revision) -> Self {
+        Self {
+            n: revision.n,
+            route: revision.route.into(),
+            scale: revision.scale,
+            limits: revision.limits,
+            by: revision.author,
+            note: revision.note,
+            at: revision.at,
+        }
+    }
+}
+
+/// How a deployment stands, from its nodes.
+pub fn state(deployment: &Deployment, nodes: &[Node]) -> DeploymentState {
+    let count = |state| nodes.iter().filter(|node| node.state == state).count();
+    let ready = count(NodeState::Ready);
+    let local = deployment.kind == InfrastructureKind::Local;
+    let wanted = if local {
+        usize::try_from(deployment.scale.replicas).unwrap_or(1)
+    } else {
+        1
+    };
+    match () {
+        () if !deployment.enabled => DeploymentState::Off,
+        () if ready >= wanted => DeploymentState::Running,
+        () if ready > 0 => DeploymentState::Degraded,
+        () if count(NodeState::CrashLooping) > 0 => DeploymentState::CrashLooping,
+        () if !local && nodes.iter().all(|node| !node.connected) => DeploymentState::Waiting,
+        () => DeploymentState::Starting,
+    }
+}
+
+/// Where programs call a deployment: its own port, or of static nodes the first that is ready.
+pub fn url(deployment: &Deployment, nodes: &[Node]) -> Option<String> {
+    let address = match deployment.kind {
+        InfrastructureKind::Local => deployment.port.map(|port| format!("127.0.0.1:{port}")),
+        InfrastructureKind::Static => nodes
+            .iter()
+            .find(|node| node.state == NodeState::Ready)?
+            .http_address
+            .clone(),
+    };
+    address.map(|address| format!("http://{address}"))
+}
+
+fn render(deployment: Deployment, nodes: &[Node], receipt: Option<Receipt>) -> DeploymentOut {
+    DeploymentOut {
+        state: state(&deployment, nodes),
+        url: url(&deployment, nodes),
+        id: deployment.id,
+        name: deployment.name,
+        service: deployment.service,
+        infrastructure: deployment.infrastructure,
+        enabled: deployment.enabled,
+        access: deployment.access,
+        route: deployment.route.into(),
+        scale: deployment.scale,
+        limits: deployment.limits,
+        key_header: deployment.key_header,
+        config: ConfigPosition {
+            epoch: deployment.config.0,
+            version: deployment.config.1,
+        },
+        created_by: deployment.created_by,
+        created_at: deployment.created_at,
+        updated_at: deployment.updated_at,
+        revision: deployment.revision,
+        receipt,
+    }
+}
+
+async fn show_one(
+    api: &Api,
+    permit: Permit<View, Deployment>,
+    receipt: Option<Receipt>,
+) -> Answer<Etagged<DeploymentOut>> {
+    let nodes = api.store.nodes(&permit).await?;
+    let deployment = permit.into_row();
+    Ok(Etagged(deployment.revision, render(deployment, &nodes, receipt)))
+}
+
+/// What a change answers: the deployment as it is now, and how far the change has come.
+async fn show_changed(
+    api: &Api,
+    actor: &Arc<Actor>,
+    name: &str,
+    wait: Option<Duration>,
+) -> Answer<(StatusCode, Etagged<DeploymentOut>)> {
+    let permit: Permit<View, Deployment> = admit(api, api.store.deployment(actor, name).await?, actor).await?;
+    let mut receipts = collect(api, actor, &[permit.id], wait).await?;
+    // Without `wait` the caller did not ask whether the nodes have it.
+    let status = if wait.is_some() {
+        receipts.status()
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, show_one(api, permit, receipts.seen.pop()).await?))
+}
+
+/// A route from either of the two ways to say it.
+fn route(version: Option<VersionName>, route: Option<Route>) -> Result<Option<Route>, Invalid> {
+    match (version, route) {
+        (Some(_), Some(_)) => Err(Invalid::new("/route", "is said twice: give version or route")),
+        (Some(version), None) => Ok(Some(Route::only(version))),
+        (None, route) => Ok(route),
+    }
+}
+
+fn checked(scale: Option<Scale>, limits: Option<Limits>) -> Result<(Option<Scale>, Option<Limits>), Invalid> {
+    let scale = scale
+        .map(|scale| scale.check().map_err(|invalid| invalid.under("/scale")))
+        .transpose()?;
+    let limits = limits
+        .map(|limits| limits.check().map_err(|invalid| invalid.under("/limits")))
+        .transpose()?;
+    Ok((scale, limits))
+}
+
+fn header(name: Option<HeaderName>) -> Result<Option<HeaderName>, Invalid> {
+    let taken = [
+        "host",
+        "content-length",
+        "content-type",
+        "transfer-encoding",
+        "connection",
+        "cookie",
+        "authorization",
+    ];
+    match name {
+        Some(name) if name.as_str().bytes().any(|byte| byte.is_ascii_uppercase()) => {
+            Err(Invalid::new("/key_header", "must be lower case"))
+        }
+        Some(name) if taken.contains(&name.as_str()) => {
+            Err(Invalid::new("/key_header", "means something else in HTTP"))
+        }
+        other => Ok(other),
+    }
+}
+
+/// The deployments that the caller may see, by name.
+#[utoipa::path(get, path = "/deployments", tag = "deployments", params(PageQuery), responses((status = 200, body = List<DeploymentOut>)))]
+pub async fn list(
+    visible: Visible<Deployment>,
+    State(api): State<Api>,
+    Query(page): Query<PageQuery>,
+) -> Answer<List<DeploymentOut>> {
+    let page = api.store.deployments(&visible, &page.request()?).await?;
+    let ids: Vec<Uuid> = page.items.iter().map(|deployment| deployment.id).collect();
+    let nodes = api.store.nodes_of(&ids).await?;
+    let page = page.map(|deployment| {
+        let own: Vec<Node> = nodes
+            .iter()
+            .filter(|node| node.deployment_id == deployment.id)
+            .cloned()
+            .collect();
+        render(deployment, &own, None)
+    });
+    Ok(List {
+        items: page.items,
+        next: page.next,
+    })
+}
+
+/// Make a deployment: deploy on the service and on the infrastructure are needed. It starts with no keys, so nobody can
+/// call it until one is made.
+#[utoipa::path(post, path = "/deployments", tag = "deployments", params(WaitQuery), request_body = NewDeploymentIn,
+    responses((status = 201, body = DeploymentOut)))]
+pub async fn create(
+    Caller(actor): Caller,
+    State(api): State<Api>,
+    Query(wait): Query<WaitQuery>,
+    Json(input): Json<NewDeploymentIn>,
+) -> Answer<impl IntoResponse> {
+    let wait = wait.duration()?;
+    let (scale, limits) = checked(input.scale, input.limits)?;
+    let route = route(input.version, input.route)?
+        .ok_or_else(|| Invalid::new("/version", "is missing: give version or route"))?;
+    let key_header = match header(input.key_header)? {
+        Some(name) => name,
+        None => HeaderName::parse("x-api-key")?,
+    };
+    let default_name = format!("{}-on-{}", input.service, input.infrastructure);
+    let name = match input.name {
+        Some(name) => name,
+        None => DeploymentName::parse(&default_name)?,
+    };
+    let note = prose("/note", input.note)?;
+    let site = site(&api, &actor, input.service.as_str(), input.infrastructure.as_str()).await?;
+    let new = NewDeployment {
+        name: name.clone(),
+        route,
+        enabled: input.enabled.unwrap_or(true),
+        access: input.access.unwrap_or(Access::Keys),
+        key_header,
+        scale: scale.unwrap_or_default(),
+        limits: limits.unwrap_or_default(),
+        note,
+    };
+    api.store.create_deployment(&site, new).await?;
+    let (_, shown) = show_changed(&api, &actor, name.as_str(), wait).await?;
+    Ok(Created(format!("/deployments/{name}"), shown))
+}
+
+/// What a body names and the caller may not see is as unknown as what is not there: 422 at its place.
+async fn site(api: &Api, actor: &Arc<Actor>, service: &str, infrastructure: &str) -> Answer<Permit<Deploy, Site>> {
+    let unknown = |pointer: &str, what: &str| {
+        Problem::from(Invalid::new(
+            pointer,
+            format!("there is no such {what}, or you may not see it"),
+        ))
+    };
+    let hidden = |error: Error, pointer, what| match error {
+        Error::NotFound(_) => unknown(pointer, what),
+        other => other.into(),
+    };
+    let found = api
+        .store
+        .service(actor, service)
+        .await
+        .map_err(|error| hidden(error, "/service", "service"))?;
+    if !api
+        .table
+        .allows(crate::authz::Action::SeeService, &found.facts().standing)
+    {
+        return Err(unknown("/service", "service"));
+    }
+    let found = api.store.infrastructure(actor, infrastructure).await;
+    let found = found.map_err(|error| hidden(error, "/infrastructure", "infrastructure"))?;
+    if !api
+        .table
+        .allows(crate::authz::Action::SeeInfrastructure, &found.facts().standing)
+    {
+        return Err(unknown("/infrastructure", "infrastructure"));
+    }
+    let found = api.store.site(actor, service, infrastructure).await?;
+    let admitted = admit(api, found, actor).await;
+    if let Err(problem) = &admitted
+        && problem.status() == StatusCode::FORBIDDEN
+    {
+        let object = format!("{service}-on-{infrastructure}");
+        api.store
+            .record_refusal(actor, "create-deployment", "deployment", &object)
+            .await?;
+    }
+    admitted
+}
+
+/// A deployment.
+#[utoipa::path(get, path = "/deployments/{deployment}", tag = "deployments", params(("deployment" = String, Path)),
+    responses((status = 200, body = DeploymentOut)))]
+pub async fn show(permit: Permit<View, Deployment>, State(api): State<Api>) -> Answer<Etagged<DeploymentOut>> {
+    show_one(&api, permit, None).await
+}
+
+/// Change a deployment: its version or route, access, scale, limits. Keys, weights, limits and access reach its nodes
+/// without a restart.
+#[utoipa::path(patch, path = "/deployments/{deployment}", tag = "deployments", params(("deployment" = String, Path), WaitQuery),
+    request_body = DeploymentChangeIn,
+    responses((status = 200, body = DeploymentOut), (status = 202, body = DeploymentOut, description = "Some nodes do not have it yet")))]
+pub async fn change(
+    permit: Permit<Deploy, Deployment>,
+    Caller(actor): Caller,
+    State(api): State<Api>,
+    Query(wait): Query<WaitQuery>,
+    if_match: IfMatch,
+    Json(input): Json<DeploymentChangeIn>,
+) -> Answer<impl IntoResponse> {
+    if_match.check(permit.revision)?;
+    let wait = wait.duration()?;
+    let (scale, limits) = checked(input.scale, input.limits)?;
+    let change = DeploymentChange {
+        route: route(input.version, input.route)?,
+        access: input.access,
+        key_header: header(input.key_header)?,
+        scale,
+        limits,
+        note: prose("/note", input.note)?,
+        enabled: None,
+    };
+    api.store
+        .change_deployment(&permit, "change-deployment", change)
+        .await?;
+    show_changed(&api, &actor, permit.name.as_str(), wait).await
+}
+
+async fn switch(
+    api: &Api,
+    permit: Permit<Deploy, Deployment>,
+    actor: &Arc<Actor>,
+    enabled: bool,
+    note: String,
+) -> Answer<impl IntoResponse + use<>> {
+    if permit.enabled != enabled {
+        let action = if enabled {
+            "enable-deployment"
+        } else {
+            "disable-deployment"
+        };
+        let note = prose("/note", note)?;
+        let change = DeploymentChange {
+            enabled: Some(enabled),
+            note,
+            ..DeploymentChange::default()
+        };
+        api.store.change_deployment(&permit, action, change).await?;
+    }
+    show_changed(api, actor, permit.name.as_str(), None).await
+}
+
+/// Switch a deployment on. Saying it twice changes nothing.
+#[utoipa::path(post, path = "/deployments/{deployment}/enable", tag = "deployments", params(("deployment" = String, Path)),
+    request_body(content = Note, description = "May be left out"), responses((status = 200, body = DeploymentOut)))]
+pub async fn enable(
+    permit: Permit<Deploy, Deployment>,
+    Caller(actor): Caller,
+    State(api): State<Api>,
+    if_match: IfMatch,
+    JsonOrNothing(input): JsonOrNothing<Note>,
+) -> Answer<impl IntoResponse> {
+    if_match.check(permit.revision)?;
+    switch(&api, permit, &actor, true, input.note).await
+}
+
+/// Switch a deployment off: its nodes finish what they are doing and end.
+#[utoipa::path(post, path = "/deployments/{deployment}/disable", tag = "deployments", params(("deployment" = String, Path)),
+    request_body(content = Note, description = "May be left out"), responses((status = 200, body = DeploymentOut)))]
+pub async fn disable(
+    permit: Permit<Deploy, Deployment>,
+    Caller(actor): Caller,
+    State(api): State<Api>,
+    if_match: IfMatch,
+    JsonOrNothing(input): JsonOrNothing<Note>,
+) -> Answer<impl IntoResponse> {
+    if_match.check(permit.revision)?;
+    switch(&api, permit, &actor, false, input.note).await
+}
+
+/// Roll back to a revision: its route, scale and limits, never its access.
+#[utoipa::path(post, path = "/deployments/{deployment}/rollback", tag = "deployments", params(("deployment" = String, Path), WaitQuery),
+    request_body = RollBack,
+    responses((status = 200, body = DeploymentOut), (status = 202, body = DeploymentOut, description = "Some nodes do not have it yet")))]
+pub async fn roll_back(
+    permit: Permit<Deploy, Deployment>,
+    Caller(actor): Caller,
+    State(api): State<Api>,
+    Query(wait): Query<WaitQuery>,
+    if_match: IfMatch,
+    Json(input): Json<RollBack>,
+) -> Answer<impl IntoResponse> {
+    if_match.check(permit.revision)?;
+    let wait = wait.duration()?;
+    api.store
+        .roll_back(&permit, input.to, prose("/note", input.note)?)
+        .await?;
+    show_changed(&api, &actor, permit.name.as_str(), wait).await
+}
+
+/// Delete a deployment that is switched off.
+#[utoipa::path(delete, path = "/deployments/{deployment}", tag = "deployments", params(("deployment" = String, Path)), responses((status = 204)))]
+pub async fn remove(
+    permit: Permit<Deploy, Deployment>,
+    State(api): State<Api>,
+    if_match: IfMatch,
+) -> Answer<StatusCode> {
+    if_match.check(permit.revision)?;
+    api.store.delete_deployment(permit).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A deployment's history, the newest first.
+#[utoipa::path(get, path = "/deployments/{deployment}/revisions", tag = "deployments", params(("deployment" = String, Path), PageQuery),
+    responses((status = 200, body = List<RevisionOut>)))]
+pub async fn list_revisions(
+    permit: Permit<View, Deployment>,
+    State(api): State<Api>,
+    Query(page): Query<PageQuery>,
+) -> Answer<List<RevisionOut>> {
+    Ok(api.store.revisions(&permit, &page.request()?).await?.into())
+}
+
+/// One entry of a deployment's history.
+#[utoipa::path(get, path = "/deployments/{deployment}/revisions/{n}", tag = "deployments", params(("deployment" = String, Path), ("n" = i64, Path)),
+    responses((status = 200, body = RevisionOut)))]
+pub async fn show_revision(
+    permit: Permit<View, Deployment>,
+    State(api): State<Api>,
+    Last(n): Last,
+) -> Answer<axum::Json<RevisionOut>> {
+    let n = n
+        .parse()
+        .map_err(|_| Problem::new(Kind::NotFound, "a revision is a number"))?;
+    Ok(axum::Json(api.store.revision(&permit, n).await?.into()))
+}

@@ -1,0 +1,134 @@
+//! Grants of services and of infrastructures.
+
+use super::input::Json;
+use super::output::{Answer, List, whole};
+use super::permit::Last;
+use super::problem::Problem;
+use super::state::Api;
+use crate::authz::{Administer, InfrastructureMask, ServiceMask};
+use crate::domain::{Infrastructure, Service};
+use crate::store::Permit;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// What a group was granted.
+#[derive(Serialize, ToSchema)]
+pub struct Grant {
+    group: String,
+    privileges: Vec<&'static str>,
+}
+
+/// What a group is to be granted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Privileges {
+    /// On a service: read, write, deploy, admin. On an infrastructure: view, deploy, admin.
+    #[schema(min_items = 1, max_items = 4)]
+    privileges: Vec<String>,
+}
+
+/// The grants on a service.
+#[utoipa::path(get, path = "/services/{service}/grants", tag = "services", params(("service" = String, Path)), responses((status = 200, body = List<Grant>)))]
+pub async fn list_on_service(permit: Permit<Administer, Service>, State(api): State<Api>) -> Answer<List<Grant>> {
+    let grants = api.store.service_grants(&permit).await?;
+    Ok(whole(
+        grants
+            .into_iter()
+            .map(|grant| Grant {
+                group: grant.group,
+                privileges: grant.mask.names(),
+            })
+            .collect(),
+    ))
+}
+
+/// Grant a group something on a service, in place of what it had.
+#[utoipa::path(put, path = "/services/{service}/grants/{group}", tag = "services", params(("service" = String, Path), ("group" = String, Path)),
+    request_body = Privileges, responses((status = 200, body = Grant)))]
+pub async fn put_on_service(
+    permit: Permit<Administer, Service>,
+    State(api): State<Api>,
+    Last(group): Last,
+    Json(input): Json<Privileges>,
+) -> Answer<axum::Json<Grant>> {
+    let mask = ServiceMask::parse(&input.privileges)?;
+    api.store.grant_on_service(&permit, &group, mask).await?;
+    Ok(axum::Json(Grant {
+        group,
+        privileges: mask.names(),
+    }))
+}
+
+/// Take a group's grant on a service away.
+#[utoipa::path(delete, path = "/services/{service}/grants/{group}", tag = "services", params(("service" = String, Path), ("group" = String, Path)),
+    responses((status = 204)))]
+pub async fn remove_on_service(
+    permit: Permit<Administer, Service>,
+    State(api): State<Api>,
+    Last(group): Last,
+) -> Answer<StatusCode> {
+    let granted = api.store.service_grants(&permit).await?;
+    if !granted.iter().any(|grant| grant.group == group) {
+        return Err(Problem::not_found());
+    }
+    api.store
+        .grant_on_service(&permit, &group, ServiceMask::default())
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The grants on an infrastructure.
+#[utoipa::path(get, path = "/infrastructures/{infrastructure}/grants", tag = "infrastructures", params(("infrastructure" = String, Path)),
+    responses((status = 200, body = List<Grant>)))]
+pub async fn list_on_infrastructure(
+    permit: Permit<Administer, Infrastructure>,
+    State(api): State<Api>,
+) -> Answer<List<Grant>> {
+    let grants = api.store.infrastructure_grants(&permit).await?;
+    Ok(whole(
+        grants
+            .into_iter()
+            .map(|grant| Grant {
+                group: grant.group,
+                privileges: grant.mask.names(),
+            })
+            .collect(),
+    ))
+}
+
+/// Grant a group something on an infrastructure, in place of what it had.
+#[utoipa::path(put, path = "/infrastructures/{infrastructure}/grants/{group}", tag = "infrastructures",
+    params(("infrastructure" = String, Path), ("group" = String, Path)), request_body = Privileges, responses((status = 200, body = Grant)))]
+pub async fn put_on_infrastructure(
+    permit: Permit<Administer, Infrastructure>,
+    State(api): State<Api>,
+    Last(group): Last,
+    Json(input): Json<Privileges>,
+) -> Answer<axum::Json<Grant>> {
+    let mask = InfrastructureMask::parse(&input.privileges)?;
+    api.store.grant_on_infrastructure(&permit, &group, mask).await?;
+    Ok(axum::Json(Grant {
+        group,
+        privileges: mask.names(),
+    }))
+}
+
+/// Take a group's grant on an infrastructure away.
+#[utoipa::path(delete, path = "/infrastructures/{infrastructure}/grants/{group}", tag = "infrastructures",
+    params(("infrastructure" = String, Path), ("group" = String, Path)), responses((status = 204)))]
+pub async fn remove_on_infrastructure(
+    permit: Permit<Administer, Infrastructure>,
+    State(api): State<Api>,
+    Last(group): Last,
+) -> Answer<StatusCode> {
+    let granted = api.store.infrastructure_grants(&permit).await?;
+    if !granted.iter().any(|grant| grant.group == group) {
+        return Err(Problem::not_found());
+    }
+    api.store
+        .grant_on_infrastructure(&permit, &group, InfrastructureMask::default())
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,212 @@
+//! Infrastructures: where deployments run.
+
+use super::caller::Caller;
+use super::input::{IfMatch, Json, PageQuery, Query};
+use super::output::{Answer, Created, Etagged, List};
+use super::permit::admit;
+use super::state::Api;
+use super::users::prose;
+use crate::authn::Actor;
+use crate::authz::{Administer, InfrastructureMask, Standing, View};
+use crate::domain::{Allowances, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time};
+use crate::store::{InfrastructureChange, NewInfrastructure, Permit, Platform, Visible};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// An infrastructure.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Infrastructure)]
+pub struct InfrastructureOut {
+    id: Uuid,
+    name: InfrastructureName,
+    kind: InfrastructureKind,
+    stage: Stage,
+    description: String,
+    allow: Allowances,
+    /// What the caller may do on it.
+    my_privileges: Vec<&'static str>,
+    /// Groups that can give more.
+    admin_groups: Vec<String>,
+    created_at: Time,
+    updated_at: Time,
+    revision: i64,
+}
+
+/// An infrastructure to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewInfrastructure)]
+pub struct NewInfrastructureIn {
+    name: InfrastructureName,
+    kind: InfrastructureKind,
+    stage: Stage,
+    #[serde(default)]
+    #[schema(max_length = 2000)]
+    description: String,
+    /// On stage dev everything when absent, elsewhere nothing.
+    allow: Option<AllowancesIn>,
+}
+
+/// What is to be changed of an infrastructure.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = InfrastructureChange)]
+pub struct InfrastructureChangeIn {
+    stage: Option<Stage>,
+    #[schema(max_length = 2000)]
+    description: Option<String>,
+    allow: Option<AllowancesIn>,
+}
+
+/// Which ways past a deployment's own keys are allowed; what is absent stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = AllowancesChange)]
+pub struct AllowancesIn {
+    inherit: Option<bool>,
+    public: Option<bool>,
+    personal_keys: Option<bool>,
+}
+
+impl AllowancesIn {
+    fn over(&self, before: Allowances) -> Allowances {
+        Allowances {
+            inherit: self.inherit.unwrap_or(before.inherit),
+            public: self.public.unwrap_or(before.public),
+            personal_keys: self.personal_keys.unwrap_or(before.personal_keys),
+        }
+    }
+}
+
+fn render(api: &Api, row: Infrastructure, standing: &Standing, admin_groups: Vec<String>) -> InfrastructureOut {
+    InfrastructureOut {
+        id: row.id,
+        name: row.name,
+        kind: row.kind,
+        stage: row.stage,
+        description: row.description,
+        allow: row.allow,
+        my_privileges: api.table.infrastructure_privileges(standing).names(),
+        admin_groups,
+        created_at: row.created_at,
+        updated_at: row.updated_at,
+        revision: row.revision,
+    }
+}
+
+async fn show_one<P>(api: &Api, permit: Permit<P, Infrastructure>) -> Answer<Etagged<InfrastructureOut>> {
+    let groups = api
+        .store
+        .infrastructure_admin_groups(&[permit.id])
+        .await?
+        .into_iter()
+        .map(|(_, group)| group)
+        .collect();
+    let standing = *permit.standing();
+    let row = permit.into_row();
+    Ok(Etagged(row.revision, render(api, row, &standing, groups)))
+}
+
+async fn show_named(api: &Api, actor: &Arc<Actor>, name: &str) -> Answer<Etagged<InfrastructureOut>> {
+    let permit: Permit<View, Infrastructure> = admit(api, api.store.infrastructure(actor, name).await?, actor).await?;
+    show_one(api, permit).await
+}
+
+/// The infrastructures that the caller may see, by name.
+#[utoipa::path(get, path = "/infrastructures", tag = "infrastructures", params(PageQuery), responses((status = 200, body = List<InfrastructureOut>)))]
+pub async fn list(
+    Caller(actor): Caller,
+    visible: Visible<Infrastructure>,
+    State(api): State<Api>,
+    Query(page): Query<PageQuery>,
+) -> Answer<List<InfrastructureOut>> {
+    let page = api.store.infrastructures(&visible, &page.request()?).await?;
+    let ids: Vec<Uuid> = page.items.iter().map(|row| row.id).collect();
+    let masks = api.store.infrastructure_masks(&actor, &ids).await?;
+    let groups = api.store.infrastructure_admin_groups(&ids).await?;
+    let page = page.map(|row| {
+        let own = masks.iter().filter(|(id, _)| *id == row.id);
+        let standing = Standing {
+            platform_admin: actor.admin,
+            infrastructure: own.fold(InfrastructureMask::default(), |sum, (_, mask)| sum | *mask),
+            ..Standing::default()
+        };
+        let groups = groups
+            .iter()
+            .filter(|(id, _)| *id == row.id)
+            .map(|(_, group)| group.clone())
+            .collect();
+        render(&api, row, &standing, groups)
+    });
+    Ok(List {
+        items: page.items,
+        next: page.next,
+    })
+}
+
+/// Make an infrastructure.
+#[utoipa::path(post, path = "/infrastructures", tag = "infrastructures", request_body = NewInfrastructureIn,
+    responses((status = 201, body = InfrastructureOut)))]
+pub async fn create(
+    admin: Permit<Administer, Platform>,
+    Caller(actor): Caller,
+    State(api): State<Api>,
+    Json(input): Json<NewInfrastructureIn>,
+) -> Answer<impl IntoResponse> {
+    let by_stage = Allowances::of_stage(&input.stage);
+    let new = NewInfrastructure {
+        name: input.name.clone(),
+        kind: input.kind,
+        description: prose("/description", input.description)?,
+        allow: input.allow.map_or(by_stage, |allow| allow.over(by_stage)),
+        stage: input.stage,
+    };
+    api.store.create_infrastructure(&admin, new).await?;
+    let shown = show_named(&api, &actor, input.name.as_str()).await?;
+    Ok(Created(format!("/infrastructures/{}", input.name), shown))
+}
+
+/// An infrastructure.
+#[utoipa::path(get, path = "/infrastructures/{infrastructure}", tag = "infrastructures", params(("infrastructure" = String, Path)),
+    responses((status = 200, body = InfrastructureOut)))]
+pub async fn show(permit: Permit<View, Infrastructure>, State(api): State<Api>) -> Answer<Etagged<InfrastructureOut>> {
+    show_one(&api, permit).await
+}
+
+/// Change an infrastructure. What its deployments use cannot be disallowed under them.
+#[utoipa::path(patch, path = "/infrastructures/{infrastructure}", tag = "infrastructures", params(("infrastructure" = String, Path)),
+    request_body = InfrastructureChangeIn, responses((status = 200, body = InfrastructureOut)))]
+pub async fn change(
+    permit: Permit<Administer, Infrastructure>,
+    Caller(actor): Caller,
+    State(api): State<Api>,
+    if_match: IfMatch,
+    Json(input): Json<InfrastructureChangeIn>,
+) -> Answer<Etagged<InfrastructureOut>> {
+    if_match.check(permit.revision)?;
+    let change = InfrastructureChange {
+        stage: input.stage,
+        description: input.description.map(|text| prose("/description", text)).transpose()?,
+        allow: input.allow.map(|allow| allow.over(permit.allow)),
+    };
+    api.store.change_infrastructure(&permit, change).await?;
+    show_named(&api, &actor, permit.name.as_str()).await
+}
+
+/// Delete an infrastructure on which nothing runs.
+#[utoipa::path(delete, path = "/infrastructures/{infrastructure}", tag = "infrastructures", params(("infrastructure" = String, Path)),
+    responses((status = 204)))]
+pub async fn remove(
+    permit: Permit<Administer, Infrastructure>,
+    State(api): State<Api>,
+    if_match: IfMatch,
+) -> Answer<StatusCode> {
+    if_match.check(permit.revision)?;
+    api.store.delete_infrastructure(permit).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

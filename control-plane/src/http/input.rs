@@ -1,0 +1,300 @@
+//! Reading what a request says beside its path: bodies, queries, `If-Match`.
+
+use super::problem::{Kind, Problem};
+use crate::domain::Invalid;
+use crate::store::PageRequest;
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use std::time::Duration;
+
+/// Bytes of a JSON body. The largest that makes sense is a route of ten versions and a few limits.
+const MOST_JSON: usize = 256 << 10;
+
+/// A JSON body. Wrong syntax is 400, a wrong value 422 with a pointer.
+pub struct Json<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let json = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|kind| kind.to_str().ok())
+            .is_some_and(is_json);
+        let body = to_bytes(request.into_body(), MOST_JSON)
+            .await
+            .map_err(|error| too_large_or_cut(&error))?;
+        if !json {
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "the body must be JSON, with Content-Type: application/json",
+            ));
+        }
+        parse(&body).map(Self)
+    }
+}
+
+/// A JSON body that may be left out: an empty one is `{}`.
+pub struct JsonOrNothing<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrNothing<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let body = to_bytes(request.into_body(), MOST_JSON)
+            .await
+            .map_err(|error| too_large_or_cut(&error))?;
+        if body.is_empty() {
+            parse(b"{}").map(Self)
+        } else {
+            parse(&body).map(Self)
+        }
+    }
+}
+
+fn is_json(kind: &str) -> bool {
+    let essence = kind.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json") || essence.eq_ignore_ascii_case("application/merge-patch+json")
+}
+
+fn too_large_or_cut(error: &axum::Error) -> Problem {
+    let limited =
+        std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+    if limited {
+        Problem::new(Kind::TooLarge, format!("the body must have at most {MOST_JSON} bytes"))
+    } else {
+        Problem::new(Kind::Malformed, "the body was cut off")
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let pointer = pointer(error.path());
+        let inner = error.into_inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => Problem::from(Invalid::new(pointer, without_position(&inner))),
+            _ => Problem::new(
+                Kind::Malformed,
+                format!("the body is not JSON: line {}, column {}", inner.line(), inner.column()),
+            ),
+        }
+    })?;
+    deserializer.end().map_err(|error| {
+        Problem::new(
+            Kind::Malformed,
+            format!("something follows the JSON: column {}", error.column()),
+        )
+    })?;
+    Ok(value)
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter().fold(String::new(), |mut pointer, segment| {
+        pointer.push('/');
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&index.to_string()),
+            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { variant } => pointer.push_str(variant),
+            Segment::Unknown => pointer.push('?'),
+        }
+        pointer
+    })
+}
+
+/// What serde says, without its position (the pointer says it better) and cut to a line.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    text.chars().take(300).collect()
+}
+
+/// Tells an absent field from `null`, as a merge patch needs it.
+///
+/// # Errors
+/// As the field's own type.
+pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// A query. What is unknown in it is refused: a misspelt filter must not list everything.
+pub struct Query<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        query.map(|query| Self(query.0)).map_err(|rejection| {
+            let text = rejection.body_text();
+            let text = text
+                .strip_prefix("Failed to deserialize query string: ")
+                .unwrap_or(&text);
+            let (pointer, reason) = match text.split_once(": ") {
+                Some((name, reason)) if !name.contains(' ') => (format!("/{name}"), reason),
+                _ => (String::new(), text),
+            };
+            Problem::from(Invalid::new(pointer, reason.chars().take(300).collect::<String>()))
+        })
+    }
+}
+
+/// Which page of a list.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct PageQuery {
+    /// Where the page begins: `next` of the page before.
+    cursor: Option<String>,
+    /// How many items: 1 to 200, 50 when not said.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u64>,
+}
+
+impl PageQuery {
+    /// The page that is asked for.
+    ///
+    /// # Errors
+    /// 422.
+    pub fn request(&self) -> Result<PageRequest, Problem> {
+        Ok(PageRequest::parse(self.cursor.as_deref(), self.limit)?)
+    }
+}
+
+/// How long to wait for nodes.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct WaitQuery {
+    /// How long to wait until every node has the change: `2s`, `500ms`; at most 60 s. Not at all when not said.
+    wait: Option<String>,
+}
+
+impl WaitQuery {
+    /// The time to wait; none when nothing was said.
+    ///
+    /// # Errors
+    /// 422.
+    pub fn duration(&self) -> Result<Option<Duration>, Problem> {
+        let Some(text) = &self.wait else { return Ok(None) };
+        let parsed = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
+            (Some(number), _) => number.parse().ok().map(Duration::from_millis),
+            (None, Some(number)) => number.parse().ok().map(Duration::from_secs),
+            (None, None) => None,
+        };
+        let fits = parsed.filter(|wait| *wait <= Duration::from_secs(60));
+        Ok(Some(fits.ok_or_else(|| {
+            Invalid::new("/wait", "must be a time such as 2s or 500ms, at most 60s")
+        })?))
+    }
+}
+
+/// What `If-Match` demands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfMatch {
+    /// Nothing.
+    Any,
+    /// This revision.
+    Revision(i64),
+    /// Something that no revision is.
+    Never,
+}
+
+impl IfMatch {
+    /// Reads the header.
+    pub fn of(headers: &HeaderMap) -> Self {
+        let Some(value) = headers.get(header::IF_MATCH) else {
+            return Self::Any;
+        };
+        let text = value.to_str().unwrap_or_default().trim();
+        if text == "*" {
+            return Self::Any;
+        }
+        let number = text
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .and_then(|number| number.parse().ok());
+        number.map_or(Self::Never, Self::Revision)
+    }
+
+    /// Holds it against what is there.
+    ///
+    /// # Errors
+    /// 412.
+    pub fn check(self, revision: i64) -> Result<(), Problem> {
+        match self {
+            Self::Any => Ok(()),
+            Self::Revision(wanted) if wanted == revision => Ok(()),
+            Self::Revision(_) | Self::Never => {
+                let detail = format!("it is at revision {revision}: read it again, then change what you find");
+                Err(Problem::new(Kind::Stale, detail))
+            }
+        }
+    }
+
+    /// The revision, where one was named.
+    ///
+    /// # Errors
+    /// 412 where what was named is no revision.
+    pub fn revision(self) -> Result<Option<i64>, Problem> {
+        match self {
+            Self::Any => Ok(None),
+            Self::Revision(revision) => Ok(Some(revision)),
+            Self::Never => Err(Problem::new(Kind::Stale, "If-Match is not an ETag of ours")),
+        }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self::of(&parts.headers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct In {
+        #[allow(dead_code)]
+        legs: Vec<u32>,
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_by_its_place() {
+        let status = |text: &str| parse::<In>(text.as_bytes()).unwrap_err().status().as_u16();
+        assert_eq!(status(r#"{"legs":[1,"x"]}"#), 422);
+        assert_eq!(status(r#"{"legs":[1],"lags":2}"#), 422);
+        assert_eq!(status(r#"{"legs":[1],"legs":[2]}"#), 422);
+        assert_eq!(status(r#"{"legs":[1]"#), 400);
+        assert_eq!(status(r#"{"legs":[1]} x"#), 400);
+        let problem = parse::<In>(br#"{"legs":[1,"x"]}"#).unwrap_err();
+        assert!(format!("{problem:?}").contains("/legs/1"), "{problem:?}");
+    }
+
+    #[test]
+    fn if_match() {
+        let of = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_MATCH, axum::http::HeaderValue::from_static(text));
+            IfMatch::of(&headers)
+        };
+        assert_eq!(of("\"3\""), IfMatch::Revision(3));
+        assert_eq!(of("*"), IfMatch::Any);
+        assert_eq!(of("3"), IfMatch::Never);
+        assert_eq!(of("W/\"3\""), IfMatch::Never);
+        assert!(of("\"3\"").check(4).is_err());
+    }
+}

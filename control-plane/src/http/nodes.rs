@@ -1,0 +1,292 @@
+//! What runs: nodes, their logs, and how to call them.
+
+use super::caller::Caller;
+use super::deployments::{ConfigPosition, DeploymentState, state, url};
+use super::input::Query;
+use super::output::{Answer, Created, List, Secretive, whole};
+use super::problem::Problem;
+use super::state::Api;
+use crate::authz::{Deploy, View};
+use crate::domain::package::{Datatype, Endpoint, EndpointKind};
+use crate::domain::{Deployment, InfrastructureKind, Invalid, KeyState, Time};
+use crate::store::{Error, Node, NodeState, PageRequest, Permit};
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::IntoResponse;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// A node.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Node)]
+pub struct NodeOut {
+    id: Uuid,
+    state: NodeState,
+    /// Of a local node.
+    pid: Option<u32>,
+    http_address: Option<String>,
+    /// Its health and metrics.
+    ops_address: Option<String>,
+    release: Option<String>,
+    /// The config in force there.
+    acked: Option<ConfigPosition>,
+    last_seen_at: Option<Time>,
+    restarts: u64,
+    /// How its last process ended.
+    last_exit: Option<String>,
+    /// Why it is not ready.
+    reason: Option<String>,
+    /// Its config was not confirmed by the control plane since its start.
+    stale: bool,
+    /// Configs that it refused since its start.
+    refused_configs: u64,
+}
+
+/// How a deployment stands, in full.
+#[derive(Serialize, ToSchema)]
+pub struct Status {
+    deployment: String,
+    state: DeploymentState,
+    /// In plain words.
+    message: String,
+    url: Option<String>,
+    config: ConfigPosition,
+    nodes: Vec<NodeOut>,
+}
+
+/// Code that calls a deployment.
+#[derive(Serialize, ToSchema)]
+pub struct Sample {
+    /// The first key that the caller may see, masked: which one to put in place of $CASTOFF_KEY.
+    key_hint: Option<String>,
+    /// To be pasted into a shell.
+    curl: String,
+    /// The same in Python.
+    python: String,
+}
+
+/// Which lines of which log.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct LogQuery {
+    /// One node; all when absent.
+    node: Option<Uuid>,
+    /// The last so many lines of each: 1 to 2000, 200 when absent.
+    #[param(minimum = 1, maximum = 2000)]
+    tail: Option<usize>,
+}
+
+impl From<Node> for NodeOut {
+    fn from(node: Node) -> Self {
+        Self {
+            id: node.id,
+            state: node.state,
+            pid: node.pid,
+            http_address: node.http_address,
+            ops_address: node.ops_address,
+            release: node.release,
+            acked: node.acked.map(|(epoch, version)| ConfigPosition { epoch, version }),
+            last_seen_at: node.last_seen_at,
+            restarts: node.restarts,
+            last_exit: node.last_exit,
+            reason: node.reason,
+            stale: node.stale,
+            refused_configs: node.refused_configs,
+        }
+    }
+}
+
+fn message(deployment: &Deployment, nodes: &[Node]) -> String {
+    let ready = nodes.iter().filter(|node| node.state == NodeState::Ready).count();
+    let reason = nodes.iter().find_map(|node| match node.state {
+        NodeState::Ready => None,
+        NodeState::CrashLooping => node.last_exit.clone(),
+        _ => node.reason.clone(),
+    });
+    let reason = deployment.problem.clone().or(reason);
+    let base = match state(deployment, nodes) {
+        DeploymentState::Off => "switched off".to_owned(),
+        DeploymentState::Running => format!("{ready} nodes ready"),
+        DeploymentState::Starting => "no node is ready yet".to_owned(),
+        DeploymentState::Degraded => format!("{ready} of {} nodes ready", deployment.scale.replicas),
+        DeploymentState::CrashLooping => "its nodes end again and again: see its logs".to_owned(),
+        DeploymentState::Waiting => "waits for nodes: make a join document with POST node-tokens".to_owned(),
+    };
+    match reason {
+        Some(reason) if state(deployment, nodes) != DeploymentState::Off => format!("{base}: {reason}"),
+        _ => base,
+    }
+}
+
+/// How a deployment stands, with its nodes.
+#[utoipa::path(get, path = "/deployments/{deployment}/status", tag = "deployments", params(("deployment" = String, Path)),
+    responses((status = 200, body = Status)))]
+pub async fn status(permit: Permit<View, Deployment>, State(api): State<Api>) -> Answer<axum::Json<Status>> {
+    let nodes = api.store.nodes(&permit).await?;
+    Ok(axum::Json(Status {
+        deployment: permit.name.to_string(),
+        state: state(&permit, &nodes),
+        message: message(&permit, &nodes),
+        url: url(&permit, &nodes),
+        config: ConfigPosition {
+            epoch: permit.config.0,
+            version: permit.config.1,
+        },
+        nodes: nodes.into_iter().map(NodeOut::from).collect(),
+    }))
+}
+
+/// A deployment's nodes.
+#[utoipa::path(get, path = "/deployments/{deployment}/nodes", tag = "deployments", params(("deployment" = String, Path)),
+    responses((status = 200, body = List<NodeOut>)))]
+pub async fn list(permit: Permit<View, Deployment>, State(api): State<Api>) -> Answer<List<NodeOut>> {
+    Ok(whole(
+        api.store.nodes(&permit).await?.into_iter().map(NodeOut::from).collect(),
+    ))
+}
+
+/// The last lines that a deployment's local nodes logged.
+#[utoipa::path(get, path = "/deployments/{deployment}/logs", tag = "deployments", params(("deployment" = String, Path), LogQuery),
+    responses((status = 200, content_type = "text/plain", body = String)))]
+pub async fn logs(
+    permit: Permit<View, Deployment>,
+    State(api): State<Api>,
+    Query(query): Query<LogQuery>,
+) -> Answer<impl IntoResponse> {
+    let tail = query.tail.unwrap_or(200);
+    if !(1..=2_000).contains(&tail) {
+        return Err(Invalid::new("/tail", "must be 1 to 2000").into());
+    }
+    let nodes = api.store.nodes(&permit).await?;
+    if query
+        .node
+        .is_some_and(|wanted| !nodes.iter().any(|node| node.id == wanted))
+    {
+        return Err(Problem::not_found());
+    }
+    let wanted = nodes
+        .iter()
+        .filter(|node| node.launched && query.node.is_none_or(|id| id == node.id));
+    let mut text = String::new();
+    for node in wanted {
+        let lines = api
+            .logs
+            .tail(node.id, tail)
+            .await
+            .map_err(|error| Problem::internal(&error))?;
+        if query.node.is_none() && nodes.len() > 1 {
+            text.push_str(&format!("==> node {} <==\n", node.id));
+        }
+        text.push_str(&lines);
+    }
+    Ok((
+        [(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("text/plain; charset=utf-8"),
+        )],
+        text,
+    ))
+}
+
+/// Make a token for nodes that an operator starts. The join document is in this answer only.
+#[utoipa::path(post, path = "/deployments/{deployment}/node-tokens", tag = "deployments", params(("deployment" = String, Path)),
+    responses((status = 201, description = "The join document, to be kept in a file of mode 0600", body = Value)))]
+pub async fn create_token(permit: Permit<Deploy, Deployment>, State(api): State<Api>) -> Answer<impl IntoResponse> {
+    if permit.kind != InfrastructureKind::Static {
+        return Err(Error::InUse(
+            "nodes of a local infrastructure are started by the control plane: they need no token".to_owned(),
+        )
+        .into());
+    }
+    let secret = api.store.create_node_token(&permit).await?;
+    let join = api.joins.document(permit.id, &secret);
+    let place = format!("/deployments/{}/nodes", permit.name);
+    Ok(Secretive(Created(place, axum::Json(json!({"join": join})))))
+}
+
+/// Code that calls a deployment, with the first key that the caller may see, masked.
+#[utoipa::path(get, path = "/deployments/{deployment}/sample", tag = "deployments", params(("deployment" = String, Path)),
+    responses((status = 200, body = Sample)))]
+pub async fn sample(
+    permit: Permit<View, Deployment>,
+    _caller: Caller,
+    State(api): State<Api>,
+) -> Answer<axum::Json<Sample>> {
+    let nodes = api.store.nodes(&permit).await?;
+    let now = api.store.clock().now();
+    let ring = api.store.deployment_keys(&permit).await?;
+    let keys = api.store.keys(&ring, &PageRequest::default()).await?.items;
+    let key_hint = keys
+        .into_iter()
+        .find(|key| key.state(now) == KeyState::Active)
+        .map(|key| key.masked);
+    let endpoint = api.store.first_endpoint(&permit).await?;
+    let base = url(&permit, &nodes).unwrap_or_else(|| "http://ADDRESS".to_owned());
+    let (path, body) = call(&permit, &endpoint);
+    let header = permit.key_header.as_str();
+    let curl = format!(
+        "curl {base}{path} -H \"{header}: $CASTOFF_KEY\" -H 'content-type: application/json' -d '{}'",
+        body.to_string().replace('\'', "'\\''")
+    );
+    let python = format!(
+        "import json, os, urllib.request\nrequest = urllib.request.Request(\n    {:?},\n    json.dumps({}).encode(),\n    {{{header:?}: os.environ[\"CASTOFF_KEY\"], \"content-type\": \"application/json\"}},\n)\nprint(json.load(urllib.request.urlopen(request)))\n",
+        format!("{base}{path}"),
+        python_literal(&body),
+    );
+    Ok(axum::Json(Sample { key_hint, curl, python }))
+}
+
+/// Where an endpoint is called, and with a body of the right form whose values are zeros.
+fn call(deployment: &Deployment, endpoint: &Endpoint) -> (String, Value) {
+    let value = |datatype: Datatype| match datatype {
+        Datatype::Bytes => json!("text"),
+        Datatype::Bool => json!(false),
+        Datatype::Fp16 | Datatype::Bf16 | Datatype::Fp32 | Datatype::Fp64 => json!(0.5),
+        _ => json!(1),
+    };
+    match endpoint.kind {
+        EndpointKind::Records => {
+            let first = endpoint.inputs.first().map_or(Datatype::Fp32, |input| input.datatype);
+            let features: serde_json::Map<String, Value> = if endpoint.columns.is_empty() {
+                endpoint
+                    .inputs
+                    .iter()
+                    .map(|input| (input.name.clone(), value(input.datatype)))
+                    .collect()
+            } else {
+                endpoint
+                    .columns
+                    .iter()
+                    .map(|column| (column.clone(), value(first)))
+                    .collect()
+            };
+            let path = format!("/public/api/v1/{}/{}/predict", deployment.service, endpoint.name);
+            (path, json!({"features": features}))
+        }
+        EndpointKind::Tensor => {
+            let inputs: Vec<Value> = endpoint
+                .inputs
+                .iter()
+                .map(|input| {
+                    let shape: Vec<i64> = input.shape.iter().map(|dim| (*dim).max(1)).collect();
+                    // A sample of a large image is no help to anybody: its data is cut, and said so by its count.
+                    let count = shape.iter().product::<i64>().clamp(1, 64);
+                    let data: Vec<Value> = (0..count).map(|_| value(input.datatype)).collect();
+                    json!({"name": input.name, "datatype": input.datatype, "shape": shape, "data": data})
+                })
+                .collect();
+            (format!("/v2/models/{}/infer", endpoint.name), json!({"inputs": inputs}))
+        }
+    }
+}
+
+fn python_literal(body: &Value) -> String {
+    // JSON of these bodies is Python but for the truth values.
+    body.to_string()
+        .replace("false", "False")
+        .replace("true", "True")
+        .replace("null", "None")
+}

@@ -1,0 +1,71 @@
+//! The OpenAPI document, generated from the handlers, and the page that shows it.
+
+use super::problem::ProblemOut;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, RefOr, ResponseBuilder, SecurityRequirement};
+use utoipa::{OpenApi as _, ToSchema};
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Castoff",
+        description = "Deploys ONNX models as protected services. Errors are RFC 9457 problems. Lists are pages: give `next` as `cursor`. Send `If-Match` with an ETag to change only what you read, and `Idempotency-Key` to repeat a creation safely.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    components(schemas(ProblemOut)),
+    tags(
+        (name = "accounts", description = "Who is calling, and what they may do"),
+        (name = "services", description = "What can be deployed"),
+        (name = "infrastructures", description = "Where it runs"),
+        (name = "deployments", description = "What runs"),
+        (name = "keys", description = "Who may call it"),
+        (name = "audit", description = "What happened"),
+    )
+)]
+struct Document;
+
+/// The document before the routes are added.
+pub fn base() -> OpenApi {
+    Document::openapi()
+}
+
+/// Adds what is true of every route: how one proves who one is, and that anything but success is a problem.
+pub fn finish(mut document: OpenApi) -> OpenApi {
+    let components = document.components.get_or_insert_default();
+    let bearer = Http::builder()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An access token"))
+        .build();
+    components.add_security_scheme("token", SecurityScheme::Http(bearer));
+    let cookie = SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new(super::caller::COOKIE)));
+    components.add_security_scheme("session", cookie);
+    document.security = Some(vec![
+        SecurityRequirement::new::<_, [&str; 0], &str>("token", []),
+        SecurityRequirement::new::<_, [&str; 0], &str>("session", []),
+    ]);
+    for item in document.paths.paths.values_mut() {
+        let operations = [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.patch,
+        ];
+        for operation in operations.into_iter().flatten() {
+            let content = ContentBuilder::new()
+                .schema(Some(RefOr::Ref(utoipa::openapi::Ref::from_schema_name(
+                    ProblemOut::name(),
+                ))))
+                .build();
+            let response = ResponseBuilder::new()
+                .description("A problem")
+                .content("application/problem+json", content)
+                .build();
+            operation
+                .responses
+                .responses
+                .insert("default".to_owned(), RefOr::T(response));
+        }
+    }
+    document
+}

@@ -1,0 +1,152 @@
+//! A handler's first argument: the permit for what the path names.
+
+use super::caller::Caller;
+use super::problem::Problem;
+use super::state::Api;
+use crate::authn::Actor;
+use crate::authz::Need;
+use crate::domain::{Deployment, Infrastructure, Service};
+use crate::store::{Error, Permit, Platform, Refusal, Store, Unchecked, Visible};
+use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::request::Parts;
+use std::future::Future;
+use std::sync::Arc;
+
+/// Something that a path can name.
+pub trait Named: Sized + Send {
+    /// Finds it, sealed.
+    fn find(
+        store: &Store,
+        actor: &Actor,
+        path: &RawPathParams,
+    ) -> impl Future<Output = Result<Unchecked<Self>, Error>> + Send;
+}
+
+/// A part of the path, if it can be a name at all: the longest has 64 characters, and none holds what does not print.
+pub fn part<'a>(path: &'a RawPathParams, name: &str) -> Option<&'a str> {
+    let (_, value) = path.iter().find(|(key, _)| *key == name)?;
+    (value.len() <= 256 && !value.chars().any(char::is_control)).then_some(value)
+}
+
+impl Named for Platform {
+    async fn find(store: &Store, actor: &Actor, _path: &RawPathParams) -> Result<Unchecked<Self>, Error> {
+        Ok(store.platform(actor))
+    }
+}
+
+impl Named for Service {
+    async fn find(store: &Store, actor: &Actor, path: &RawPathParams) -> Result<Unchecked<Self>, Error> {
+        store
+            .service(actor, part(path, "service").ok_or(Error::NotFound("service"))?)
+            .await
+    }
+}
+
+impl Named for Infrastructure {
+    async fn find(store: &Store, actor: &Actor, path: &RawPathParams) -> Result<Unchecked<Self>, Error> {
+        store
+            .infrastructure(
+                actor,
+                part(path, "infrastructure").ok_or(Error::NotFound("infrastructure"))?,
+            )
+            .await
+    }
+}
+
+impl Named for Deployment {
+    async fn find(store: &Store, actor: &Actor, path: &RawPathParams) -> Result<Unchecked<Self>, Error> {
+        store
+            .deployment(actor, part(path, "deployment").ok_or(Error::NotFound("deployment"))?)
+            .await
+    }
+}
+
+impl<P: Need<R>, R: Named> FromRequestParts<Api> for Permit<P, R> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let Caller(actor) = Caller::from_request_parts(parts, api).await?;
+        let path = RawPathParams::from_request_parts(parts, &())
+            .await
+            .map_err(|_| Problem::not_found())?;
+        let found = R::find(&api.store, &actor, &path).await?;
+        match admit(api, found, &actor).await {
+            Err(problem) if !parts.method.is_safe() && problem.status() == axum::http::StatusCode::FORBIDDEN => {
+                // The route, not the path: what is between may be a secret that was pasted into the wrong place.
+                let route = parts
+                    .extensions
+                    .get::<axum::extract::MatchedPath>()
+                    .map(|path| path.as_str().to_owned());
+                let action = format!("{} {}", parts.method, route.unwrap_or_default());
+                let object = path
+                    .iter()
+                    .next()
+                    .map(|(_, value)| value.to_owned())
+                    .unwrap_or_default();
+                api.store.record_refusal(&actor, &action, "route", &object).await?;
+                Err(problem)
+            }
+            other => other,
+        }
+    }
+}
+
+/// Admits an actor to something that was found, or says why not.
+///
+/// # Errors
+/// 404 for what is hidden, 403 with what is missing and who can give it.
+pub async fn admit<P: Need<R>, R>(api: &Api, found: Unchecked<R>, actor: &Arc<Actor>) -> Result<Permit<P, R>, Problem> {
+    match found.admit(&api.table, actor) {
+        Ok(permit) => Ok(permit),
+        Err(Refusal::Hidden) => Err(Problem::not_found()),
+        Err(Refusal::Forbidden { missing, facts }) => {
+            let ask = api.store.who_can_give(&facts).await?;
+            Err(Problem::forbidden(missing, Some(ask)))
+        }
+    }
+}
+
+impl<R> FromRequestParts<Api> for Visible<R> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let Caller(actor) = Caller::from_request_parts(parts, api).await?;
+        Ok(Self::of(&actor, &api.table))
+    }
+}
+
+/// The first part of the path that is a name.
+pub struct First(pub String);
+
+/// The last part of the path that is a name.
+pub struct Last(pub String);
+
+async fn names(parts: &mut Parts) -> Result<Vec<String>, Problem> {
+    let path = RawPathParams::from_request_parts(parts, &())
+        .await
+        .map_err(|_| Problem::not_found())?;
+    path.iter()
+        .map(|(key, _)| part(&path, key).map(str::to_owned).ok_or_else(Problem::not_found))
+        .collect()
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for First {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        names(parts)
+            .await?
+            .into_iter()
+            .next()
+            .map(Self)
+            .ok_or_else(Problem::not_found)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Last {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        names(parts).await?.pop().map(Self).ok_or_else(Problem::not_found)
+    }
+}

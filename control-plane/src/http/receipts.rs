@@ -1,0 +1,83 @@
+//! Receipts: which nodes have a change, and which not yet.
+
+use super::problem::Problem;
+use super::state::Api;
+use crate::authn::Actor;
+use crate::push;
+use crate::store::Visible;
+use axum::http::StatusCode;
+use serde::Serialize;
+use std::time::Duration;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// How far a change has come.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Receipt {
+    /// The deployment whose config was raised.
+    deployment: String,
+    epoch: u64,
+    /// The config that holds the change.
+    version: u64,
+    /// How many nodes have it.
+    acked: usize,
+    /// The nodes that have it.
+    nodes: Vec<Uuid>,
+    /// The nodes that do not have it yet, and have not been proven to have ended.
+    pending: Vec<Uuid>,
+    /// Every node that has it would also start again with it.
+    durable_copy_written: bool,
+    elapsed_ms: u64,
+}
+
+/// The receipts of a change, and the status that says whether all is done.
+pub struct Receipts {
+    /// Of the deployments that the caller may see.
+    pub seen: Vec<Receipt>,
+    /// Whether every deployment's every node has the change, seen or not.
+    pub complete: bool,
+}
+
+impl Receipts {
+    /// 200 when every node has it, else 202.
+    pub fn status(&self) -> StatusCode {
+        if self.complete {
+            StatusCode::OK
+        } else {
+            StatusCode::ACCEPTED
+        }
+    }
+}
+
+/// Waits for the nodes of the deployments whose configs were raised; not at all without a time to wait.
+///
+/// # Errors
+/// The database failed.
+pub async fn collect(api: &Api, actor: &Actor, raised: &[Uuid], wait: Option<Duration>) -> Result<Receipts, Problem> {
+    let wait = wait.unwrap_or_default();
+    let positions = api.store.config_positions_of(raised).await?;
+    let waiting = positions
+        .iter()
+        .map(|(id, epoch, version)| api.receipts.wait(*id, (*epoch, *version), wait));
+    let receipts: Vec<push::Receipt> = futures::future::try_join_all(waiting).await?;
+    let complete = receipts.iter().all(|receipt| receipt.pending.is_empty());
+    let seen = Visible::<crate::domain::Deployment>::of(actor, &api.table);
+    let names = api.store.names_of(&seen, raised).await?;
+    let seen = receipts
+        .into_iter()
+        .filter_map(|receipt| {
+            let (_, name) = names.iter().find(|(id, _)| *id == receipt.deployment_id)?;
+            Some(Receipt {
+                deployment: name.clone(),
+                epoch: receipt.epoch,
+                version: receipt.version,
+                acked: receipt.acked.len(),
+                nodes: receipt.acked,
+                pending: receipt.pending,
+                durable_copy_written: receipt.durable_copy_written,
+                elapsed_ms: receipt.elapsed_ms,
+            })
+        })
+        .collect();
+    Ok(Receipts { seen, complete })
+}
