@@ -1,0 +1,48 @@
+# The commands of Castoff. `make` lists them. What each one does in detail is in scripts/, one subject a file.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs-check advisories bench models
+
+CARGO := cargo
+# All our packages, and of others only what Cargo.lock says.
+ALL := --workspace --locked
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: ## start Castoff with a model on it, call it, and show how (ONCE=1: stop by itself)
+	@scripts/prerequisites demo
+	@ONCE=$(ONCE) scripts/demo
+
+test: ## everything: unit and documentation tests, acceptance tests on real processes, third-party clients
+	@scripts/prerequisites test
+	@echo "== ONNX Runtime's library" && scripts/onnxruntime >/dev/null
+	@echo "== third-party clients, for the acceptance tests" && tests/clients/run --prepare
+	@echo "== build the programs and their tests (minutes, the first time)"
+	@$(CARGO) build $(ALL) --bins --tests
+	@echo "== test (acceptance starts castoff, nodes and a PostgreSQL, all on loopback)"
+	@$(CARGO) test $(ALL) --no-fail-fast
+
+lint: docs-check ## formatting, clippy, documentation, dependencies; every warning is an error
+	@scripts/prerequisites lint
+	@echo "== cargo fmt" && $(CARGO) fmt --all --check
+	@echo "== clippy" && $(CARGO) clippy --quiet $(ALL) --all-targets -- -D warnings
+	@echo "== documentation" && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet $(ALL) --no-deps
+	@echo "== dependencies" && scripts/cargo-deny check bans licenses sources
+
+docs-check: ## that what our documents point at is there
+	@echo "== documents" && scripts/docs-check
+
+advisories: ## known vulnerabilities of our dependencies (fetches a database from GitHub)
+	@scripts/cargo-deny check advisories || { \
+	    echo "If the reason above is that the advisory database cannot be fetched: it lies on GitHub, which not every"; \
+	    echo "machine reaches. That says nothing about our dependencies; run this where GitHub can be reached."; \
+	    exit 1; }
+
+bench: ## how fast a node answers, and how fast a revoked key is gone
+	@scripts/prerequisites test
+	@scripts/onnxruntime >/dev/null
+	@scripts/bench
+
+models: ## train the models of the tests again, with the answers that are expected (scikit-learn, minutes)
+	@scripts/models
