@@ -1,31 +1,34 @@
-//! What can be done: the deeds of the decision table.
+//! What can be done: the actions that the rules are about.
+//!
+//! Apart, so that the list is one screen. The rule a newcomer would break: an action is not an HTTP method or a route, but
+//! what one privilege opens; a route that opens nothing new names an action that is here.
 
-/// A deed. Each is one line of the table in ARCHITECTURE.md, and has rules in `policies/builtin.csv`.
+/// An action. Each has rules in `policies/builtin.csv`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// See a service, its versions.
+    /// See a service and its versions.
     SeeService,
     /// List a service's keys, masked.
     ListServiceKeys,
-    /// Upload, download, delete versions.
+    /// Upload, download and delete versions.
     WriteVersions,
-    /// Settings, grants, keys, deletion of a service.
+    /// A service's settings, grants and keys; delete it.
     AdministerService,
     /// See an infrastructure.
     SeeInfrastructure,
-    /// Settings, grants, deletion of an infrastructure.
+    /// An infrastructure's settings and grants; delete it.
     AdministerInfrastructure,
     /// See a deployment: status, nodes, logs, history, sample code, its keys masked.
     SeeDeployment,
-    /// Create, change, enable, disable, roll back, delete a deployment; its keys.
+    /// Create, change, enable, disable, roll back and delete a deployment; its keys; test queries.
     ChangeDeployment,
     /// Create services.
     CreateService,
-    /// Users, groups, members, service accounts, new infrastructures.
+    /// Users, groups, members, service accounts; create infrastructures.
     AdministerPlatform,
 }
 
-/// What a deed is about.
+/// What an action is about, and what a privilege is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Half {
     /// A service.
@@ -36,8 +39,19 @@ pub enum Half {
     Platform,
 }
 
+impl Half {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Infrastructure => "infrastructure",
+            Self::Platform => "platform",
+        }
+    }
+}
+
 impl Action {
-    /// Every deed.
+    /// Every action.
     pub const ALL: [Self; 10] = [
         Self::SeeService,
         Self::ListServiceKeys,
@@ -67,7 +81,7 @@ impl Action {
         }
     }
 
-    /// The deed of a name.
+    /// The action of a name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.name() == name)
     }
@@ -94,7 +108,7 @@ impl Action {
         self.halves().len() == 2
     }
 
-    /// The deed without which its object is hidden; nothing is hidden about the platform.
+    /// The action without which its object is hidden; nothing is hidden about the platform.
     pub fn sight(self) -> Option<Self> {
         match self.halves() {
             [Half::Service] => Some(Self::SeeService),

@@ -1,9 +1,12 @@
 //! A decision, explained: which group, which grant, which rule; or what is missing.
+//!
+//! Apart from the decision itself, which has no time for words. The rule a newcomer would break: an explanation is only for
+//! who may see what it is about; the caller checks that first.
 
 use super::action::{Action, Half};
 use super::privilege::{InfrastructureMask, Role, Roles, ServiceMask, Standing};
-use super::rules::{self, RuleKind};
-use super::table::DecisionTable;
+use super::rules;
+use super::table::{DecisionTable, place};
 
 /// A grant that the caller has through a group.
 #[derive(Clone, Debug)]
@@ -57,72 +60,56 @@ impl DecisionTable {
         infrastructure: Option<&str>,
     ) -> Explained {
         let held = standing.roles();
-        let allowed = self.permits(action, held);
-        let name = |half: Half| match half {
-            Half::Service => format!("service {}", service.unwrap_or_default()),
-            Half::Infrastructure => format!("infrastructure {}", infrastructure.unwrap_or_default()),
-            Half::Platform => "the platform".to_owned(),
-        };
-        let mut have = Vec::new();
+        let place = |half| place(half, service, infrastructure);
+        let have = action
+            .halves()
+            .iter()
+            .map(|half| format!("{} on {}", self.words(*half, held), place(*half)));
+        let have = have.collect();
+        if !self.permits(action, held) {
+            let missing = self.missing(action, held);
+            let missing = missing.iter().map(|half| half.name(service, infrastructure)).collect();
+            return Explained {
+                allowed: false,
+                because: Vec::new(),
+                missing,
+                have,
+            };
+        }
+        let (needs, rule) = self.satisfied_rule(action, held).unwrap_or_default();
         let mut because = Vec::new();
-        let needed = if allowed {
-            self.satisfied_rule(action, held)
-        } else {
-            None
-        };
         let mut tell = |text: String, roles: Roles| {
-            let closed = rules::closure(self.rules(), roles);
-            if needed
-                .as_ref()
-                .is_some_and(|(needs, _)| needs.iter().any(|need| closed.has(*need)))
-            {
-                because.push(text.clone());
+            let has = rules::closure(self.rules(), roles);
+            if needs.iter().any(|need| has.has(*need)) {
+                because.push(text);
             }
-            have.push(text);
         };
         if standing.platform_admin {
-            tell("you are a platform admin".to_owned(), Roles::of(&[Role::PlatformAdmin]));
-        }
-        if standing.create_service && action.needs(Half::Platform) {
             tell(
-                "a group of yours may create services".to_owned(),
-                Roles::of(&[Role::PlatformCreateService]),
+                "a group of yours has admin on the platform".to_owned(),
+                Roles::of(&[Role::PlatformAdmin]),
             );
+        }
+        if standing.create_service {
+            let roles = Roles::of(&[Role::PlatformCreateService]);
+            tell("a group of yours has create-service on the platform".to_owned(), roles);
         }
         if standing.service_owner {
             tell(
-                format!("you own {}", name(Half::Service)),
+                format!("you own {}", place(Half::Service)),
                 Roles::of(&[Role::ServiceOwner]),
             );
         }
-        for source in sources.iter().filter(|source| action.needs(source.half)) {
+        for source in sources {
             let words: Vec<_> = source.roles.iter().map(Role::word).collect();
-            tell(
-                format!(
-                    "group {} has {} on {}",
-                    source.group,
-                    words.join(", "),
-                    name(source.half)
-                ),
-                source.roles,
-            );
+            let (group, words, on) = (&source.group, words.join(" and "), place(source.half));
+            tell(format!("group {group} has {words} on {on} (grant)"), source.roles);
         }
-        if let Some((_, rule)) = needed {
-            because.push(rule);
-        }
-        let missing = if allowed {
-            Vec::new()
-        } else {
-            self.missing(action, held)
-        };
-        let missing = missing
-            .iter()
-            .map(|half| half.render(service, infrastructure))
-            .collect();
+        because.push(rule);
         Explained {
-            allowed,
+            allowed: true,
             because,
-            missing,
+            missing: Vec::new(),
             have,
         }
     }
@@ -131,13 +118,10 @@ impl DecisionTable {
     fn satisfied_rule(&self, action: Action, held: Roles) -> Option<(Vec<Role>, String)> {
         let has = rules::closure(self.rules(), held);
         self.rules().iter().find_map(|rule| {
-            let needs = match rule.kind {
-                RuleKind::Single(need, of) if of == action => vec![need],
-                RuleKind::Both(service, infrastructure, of) if of == action => vec![service, infrastructure],
-                _ => return None,
-            };
+            let needs = rule.kind.opens(action)?;
+            let text = || format!("{}, {}", rule.kind.ptype(), rule.kind.columns().join(", "));
             let holds = needs.iter().all(|need| has.has(*need));
-            holds.then(|| (needs, format!("rule \"{}\" (line {})", rule.text, rule.line)))
+            holds.then(|| (needs, format!("builtin.csv:{}: {}", rule.line, text())))
         })
     }
 }
@@ -161,10 +145,60 @@ mod tests {
         ];
         let explained = table.explain(Action::ChangeDeployment, &standing, &sources, Some("iris"), Some("dev"));
         assert!(explained.allowed);
-        assert_eq!(explained.because.len(), 3, "{explained:?}");
-        assert_eq!(explained.because[0], "group ds has deploy on service iris");
-        assert!(explained.because[2].contains("p2, service:deploy, infrastructure:deploy, change-deployment"));
+        assert_eq!(
+            explained.because[..2],
+            [
+                "group ds has deploy on service iris (grant)",
+                "group ds has deploy on infrastructure dev (grant)"
+            ]
+        );
+        let rule = &explained.because[2];
+        assert!(rule.starts_with("builtin.csv:"), "{rule}");
+        assert!(
+            rule.ends_with(": p2, service:deploy, infrastructure:deploy, change-deployment"),
+            "{rule}"
+        );
+        assert_eq!(
+            explained.have,
+            ["deploy on service iris", "deploy on infrastructure dev"]
+        );
+        assert!(explained.missing.is_empty());
+
         let explained = table.explain(Action::AdministerService, &standing, &sources, Some("iris"), None);
-        assert_eq!(explained.missing, ["needs admin on service iris; you have deploy"]);
+        assert!(!explained.allowed);
+        assert_eq!(explained.missing, ["admin on service iris"]);
+        assert_eq!(explained.have, ["deploy on service iris"]);
+        assert!(explained.because.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_an_account_is_by_itself_is_named() {
+        let table = crate::authz::load_builtin().await.unwrap();
+        let because = |action, standing| table.explain(action, &standing, &[], Some("iris"), Some("dev")).because;
+        let owner = Standing {
+            service_owner: true,
+            ..Standing::default()
+        };
+        assert_eq!(because(Action::AdministerService, owner)[0], "you own service iris");
+        let admin = Standing {
+            platform_admin: true,
+            ..Standing::default()
+        };
+        for action in Action::ALL {
+            assert_eq!(
+                because(action, admin)[0],
+                "a group of yours has admin on the platform",
+                "{action:?}"
+            );
+        }
+        let creator = Standing {
+            create_service: true,
+            ..Standing::default()
+        };
+        let said = because(Action::CreateService, creator);
+        assert_eq!(said[0], "a group of yours has create-service on the platform");
+        let nobody = table.explain(Action::CreateService, &Standing::default(), &[], None, None);
+        assert_eq!(nobody.missing, ["create-service on the platform"]);
+        assert_eq!(nobody.have, ["nothing on the platform"]);
     }
 }

@@ -1,20 +1,23 @@
 //! The decision table: what a request reads.
+//!
+//! Apart from casbin, which filled it. The rule a newcomer would break: a refusal says 404 or 403 by [`DecisionTable::decide`]
+//! alone; who may not see a thing must not learn from another answer that it is there.
 
 use super::action::{Action, Half};
 use super::privilege::{InfrastructureMask, Role, Roles, ServiceMask, Standing};
-use super::rules::{self, Rule, RuleKind};
+use super::rules::{self, Rule};
 
 /// Who may do what, every cell decided.
 #[derive(Clone, Debug)]
 pub struct DecisionTable {
-    /// For each deed with one half: the roles of which one is enough.
+    /// For each action with one half: the roles of which one is enough.
     single: [Roles; Action::ALL.len()],
-    /// For each deed with two halves and each role on the first: the roles of which one on the second is enough.
+    /// For each action with two halves and each role on the first: the roles of which one on the second is enough.
     both: [[Roles; Role::ALL.len()]; Action::ALL.len()],
     rules: Vec<Rule>,
 }
 
-/// What the table says of a deed.
+/// What the table says of an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Yes.
@@ -29,30 +32,35 @@ pub enum Verdict {
 }
 
 /// A half that is missing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     half: Half,
     need: &'static str,
-    have: &'static str,
+    have: String,
 }
 
 impl Missing {
-    /// In plain words, with the names of the two halves.
+    /// What is missing: `deploy on infrastructure prod`.
+    pub fn name(&self, service: Option<&str>, infrastructure: Option<&str>) -> String {
+        format!("{} on {}", self.need, place(self.half, service, infrastructure))
+    }
+
+    /// In plain words: `needs deploy on infrastructure prod; you have view`.
     pub fn render(&self, service: Option<&str>, infrastructure: Option<&str>) -> String {
-        let Self { half, need, have } = self;
-        match half {
-            Half::Service => format!(
-                "needs {need} on service {}; you have {have}",
-                service.unwrap_or_default()
-            ),
-            Half::Infrastructure => {
-                format!(
-                    "needs {need} on infrastructure {}; you have {have}",
-                    infrastructure.unwrap_or_default()
-                )
-            }
-            Half::Platform => format!("needs {need} on the platform, which a group can have"),
-        }
+        format!("needs {}; you have {}", self.name(service, infrastructure), self.have)
+    }
+}
+
+/// What a privilege is on, in plain words.
+pub(super) fn place(half: Half, service: Option<&str>, infrastructure: Option<&str>) -> String {
+    let name = match half {
+        Half::Service => service,
+        Half::Infrastructure => infrastructure,
+        Half::Platform => None,
+    };
+    match name {
+        Some(name) => format!("{} {name}", half.name()),
+        None => format!("the {}", half.name()),
     }
 }
 
@@ -86,7 +94,7 @@ impl DecisionTable {
         &self.rules
     }
 
-    /// Whether somebody with some roles may do a deed.
+    /// Whether somebody with some roles may do something.
     pub(super) fn permits(&self, action: Action, held: Roles) -> bool {
         if action.is_conjunction() {
             let row = self.both.get(action as usize);
@@ -101,12 +109,12 @@ impl DecisionTable {
         }
     }
 
-    /// Whether somebody may do a deed.
+    /// Whether somebody may do something.
     pub fn allows(&self, action: Action, standing: &Standing) -> bool {
         self.permits(action, standing.roles())
     }
 
-    /// What is to be answered to somebody who wants to do a deed.
+    /// What is to be answered to somebody who wants to do something.
     pub fn decide(&self, action: Action, standing: &Standing) -> Verdict {
         let held = standing.roles();
         if self.permits(action, held) {
@@ -120,39 +128,55 @@ impl DecisionTable {
         }
     }
 
-    /// The halves that are missing, by the first rule of the deed that comes nearest.
-    pub(super) fn missing(&self, action: Action, held: Roles) -> Vec<Missing> {
+    /// The same as [`Self::permits`], read from the rules and not from what casbin made of them.
+    pub(super) fn reads(&self, action: Action, held: Roles) -> bool {
         let has = rules::closure(&self.rules, held);
-        let lacks = |half, need: Role| {
-            (!has.has(need)).then(|| Missing {
-                half,
-                need: need.word(),
-                have: highest(half, has),
-            })
-        };
-        let ways = self.rules.iter().filter_map(|rule| match rule.kind {
-            RuleKind::Single(need, of) if of == action => {
-                let half = action.halves().first().copied().unwrap_or(Half::Platform);
-                Some(lacks(half, need).into_iter().collect::<Vec<_>>())
-            }
-            RuleKind::Both(service, infrastructure, of) if of == action => {
-                let halves = [
-                    lacks(Half::Service, service),
-                    lacks(Half::Infrastructure, infrastructure),
-                ];
-                Some(halves.into_iter().flatten().collect())
-            }
-            _ => None,
-        });
-        ways.min_by_key(Vec::len).unwrap_or_default()
+        let mut ways = self.rules.iter().filter_map(|rule| rule.kind.opens(action));
+        ways.any(|needs| needs.iter().all(|need| has.has(*need)))
     }
 
-    /// Grants on a service of which one is enough for a deed that needs a service only: for lists.
+    /// The halves that are missing, by the rule of the action that comes nearest.
+    pub(super) fn missing(&self, action: Action, held: Roles) -> Vec<Missing> {
+        let has = rules::closure(&self.rules, held);
+        let missing = |need: Role| Missing {
+            half: need.half(),
+            need: need.word(),
+            have: self.words(need.half(), held),
+        };
+        let ways = self.rules.iter().filter_map(|rule| rule.kind.opens(action));
+        let lacks = ways.map(|needs| {
+            needs
+                .into_iter()
+                .filter(|need| !has.has(*need))
+                .map(missing)
+                .collect::<Vec<_>>()
+        });
+        lacks.min_by_key(Vec::len).unwrap_or_default()
+    }
+
+    /// The most that somebody has on a half: what they hold and nothing else that they hold implies.
+    pub(super) fn words(&self, half: Half, held: Roles) -> String {
+        let has = rules::closure(&self.rules, held).on(half);
+        let implied = |role: Role| {
+            let others = has.without(role).iter();
+            others
+                .into_iter()
+                .any(|other| rules::closure(&self.rules, Roles::of(&[other])).has(role))
+        };
+        let most: Vec<_> = has.iter().filter(|role| !implied(*role)).map(Role::word).collect();
+        if most.is_empty() {
+            "nothing".to_owned()
+        } else {
+            most.join(" and ")
+        }
+    }
+
+    /// Grants on a service of which one is enough for an action that needs a service only: for lists.
     pub fn service_bits(&self, action: Action) -> ServiceMask {
         ServiceMask::of_roles(self.enough(action))
     }
 
-    /// Grants on an infrastructure of which one is enough for a deed that needs an infrastructure only: for lists.
+    /// Grants on an infrastructure of which one is enough for an action that needs an infrastructure only: for lists.
     pub fn infrastructure_bits(&self, action: Action) -> InfrastructureMask {
         InfrastructureMask::of_roles(self.enough(action))
     }
@@ -170,15 +194,4 @@ impl DecisionTable {
     pub fn infrastructure_privileges(&self, standing: &Standing) -> InfrastructureMask {
         InfrastructureMask::of_roles(rules::closure(&self.rules, standing.roles()))
     }
-}
-
-/// The word for the most that somebody has on a half.
-fn highest(half: Half, has: Roles) -> &'static str {
-    let prefix = match half {
-        Half::Service => "service:",
-        Half::Infrastructure => "infrastructure:",
-        Half::Platform => "platform:",
-    };
-    let of_half = has.iter().filter(|role| role.name().starts_with(prefix));
-    of_half.last().map_or("nothing", Role::word)
 }

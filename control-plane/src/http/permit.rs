@@ -99,9 +99,9 @@ pub async fn admit<P: Need<R>, R>(api: &Api, found: Unchecked<R>, actor: &Arc<Ac
     match found.admit(&api.table, actor) {
         Ok(permit) => Ok(permit),
         Err(Refusal::Hidden) => Err(Problem::not_found()),
-        Err(Refusal::Forbidden { missing, facts }) => {
+        Err(Refusal::Forbidden { missing, detail, facts }) => {
             let ask = api.store.who_can_give(&facts).await?;
-            Err(Problem::forbidden(missing, Some(ask)))
+            Err(Problem::forbidden(detail, missing, Some(ask)))
         }
     }
 }

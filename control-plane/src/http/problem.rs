@@ -189,8 +189,8 @@ impl Problem {
     }
 
     /// The caller may see the thing, but not do this.
-    pub fn forbidden(missing: Vec<String>, ask: Option<Ask>) -> Self {
-        let mut problem = Self::new(Kind::Forbidden, missing.join("; "));
+    pub fn forbidden(detail: String, missing: Vec<String>, ask: Option<Ask>) -> Self {
+        let mut problem = Self::new(Kind::Forbidden, detail);
         problem.missing = missing;
         problem.ask = ask.map(AskOut::from);
         problem

@@ -98,8 +98,10 @@ pub enum Refusal {
     Hidden,
     /// The caller may see the row, but not do this.
     Forbidden {
-        /// What is missing, in plain words, such as `needs deploy on infrastructure prod; you have view`.
+        /// What is missing, each such as `deploy on infrastructure prod`.
         missing: Vec<String>,
+        /// The same in plain words: `needs deploy on infrastructure prod; you have view`.
+        detail: String,
         /// Where to look for who can give it.
         facts: Box<Facts>,
     },
@@ -137,9 +139,10 @@ impl<R> Unchecked<R> {
                     self.facts.service.as_ref().map(|(_, name)| name.as_str()),
                     self.facts.infrastructure.as_ref().map(|(_, name)| name.as_str()),
                 );
-                let missing = missing.iter().map(|half| half.render(names.0, names.1)).collect();
+                let detail: Vec<_> = missing.iter().map(|half| half.render(names.0, names.1)).collect();
                 Err(Refusal::Forbidden {
-                    missing,
+                    missing: missing.iter().map(|half| half.name(names.0, names.1)).collect(),
+                    detail: detail.join("; "),
                     facts: Box::new(self.facts),
                 })
             }
