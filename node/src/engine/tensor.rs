@@ -197,6 +197,14 @@ impl Label {
             Self::Text(text) => text.as_str().into(),
         }
     }
+
+    /// As the name of a field.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => text.clone(),
+        }
+    }
 }
 
 /// One row of a ZipMap: each class with its probability.

@@ -6,7 +6,7 @@
 use super::call::Call;
 use super::columns::{Columns, Row};
 use super::failure::{Failure, Reason};
-use crate::engine::{Data, Label, Output, Port, PortKind, Tensor};
+use crate::engine::{ClassRow, Data, Label, Output, Port, PortKind, Tensor};
 use crate::serving::Endpoint;
 use serde_json::{Map, Value};
 use std::time::{Duration, Instant};
@@ -193,11 +193,7 @@ fn classes(output: &Output, labels: &[String], rows: usize) -> Result<Vec<Vec<Cl
         let ours = labels.len() == row.len();
         let class = |(index, (own, probability)): (usize, (Option<Label>, Value))| {
             let ours = labels.get(index).filter(|_| ours).cloned();
-            let name = ours.unwrap_or_else(|| match &own {
-                Some(Label::Text(text)) => text.clone(),
-                Some(Label::Number(number)) => number.to_string(),
-                None => index.to_string(),
-            });
+            let name = ours.unwrap_or_else(|| own.as_ref().map_or_else(|| index.to_string(), Label::name));
             let weight = probability.as_f64().unwrap_or_default();
             Class {
                 own,
@@ -277,6 +273,15 @@ pub(super) fn nested(tensor: &Tensor) -> Result<Value, String> {
         return Ok(level.pop().unwrap_or(Value::Null));
     }
     Ok(Value::Array(level))
+}
+
+/// The maps of a ZipMap as they are: for each row the classes with their probabilities.
+pub(super) fn maps(rows: &[ClassRow]) -> Result<Value, String> {
+    let row = |row: &ClassRow| {
+        let class = |(label, probability): &(Label, f32)| Ok((label.name(), single(*probability)?));
+        row.iter().map(class).collect::<Result<Map<_, _>, String>>().map(Value::Object)
+    };
+    rows.iter().map(row).collect::<Result<_, _>>().map(Value::Array)
 }
 
 fn elements(data: &Data) -> Result<Vec<Value>, String> {

@@ -121,10 +121,10 @@ fn outputs(ports: &[Port], given: &[Output]) -> Result<Value, Failure> {
     let mut named = Map::new();
     for (port, output) in ports.iter().zip(given) {
         let nested = match output {
-            Output::Tensor(tensor) => prediction::nested(tensor)
-                .map_err(|wrong| Failure::new(Reason::Output, format!("output {}: {wrong}", port.name)))?,
-            Output::Maps(_) => return Err(Failure::new(Reason::Output, format!("output {}: maps", port.name))),
-        };
+            Output::Tensor(tensor) => prediction::nested(tensor),
+            Output::Maps(rows) => prediction::maps(rows),
+        }
+        .map_err(|wrong| Failure::new(Reason::Output, format!("output {}: {wrong}", port.name)))?;
         named.insert(port.name.clone(), nested);
     }
     let only = if named.len() == 1 {
