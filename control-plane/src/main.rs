@@ -1,1 +1,58 @@
-fn main() {}
+//! `castoff`: the control plane, its tools on the machine, and the client commands.
+
+use castoff_control_plane::{admin, app, cli, config};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Deploys ONNX models as protected services
+#[derive(Parser)]
+#[command(name = "castoff", version, propagate_version = true, after_help = cli::EXIT_CODES)]
+struct Castoff {
+    #[command(flatten)]
+    globals: cli::Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+#[allow(clippy::large_enum_variant)]
+enum Command {
+    /// Run the control plane
+    Serve(config::Serve),
+    /// Move the database's schema
+    Migrate(admin::Migrate),
+    /// Keys with all rights, made on the machine itself
+    AdminKey(admin::AdminKey),
+    /// The epoch of configs
+    Epoch(admin::Epoch),
+    /// Print the OpenAPI document
+    #[command(hide = true)]
+    Openapi,
+    #[command(flatten)]
+    Client(cli::Command),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let castoff = Castoff::parse();
+    // One provider for every TLS connection of this process. A second call would only say that there is one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let done = match castoff.command {
+        Command::Client(command) => return cli::run(command, castoff.globals, Castoff::command).await,
+        Command::Serve(serve) => app::serve(serve).await,
+        Command::Migrate(migrate) => migrate.run().await,
+        Command::AdminKey(key) => key.run().await,
+        Command::Epoch(epoch) => epoch.run().await,
+        Command::Openapi => {
+            print!("{}", castoff_control_plane::http::document_text());
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("castoff: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}

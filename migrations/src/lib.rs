@@ -6,6 +6,7 @@
 //!
 //! Times are milliseconds since 1970 in 64 bits: both databases keep them exactly.
 
+pub use sea_orm_migration::MigrationStatus;
 pub use sea_orm_migration::prelude::*;
 
 mod m0001_accounts;

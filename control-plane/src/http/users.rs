@@ -6,14 +6,13 @@ use super::output::{Answer, Created, Etagged, List, Secretive};
 use super::permit::{Last, admit, part};
 use super::problem::{Kind, Problem};
 use super::state::Api;
-use crate::authn::{Password, random_bytes};
+use crate::authn::Password;
 use crate::authz::Administer;
 use crate::domain::{Account, AccountKind, AccountName, Invalid, Time};
 use crate::store::{AccountChange, NewAccount, Permit, Platform};
 use axum::extract::{RawPathParams, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use base64::Engine;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -118,7 +117,7 @@ pub async fn create(
 ) -> Answer<impl IntoResponse> {
     let (password, generated) = match input.password {
         Some(text) => (Password::new(text)?, false),
-        None => (generated_password()?, true),
+        None => (Password::generate().map_err(|error| Problem::internal(&error))?, true),
     };
     let shown = generated.then(|| password.expose().to_owned());
     let hash = api
@@ -145,17 +144,6 @@ pub async fn create(
         format!("/users/{}", input.name),
         Etagged(user.revision, user),
     )))
-}
-
-/// 18 random bytes are 24 characters and 144 bits.
-///
-/// # Errors
-/// The system has no random numbers.
-pub fn generated_password() -> Result<Password, Problem> {
-    let random = random_bytes::<18>().map_err(|error| Problem::internal(&error))?;
-    Ok(Password::new(
-        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(random),
-    )?)
 }
 
 /// A user.

@@ -8,7 +8,7 @@ use super::state::Api;
 use crate::artifacts::Refused;
 use crate::authz::{Read, Write};
 use crate::domain::package::Endpoint;
-use crate::domain::{Invalid, Service, Time, Version, VersionName};
+use crate::domain::{Service, Time, Version, VersionName};
 use crate::store::{NewVersion, Permit};
 use axum::body::Body;
 use axum::extract::State;
@@ -151,12 +151,4 @@ pub async fn package(permit: Permit<Write, Service>, State(api): State<Api>, Las
 pub async fn remove(permit: Permit<Write, Service>, State(api): State<Api>, Last(version): Last) -> Answer<StatusCode> {
     api.store.delete_version(&permit, &version).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// A version's name in a body.
-///
-/// # Errors
-/// It cannot be one.
-pub fn named(pointer: &str, text: &str) -> Result<VersionName, Invalid> {
-    VersionName::parse(text).map_err(|invalid| invalid.under(pointer))
 }

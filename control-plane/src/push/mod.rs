@@ -26,3 +26,34 @@ impl Joins {
         unimplemented!()
     }
 }
+pub struct Publisher;
+impl Publisher {
+    pub fn new(_: &crate::store::Installation) -> Result<Self, String> {
+        Ok(Self)
+    }
+}
+impl crate::store::Publish for Publisher {
+    fn publish(&self, _: &crate::store::ConfigFacts) -> crate::store::Published {
+        unimplemented!()
+    }
+}
+pub struct PushSettings {
+    pub listener: std::net::TcpListener,
+    pub url: Option<String>,
+    pub stopping: tokio_util::sync::CancellationToken,
+}
+pub struct Push {
+    pub joins: Joins,
+    pub receipts: Receipts,
+}
+impl Push {
+    pub async fn start(
+        _: PushSettings,
+        _: &crate::store::Store,
+        _: &crate::artifacts::Packages,
+        _: &mut crate::store::Installation,
+    ) -> Result<Self, String> {
+        unimplemented!()
+    }
+    pub async fn end(self) {}
+}

@@ -20,6 +20,7 @@ mod idempotency;
 mod infrastructures;
 mod installation;
 mod key_rings;
+mod migrate;
 mod nodes;
 mod page;
 mod permit;
@@ -43,6 +44,7 @@ pub use groups::GroupChange;
 pub use idempotency::Remembered;
 pub use infrastructures::{InfrastructureChange, NewInfrastructure};
 pub use installation::{Installation, keep_authority, prepare};
+pub use migrate::{migrate_down, migrate_up, migration_status};
 pub use nodes::{LaunchedNode, Node, NodeReport, NodeState};
 pub use page::{MOST as MOST_IN_PAGE, Page, PageRequest};
 pub use permit::{Facts, Permit, Refusal, Seen, Unchecked, Visible};
@@ -147,6 +149,14 @@ impl Store {
     /// The rows for background loops and the machine itself, without permits.
     pub fn system(&self) -> SystemStore {
         SystemStore::new(self.clone())
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), Error> {
+        Ok(self.db.ping().await?)
     }
 
     fn tell(&self, change: Change) {

@@ -127,8 +127,9 @@ pub(super) fn node(row: nodes::Model, now: Time) -> Result<Node, Error> {
     let stored_state: NodeState = parse_word(&row.state)?;
     let heard = row.last_seen_at.is_some_and(|seen| now.ms() - seen < LOST_AFTER_MS);
     let state = match stored_state {
-        NodeState::Stopping | NodeState::CrashLooping => stored_state,
+        NodeState::Stopping => stored_state,
         _ if row.connected && heard && row.ready => NodeState::Ready,
+        NodeState::CrashLooping => stored_state,
         _ if row.connected && heard => NodeState::NotReady,
         NodeState::Starting if row.last_seen_at.is_none() => NodeState::Starting,
         _ if row.launched && row.pid.is_none() => NodeState::Starting,

@@ -1,0 +1,384 @@
+//! The control plane, put together: what is opened, in which order, and how it ends.
+
+use crate::admin::plain;
+use crate::artifacts::{Limits, Packages};
+use crate::authn::{Password, Passwords, SlowDown};
+use crate::clock::Clock;
+use crate::config::{Place, Serve, read_secret};
+use crate::domain::AccountName;
+use crate::http::{self, Api};
+use crate::launch::{Launcher, LauncherSettings, NodeLogs};
+use crate::push::{Publisher, Push, PushSettings};
+use crate::store::{self, Installation, MasterKey, Store};
+use crate::{authz, telemetry};
+use axum_server::Handle;
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// A database that is ready to be worked with.
+pub struct Opened {
+    /// Its rows.
+    pub store: Store,
+    /// What it signs and seals with.
+    pub installation: Installation,
+}
+
+/// How long answers that are under way may take when the control plane ends.
+const LAST_ANSWERS: Duration = Duration::from_secs(10);
+
+/// Opens the database, brings its schema up, and finds or makes the installation.
+///
+/// # Errors
+/// In plain words, with what to do.
+pub async fn open(place: &Place, master_key_file: Option<&Path>) -> Result<Opened, String> {
+    make_private_folder(&place.data_dir)?;
+    let url = place.database_url()?;
+    store::migrate_up(&url)
+        .await
+        .map_err(|error| format!("the database cannot be opened: {}", plain(error)))?;
+    let db = store::connect(&url).await.map_err(plain)?;
+    let clock = Clock::default();
+    let master = master_key(place, master_key_file, url.starts_with("sqlite:"))?;
+    let installation = store::prepare(&db, &master, clock.now()).await.map_err(plain)?;
+    let installation = installation.ok_or("the master key is not the one that this database was sealed with")?;
+    let publisher = Arc::new(Publisher::new(&installation)?);
+    let store = Store::new(db, clock, Arc::clone(&installation.vault), publisher);
+    Ok(Opened { store, installation })
+}
+
+/// A folder that nobody else can look into.
+fn make_private_folder(folder: &Path) -> Result<(), String> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+/// From a file, from the environment, or with SQLite made at the first start.
+fn master_key(place: &Place, file: Option<&Path>, may_make: bool) -> Result<MasterKey, String> {
+    let parse = |text: &str| {
+        let bytes = hex::decode(text.trim())
+            .ok()
+            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        bytes
+            .map(MasterKey::new)
+            .ok_or_else(|| "the master key must be 64 hexadecimal digits".to_owned())
+    };
+    if let Some(file) = file {
+        return parse(&read_secret(file, 1_024)?);
+    }
+    if let Ok(text) = std::env::var("CASTOFF_MASTER_KEY")
+        && !text.is_empty()
+    {
+        return parse(&text);
+    }
+    let path = place.data_dir.join("master.key");
+    if path.exists() {
+        return parse(&read_secret(&path, 1_024)?);
+    }
+    if !may_make {
+        return Err("with PostgreSQL a master key is needed: `openssl rand -hex 32 > master.key`, then --master-key-file master.key; every replica needs the same one".to_owned());
+    }
+    if place
+        .data_dir
+        .join("castoff.db")
+        .metadata()
+        .is_ok_and(|meta| meta.len() > 0)
+        && has_installation(place)
+    {
+        return Err(format!(
+            "{} is missing, and the database was sealed with it: put it back",
+            path.display()
+        ));
+    }
+    let key = MasterKey::mint().map_err(plain)?;
+    write_private(&path, &format!("{}\n", key.expose_hex()))?;
+    eprintln!(
+        "castoff: made a master key in {}: keep a copy apart from the database",
+        path.display()
+    );
+    Ok(key)
+}
+
+/// Whether a start has gone as far as to seal something. The file says so; the database would need the key.
+fn has_installation(place: &Place) -> bool {
+    place.data_dir.join("sealed").exists()
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+fn write_private(path: &Path, text: &str) -> Result<(), String> {
+    let fail = |error: std::io::Error| format!("{}: {error}", path.display());
+    let beside = path.with_extension("new");
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)
+        .map_err(fail)?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(fail)?;
+    fs::rename(&beside, path).map_err(fail)
+}
+
+/// Runs the control plane until it is asked to end.
+///
+/// # Errors
+/// In plain words, with what to do.
+pub async fn serve(config: Serve) -> Result<(), String> {
+    telemetry::start_logging();
+    let metrics = telemetry::start_metrics()?;
+    check_exposure(&config)?;
+    make_private_folder(&config.place.data_dir)?;
+    let _only_one = lock(&config.place.data_dir)?;
+    let table = match &config.policies {
+        Some(folder) => authz::load(folder).await,
+        None => authz::load_builtin().await,
+    };
+    let table = Arc::new(table.map_err(|error| error.to_string())?);
+    let Opened {
+        store,
+        mut installation,
+    } = open(&config.place, config.master_key_file.as_deref()).await?;
+    write_private(
+        &config.place.data_dir.join("sealed"),
+        "The database in this folder was sealed with the master key.\n",
+    )?;
+    let passwords = Passwords::default();
+    claim(&config, &store, &passwords).await?;
+
+    let limits = Limits {
+        upload: config.max_package_bytes,
+        ..Limits::default()
+    };
+    let packages = Packages::open(&config.place.data_dir.join("packages"), limits)
+        .map_err(|error| format!("{}: {error}", config.place.data_dir.join("packages").display()))?;
+    let stopping = CancellationToken::new();
+    let http_listener = bind(config.listen, "--listen")?;
+    let ops_listener = bind(config.ops_listen, "--ops-listen")?;
+    let node_listener = bind(config.node_listen, "--node-listen")?;
+    let addresses = Addresses::of(&http_listener, &node_listener, &ops_listener)?;
+
+    let push = Push::start(
+        PushSettings {
+            listener: node_listener,
+            url: config.node_url.clone(),
+            stopping: stopping.clone(),
+        },
+        &store,
+        &packages,
+        &mut installation,
+    )
+    .await?;
+    let launcher = Launcher::start(launcher_settings(&config)?, store.system(), push.joins.clone()).await?;
+    let api = Api {
+        store: store.clone(),
+        table,
+        packages,
+        passwords,
+        slow_down: Arc::new(SlowDown::default()),
+        receipts: push.receipts.clone(),
+        joins: push.joins.clone(),
+        logs: NodeLogs::new(&config.place.data_dir.join("nodes")),
+        secure_cookies: config.tls_cert.is_some(),
+        stopping: stopping.clone(),
+    };
+    let handle = Handle::new();
+    let rest = tokio::spawn(serve_http(
+        http_listener,
+        http::router(api),
+        tls(&config).await?,
+        handle.clone(),
+    ));
+    let ops = tokio::spawn(serve_http(
+        ops_listener,
+        telemetry::router(store, metrics),
+        None,
+        handle.clone(),
+    ));
+    addresses.announce(&config)?;
+
+    wait_for_end().await?;
+    tracing::info!("ending: answers under way are finished");
+    stopping.cancel();
+    handle.graceful_shutdown(Some(LAST_ANSWERS));
+    // Both end by the handle, at the latest when the time for last answers is over.
+    let _ = tokio::join!(rest, ops);
+    launcher.end(config.stop_nodes).await;
+    push.end().await;
+    Ok(())
+}
+
+fn check_exposure(config: &Serve) -> Result<(), String> {
+    if config.listen.ip().is_loopback() || config.tls_cert.is_some() || config.insecure_http {
+        return Ok(());
+    }
+    Err(format!(
+        "--listen {} is reachable from other machines, and passwords would travel in the clear: give --tls-cert and --tls-key, or --insecure-http behind a proxy that has TLS",
+        config.listen
+    ))
+}
+
+/// Two control planes on one folder would start every node twice. Released by the system, however this process ends.
+fn lock(folder: &Path) -> Result<fs::File, String> {
+    let path = folder.join("lock");
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
+    let file = file.map_err(|error| format!("{}: {error}", path.display()))?;
+    let locked = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive);
+    locked.map_err(|_| {
+        format!(
+            "another control plane works in {}: end it first, or give another --data-dir",
+            folder.display()
+        )
+    })?;
+    Ok(file)
+}
+
+/// Makes the first user, once. The password goes to the terminal, or to a file where there is none.
+async fn claim(config: &Serve, store: &Store, passwords: &Passwords) -> Result<(), String> {
+    let system = store.system();
+    if !system.is_unclaimed().await.map_err(plain)? {
+        return Ok(());
+    }
+    let given = config
+        .admin_password_file
+        .as_deref()
+        .map(|file| read_secret(file, 4_096))
+        .transpose()?;
+    let generated = given.is_none();
+    let password = match given {
+        Some(text) => Password::new(text).map_err(|invalid| format!("the first password {}", invalid.reason))?,
+        None => Password::generate().map_err(|error| error.to_string())?,
+    };
+    let hash = passwords
+        .hash(password.clone())
+        .await
+        .map_err(|error| error.to_string())?;
+    let name = AccountName::parse("admin").map_err(|invalid| invalid.to_string())?;
+    if !system.claim(name, hash).await.map_err(plain)? || !generated {
+        return Ok(());
+    }
+    if std::io::stdout().is_terminal() {
+        println!(
+            "\n  The first user is admin, with the password {}\n  It is not shown again.\n",
+            password.expose()
+        );
+        return Ok(());
+    }
+    let path = config.place.data_dir.join("first-password");
+    write_private(&path, &format!("{}\n", password.expose()))?;
+    eprintln!(
+        "castoff: the first user is admin; the password is in {}: read it, then delete the file",
+        path.display()
+    );
+    Ok(())
+}
+
+fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listener.map_err(|error| format!("{flag} {address}: {error}"))
+}
+
+fn launcher_settings(config: &Serve) -> Result<LauncherSettings, String> {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.join("castoff-node")));
+    let folder = fs::canonicalize(&config.place.data_dir)
+        .map_err(|error| format!("{}: {error}", config.place.data_dir.display()))?;
+    Ok(LauncherSettings {
+        folder: folder.join("nodes"),
+        binary: config
+            .node_binary
+            .clone()
+            .or(beside)
+            .unwrap_or_else(|| PathBuf::from("castoff-node")),
+        onnxruntime: config.onnxruntime.clone(),
+        ports: config.local_ports.clone(),
+    })
+}
+
+async fn tls(config: &Serve) -> Result<Option<axum_server::tls_rustls::RustlsConfig>, String> {
+    let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else {
+        return Ok(None);
+    };
+    let loaded = axum_server::tls_rustls::RustlsConfig::from_pem_file(cert, key).await;
+    loaded
+        .map(Some)
+        .map_err(|error| format!("--tls-cert, --tls-key: {error}"))
+}
+
+async fn serve_http(
+    listener: TcpListener,
+    router: axum::Router,
+    tls: Option<axum_server::tls_rustls::RustlsConfig>,
+    handle: Handle<SocketAddr>,
+) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let result = match tls {
+        Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
+            Ok(server) => server.handle(handle).serve(service).await,
+            Err(error) => Err(error),
+        },
+        None => match axum_server::from_tcp(listener) {
+            Ok(server) => server.handle(handle).serve(service).await,
+            Err(error) => Err(error),
+        },
+    };
+    if let Err(error) = result {
+        tracing::error!(%error, "an HTTP port failed");
+    }
+}
+
+/// Where this control plane listens: the ports may have been chosen by the system.
+struct Addresses {
+    http: SocketAddr,
+    node: SocketAddr,
+    ops: SocketAddr,
+}
+
+impl Addresses {
+    fn of(http: &TcpListener, node: &TcpListener, ops: &TcpListener) -> Result<Self, String> {
+        let address = |listener: &TcpListener| listener.local_addr().map_err(|error| error.to_string());
+        Ok(Self {
+            http: address(http)?,
+            node: address(node)?,
+            ops: address(ops)?,
+        })
+    }
+
+    /// Tells people and programs where to go.
+    fn announce(&self, config: &Serve) -> Result<(), String> {
+        let Self { http, node, ops } = self;
+        let document = serde_json::json!({"http": http, "node": node, "ops": ops, "pid": std::process::id()});
+        write_private(&config.place.data_dir.join("serve.json"), &format!("{document}\n"))?;
+        let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
+        tracing::info!(http.address = %http, node.address = %node, ops.address = %ops, "serving");
+        eprintln!("castoff: {scheme}://{http}/docs shows the API; nodes dial {node}; health and metrics are on {ops}");
+        Ok(())
+    }
+}
+
+async fn wait_for_end() -> Result<(), String> {
+    let fail = |error: std::io::Error| format!("signals: {error}");
+    let mut terminate = signal(SignalKind::terminate()).map_err(fail)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(fail)?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! What `castoff serve` is told: by flags, or by the environment under the same names. Parsed once, at the start.
+
+use clap::Args;
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+/// Where everything that Castoff keeps on this machine lies, and where its database is.
+#[derive(Args, Clone, Debug)]
+pub struct Place {
+    /// The folder for the database, the master key, packages and local nodes
+    #[arg(long, env = "CASTOFF_DATA_DIR", default_value = "data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+
+    /// A file that holds the URL of a PostgreSQL database; or set CASTOFF_DATABASE_URL [default: SQLite in the data folder]
+    #[arg(long, env = "CASTOFF_DATABASE_URL_FILE", value_name = "FILE")]
+    pub database_url_file: Option<PathBuf>,
+}
+
+/// `castoff serve`.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Example:\n  castoff serve --data-dir /var/lib/castoff")]
+pub struct Serve {
+    #[command(flatten)]
+    pub place: Place,
+
+    /// Where the REST API and its documentation are served
+    #[arg(long, env = "CASTOFF_LISTEN", default_value = "127.0.0.1:8400", value_name = "ADDR")]
+    pub listen: SocketAddr,
+
+    /// Where nodes dial
+    #[arg(
+        long,
+        env = "CASTOFF_NODE_LISTEN",
+        default_value = "127.0.0.1:8401",
+        value_name = "ADDR"
+    )]
+    pub node_listen: SocketAddr,
+
+    /// Where /livez, /readyz and /metrics are served
+    #[arg(
+        long,
+        env = "CASTOFF_OPS_LISTEN",
+        default_value = "127.0.0.1:8402",
+        value_name = "ADDR"
+    )]
+    pub ops_listen: SocketAddr,
+
+    /// The address under which nodes reach --node-listen, such as https://castoff.example:8401
+    #[arg(long, env = "CASTOFF_NODE_URL", value_name = "URL")]
+    pub node_url: Option<String>,
+
+    /// Serve HTTP without TLS beyond this machine, behind a proxy that has it
+    #[arg(long, env = "CASTOFF_INSECURE_HTTP")]
+    pub insecure_http: bool,
+
+    /// The certificate chain for --listen, in PEM
+    #[arg(long, env = "CASTOFF_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// Its private key, in PEM
+    #[arg(long, env = "CASTOFF_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+
+    /// A file with the master key, 64 hexadecimal digits; or set CASTOFF_MASTER_KEY [default with SQLite: made at the first start]
+    #[arg(long, env = "CASTOFF_MASTER_KEY_FILE", value_name = "FILE")]
+    pub master_key_file: Option<PathBuf>,
+
+    /// A file with the password of the first user, `admin` [default: made at the first start and shown once]
+    #[arg(long, env = "CASTOFF_ADMIN_PASSWORD_FILE", value_name = "FILE")]
+    pub admin_password_file: Option<PathBuf>,
+
+    /// A folder with model.conf and builtin.csv in place of the builtin rules
+    #[arg(long, env = "CASTOFF_POLICIES", value_name = "DIR")]
+    pub policies: Option<PathBuf>,
+
+    /// The ports that local deployments get
+    #[arg(long, env = "CASTOFF_LOCAL_PORTS", default_value = "8500-8999", value_name = "FIRST-LAST", value_parser = ports)]
+    pub local_ports: RangeInclusive<u16>,
+
+    /// The program that local nodes run [default: castoff-node beside this program]
+    #[arg(long, env = "CASTOFF_NODE_BINARY", value_name = "FILE")]
+    pub node_binary: Option<PathBuf>,
+
+    /// ONNX Runtime's library, for local nodes
+    #[arg(long, env = "CASTOFF_ONNXRUNTIME", value_name = "FILE")]
+    pub onnxruntime: Option<PathBuf>,
+
+    /// Bytes that an uploaded package may have
+    #[arg(long, env = "CASTOFF_MAX_PACKAGE_BYTES", default_value_t = 2 << 30, value_name = "BYTES")]
+    pub max_package_bytes: u64,
+
+    /// End the local nodes when the control plane ends; else they go on serving
+    #[arg(long, env = "CASTOFF_STOP_NODES")]
+    pub stop_nodes: bool,
+}
+
+/// Two numbers with a hyphen between.
+fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let parsed = text
+        .split_once('-')
+        .and_then(|(first, last)| Some(first.parse().ok()?..=last.parse().ok()?));
+    match parsed {
+        Some(range) if !range.is_empty() && *range.start() > 0 => Ok(range),
+        _ => Err("must be two ports such as 8500-8999".to_owned()),
+    }
+}
+
+impl Place {
+    /// The URL of the database. It may hold a password, and is never shown.
+    ///
+    /// # Errors
+    /// The file cannot be read, or names another kind of database.
+    pub fn database_url(&self) -> Result<String, String> {
+        let from_file = self
+            .database_url_file
+            .as_deref()
+            .map(|path| read_secret(path, 4_096))
+            .transpose()?;
+        // Read here and not by clap, whose help would show it.
+        let given = from_file.or_else(|| std::env::var("CASTOFF_DATABASE_URL").ok().filter(|url| !url.is_empty()));
+        match given {
+            None => Ok(crate::store::sqlite_url(&self.data_dir)),
+            Some(url)
+                if ["sqlite:", "postgres:", "postgresql:"]
+                    .iter()
+                    .any(|kind| url.starts_with(kind)) =>
+            {
+                Ok(url)
+            }
+            Some(_) => Err("the database's URL must begin with sqlite: or postgres:".to_owned()),
+        }
+    }
+}
+
+/// A secret from a file, without the line's end.
+///
+/// # Errors
+/// The file cannot be read, is empty, or is larger than `most` bytes.
+pub fn read_secret(path: &Path, most: u64) -> Result<String, String> {
+    let fail = |reason: String| format!("{}: {reason}", path.display());
+    let meta = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
+    if meta.len() > most {
+        return Err(fail(format!("is larger than {most} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        Err(fail("is empty".to_owned()))
+    } else {
+        Ok(text.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_ranges() {
+        assert_eq!(ports("8500-8999").unwrap(), 8500..=8999);
+        for text in ["8500", "8999-8500", "0-10", "a-b", "1-70000"] {
+            assert!(ports(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Moving the schema: by hand with `castoff migrate`, and at each start.
+
+use super::Error;
+use castoff_migrations::{MigrationStatus, Migrator, MigratorTrait};
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
+use std::time::Duration;
+
+/// Any number, as long as nothing else in the database locks it: the first eight bytes of SHA-256("castoff migrate").
+const LOCK: i64 = 0x1c0f_f5ca_57ed_7a1e;
+
+/// Applies every step that is pending.
+///
+/// # Errors
+/// A step failed, or the database did not answer.
+pub async fn migrate_up(url: &str) -> Result<(), Error> {
+    locked(url, async |db| Ok(Migrator::up(db, None).await?)).await
+}
+
+/// Takes back the last `steps` steps, with what they hold.
+///
+/// # Errors
+/// A step failed, or the database did not answer.
+pub async fn migrate_down(url: &str, steps: u32) -> Result<(), Error> {
+    locked(url, async |db| Ok(Migrator::down(db, Some(steps)).await?)).await
+}
+
+/// Every step's name and whether it is applied.
+///
+/// # Errors
+/// The database did not answer.
+pub async fn migration_status(url: &str) -> Result<Vec<(String, bool)>, Error> {
+    locked(url, async |db| {
+        let steps = Migrator::get_migration_with_status(db).await?;
+        Ok(steps
+            .iter()
+            .map(|step| (step.name().to_owned(), step.status() == MigrationStatus::Applied))
+            .collect())
+    })
+    .await
+}
+
+/// Runs something on a single connection, on PostgreSQL under an advisory lock: replicas that start at once take turns.
+async fn locked<T>(url: &str, work: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, Error>) -> Result<T, Error> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .sqlx_logging(false)
+        .min_connections(1)
+        .max_connections(1)
+        .connect_timeout(Duration::from_secs(10));
+    if url.starts_with("sqlite:") {
+        options.map_sqlx_sqlite_opts(|sqlite| {
+            sqlite
+                .create_if_missing(true)
+                .pragma("journal_mode", "WAL")
+                .busy_timeout(Duration::from_secs(10))
+        });
+    }
+    let db = Database::connect(options).await?;
+    let lock = |call: &str| Statement::from_string(DbBackend::Postgres, format!("SELECT {call}({LOCK})"));
+    let postgres = db.get_database_backend() == DbBackend::Postgres;
+    if postgres {
+        db.execute_raw(lock("pg_advisory_lock")).await?;
+    }
+    let result = work(&db).await;
+    if postgres {
+        db.execute_raw(lock("pg_advisory_unlock")).await?;
+    }
+    db.close().await?;
+    result
+}
