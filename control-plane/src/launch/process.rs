@@ -108,7 +108,10 @@ fn open_pidfd(pid: u32) -> io::Result<Arc<AsyncFd<OwnedFd>>> {
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::other("not a process id"))?;
     let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-    Ok(Arc::new(AsyncFd::register_with_interest(pidfd, Interest::READABLE)?))
+    // The replacement is unsafe for types that may change their descriptor; an OwnedFd keeps its own.
+    #[allow(deprecated)]
+    let watched = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+    Ok(Arc::new(watched))
 }
 
 impl Process {

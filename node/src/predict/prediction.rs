@@ -279,7 +279,10 @@ pub(super) fn nested(tensor: &Tensor) -> Result<Value, String> {
 pub(super) fn maps(rows: &[ClassRow]) -> Result<Value, String> {
     let row = |row: &ClassRow| {
         let class = |(label, probability): &(Label, f32)| Ok((label.name(), single(*probability)?));
-        row.iter().map(class).collect::<Result<Map<_, _>, String>>().map(Value::Object)
+        row.iter()
+            .map(class)
+            .collect::<Result<Map<_, _>, String>>()
+            .map(Value::Object)
     };
     rows.iter().map(row).collect::<Result<_, _>>().map(Value::Array)
 }
