@@ -1,59 +1,126 @@
-//! stub
-use crate::authn::Secret;
-use crate::store::Error;
+//! The push: what nodes serve and which keys open it, from the database to every node.
+//!
+//! Apart from http, because nodes are no users: they dial a port of their own and prove themselves with the token of their
+//! deployment. The rule a newcomer would break: a config is made and signed in the transaction of its cause, never here
+//! when it is sent; every node gets the same bytes.
+
+mod authority;
+mod hub;
+mod join;
+mod plan;
+mod receipts;
+mod sign;
+mod stream;
+
+pub use join::Joins;
+pub use receipts::{Receipt, Receipts};
+pub use sign::Publisher;
+
+use crate::artifacts::Packages;
+use crate::store::{Installation, Store};
+use authority::Identity;
+use castoff_wire::proto::control_server::ControlServer;
+use hub::Hub;
+use std::net::TcpListener;
+use std::sync::Arc;
 use std::time::Duration;
-use uuid::Uuid;
-#[derive(Clone)]
-pub struct Receipts;
-#[derive(Clone)]
-pub struct Joins;
-pub struct Receipt {
-    pub deployment_id: Uuid,
-    pub epoch: u64,
-    pub version: u64,
-    pub acked: Vec<Uuid>,
-    pub pending: Vec<Uuid>,
-    pub durable_copy_written: bool,
-    pub elapsed_ms: u64,
-}
-impl Receipts {
-    pub async fn wait(&self, _d: Uuid, _p: (u64, u64), _w: Duration) -> Result<Receipt, Error> {
-        Err(Error::NotFound("x"))
-    }
-}
-impl Joins {
-    pub fn document(&self, _: Uuid, _: &Secret) -> castoff_wire::Join {
-        unimplemented!()
-    }
-}
-pub struct Publisher;
-impl Publisher {
-    pub fn new(_: &crate::store::Installation) -> Result<Self, String> {
-        Ok(Self)
-    }
-}
-impl crate::store::Publish for Publisher {
-    fn publish(&self, _: &crate::store::ConfigFacts) -> crate::store::Published {
-        unimplemented!()
-    }
-}
+use stream::Streams;
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, ServerTlsConfig};
+
+/// What the port of the nodes is opened with.
 pub struct PushSettings {
-    pub listener: std::net::TcpListener,
+    /// Where nodes dial.
+    pub listener: TcpListener,
+    /// The address under which they reach it, when it is not the listener's.
     pub url: Option<String>,
-    pub stopping: tokio_util::sync::CancellationToken,
+    /// Ends every stream.
+    pub stopping: CancellationToken,
 }
+
+/// The push, running.
 pub struct Push {
+    /// Makes join documents.
     pub joins: Joins,
+    /// Says which node has what.
     pub receipts: Receipts,
+    tasks: Vec<JoinHandle<()>>,
 }
+
+/// A message from a node is a few hundred bytes; usage of 10,000 keys is 400 KiB.
+const MOST_MESSAGE: usize = 1 << 20;
+/// Streams end at once when they are told; this is for those that do not listen.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 impl Push {
+    /// Opens the port of the nodes.
+    ///
+    /// # Errors
+    /// In plain words: TLS is needed and cannot be had.
     pub async fn start(
-        _: PushSettings,
-        _: &crate::store::Store,
-        _: &crate::artifacts::Packages,
-        _: &mut crate::store::Installation,
+        settings: PushSettings,
+        store: &Store,
+        packages: &Packages,
+        installation: &mut Installation,
     ) -> Result<Self, String> {
-        unimplemented!()
+        let address = settings.listener.local_addr().map_err(|error| error.to_string())?;
+        let identity = if address.ip().is_loopback() {
+            None
+        } else {
+            let url = settings.url.as_deref();
+            let url = url.ok_or(
+                "--node-listen is reachable from other machines: say under which address with --node-url https://…",
+            )?;
+            Some(Identity::prepare(store, installation, url, address.ip()).await?)
+        };
+        let url = settings.url.unwrap_or_else(|| format!("http://{address}"));
+        let joins = Joins::new(
+            url,
+            identity.as_ref().map(|identity| identity.authority.clone()),
+            sign::public(installation)?,
+        );
+        let hub = Arc::new(Hub::new(store.system()));
+        let watching = tokio::spawn(Arc::clone(&hub).watch(settings.stopping.clone()));
+        let streams = Streams::new(Arc::clone(&hub), packages.clone(), settings.stopping.clone());
+        let mut server = Server::builder()
+            .http2_keepalive_interval(Some(Duration::from_secs(10)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(10)));
+        if let Some(identity) = identity {
+            let tls =
+                ServerTlsConfig::new().identity(tonic::transport::Identity::from_pem(identity.chain, identity.key));
+            server = server
+                .tls_config(tls)
+                .map_err(|error| format!("TLS for nodes: {error}"))?;
+        }
+        let listener = tokio::net::TcpListener::from_std(settings.listener).map_err(|error| error.to_string())?;
+        let service = ControlServer::new(streams).max_decoding_message_size(MOST_MESSAGE);
+        let stopping = settings.stopping.clone();
+        let serving = tokio::spawn(async move {
+            let incoming = TcpListenerStream::new(listener);
+            let served = server
+                .add_service(service)
+                .serve_with_incoming_shutdown(incoming, stopping.cancelled_owned())
+                .await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the port of the nodes failed");
+            }
+        });
+        Ok(Self {
+            joins,
+            receipts: Receipts::new(hub),
+            tasks: vec![watching, serving],
+        })
     }
-    pub async fn end(self) {}
+
+    /// Waits until the streams have ended, which they were told to.
+    pub async fn end(self) {
+        for task in self.tasks {
+            let abort = task.abort_handle();
+            if tokio::time::timeout(LAST_WORDS, task).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
 }

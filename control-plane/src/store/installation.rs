@@ -2,12 +2,13 @@
 
 use super::entity::installation;
 use super::vault::{MasterKey, Place, Vault};
-use super::{Error, begin, error::stored};
+use super::{Error, Store, begin, error::stored};
 use crate::authn::random_bytes;
 use crate::domain::Time;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use sea_orm::ActiveValue::Set;
-use sea_orm::{ActiveModelTrait, DatabaseConnection, EntityTrait};
+use sea_orm::sea_query::Expr;
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
 use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -62,32 +63,32 @@ pub async fn prepare(db: &DatabaseConnection, master: &MasterKey, now: Time) -> 
     Ok(installation)
 }
 
-/// Keeps the authority of the nodes' port.
-///
-/// # Errors
-/// The database failed.
-pub async fn keep_authority(
-    db: &DatabaseConnection,
-    installation: &mut Installation,
-    certificate: String,
-    key: String,
-) -> Result<(), Error> {
-    use sea_orm::sea_query::Expr;
-    use sea_orm::{ColumnTrait, QueryFilter};
-    let sealed = installation
-        .vault
-        .seal(&place(installation.id, "authority"), key.as_bytes())?;
-    installation::Entity::update_many()
-        .col_expr(
-            installation::Column::AuthorityCertificate,
-            Expr::value(certificate.as_str()),
-        )
-        .col_expr(installation::Column::AuthoritySealed, Expr::value(sealed))
-        .filter(installation::Column::Id.eq(installation.id))
-        .exec(db)
-        .await?;
-    installation.authority = Some((certificate, key));
-    Ok(())
+impl Store {
+    /// Keeps the authority of the nodes' port.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn keep_authority(
+        &self,
+        installation: &mut Installation,
+        certificate: String,
+        key: String,
+    ) -> Result<(), Error> {
+        let sealed = installation
+            .vault
+            .seal(&place(installation.id, "authority"), key.as_bytes())?;
+        installation::Entity::update_many()
+            .col_expr(
+                installation::Column::AuthorityCertificate,
+                Expr::value(certificate.as_str()),
+            )
+            .col_expr(installation::Column::AuthoritySealed, Expr::value(sealed))
+            .filter(installation::Column::Id.eq(installation.id))
+            .exec(&self.db)
+            .await?;
+        installation.authority = Some((certificate, key));
+        Ok(())
+    }
 }
 
 fn open(master: &MasterKey, row: installation::Model) -> Result<Option<Installation>, Error> {

@@ -43,7 +43,7 @@ pub use grants::Granted;
 pub use groups::GroupChange;
 pub use idempotency::Remembered;
 pub use infrastructures::{InfrastructureChange, NewInfrastructure};
-pub use installation::{Installation, keep_authority, prepare};
+pub use installation::{Installation, prepare};
 pub use migrate::{migrate_down, migrate_up, migration_status};
 pub use nodes::{LaunchedNode, Node, NodeReport, NodeState};
 pub use page::{MOST as MOST_IN_PAGE, Page, PageRequest};

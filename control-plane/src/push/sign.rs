@@ -1,0 +1,53 @@
+//! Signing configs with the installation's key.
+
+use super::plan;
+use crate::store::{ConfigFacts, Installation, Publish, Published};
+use castoff_wire::sha256;
+use castoff_wire::signed::{config_message, key_id};
+use prost::Message;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+
+/// Writes and signs configs.
+pub struct Publisher {
+    pair: Ed25519KeyPair,
+    key_id: String,
+}
+
+fn pair(installation: &Installation) -> Result<Ed25519KeyPair, String> {
+    Ed25519KeyPair::from_seed_unchecked(&installation.signing_seed).map_err(|_| "the signing key is damaged".to_owned())
+}
+
+/// The public half of the installation's signing key.
+pub(super) fn public(installation: &Installation) -> Result<[u8; 32], String> {
+    pair(installation)?
+        .public_key()
+        .as_ref()
+        .try_into()
+        .map_err(|_| "the signing key is damaged".to_owned())
+}
+
+impl Publisher {
+    /// Signs for an installation.
+    ///
+    /// # Errors
+    /// Its key is damaged.
+    pub fn new(installation: &Installation) -> Result<Self, String> {
+        Ok(Self {
+            pair: pair(installation)?,
+            key_id: key_id(&public(installation)?),
+        })
+    }
+}
+
+impl Publish for Publisher {
+    fn publish(&self, facts: &ConfigFacts) -> Published {
+        let config = plan::config(facts).encode_to_vec();
+        let signature = self.pair.sign(&config_message(&config)).as_ref().to_vec();
+        Published {
+            digest: sha256(&[&config]),
+            key_id: self.key_id.clone(),
+            signature,
+            config,
+        }
+    }
+}
