@@ -6,6 +6,7 @@ mod accounts;
 mod answers;
 mod deployments;
 mod faults;
+mod house;
 mod keys;
 mod lists;
 mod migrations;

@@ -1,0 +1,224 @@
+//! The walls of the house: which module may use which, and where a library may be named.
+//!
+//! Read from the sources, since the compiler lets every module of a package use every other. The rule a newcomer would
+//! break: a new arrow is a decision about the design; it changes the table here and ARCHITECTURE.md, not only a `use` line.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Each module of the control plane, and what it may use. Whoever stands further down may use what stands further up.
+const CONTROL_PLANE: [(&str, &[&str]); 14] = [
+    ("domain", &[]),
+    ("clock", &["domain"]),
+    ("authn", &["clock", "domain"]),
+    ("authz", &["authn", "domain"]),
+    ("artifacts", &["clock", "domain"]),
+    ("store", &["authn", "authz", "clock", "domain"]),
+    ("cli", &["clock", "domain"]),
+    ("config", &["domain", "store"]),
+    ("telemetry", &["domain", "store"]),
+    ("push", &["artifacts", "authn", "clock", "domain", "store"]),
+    ("launch", &["clock", "domain", "push", "store"]),
+    (
+        "http",
+        &[
+            "artifacts",
+            "authn",
+            "authz",
+            "clock",
+            "domain",
+            "launch",
+            "push",
+            "store",
+        ],
+    ),
+    (
+        "app",
+        &[
+            "admin",
+            "artifacts",
+            "authn",
+            "authz",
+            "clock",
+            "config",
+            "domain",
+            "http",
+            "launch",
+            "push",
+            "store",
+            "telemetry",
+        ],
+    ),
+    ("admin", &["app", "authn", "clock", "config", "domain", "store"]),
+];
+
+/// Libraries, and the only places below which they may be named.
+const LIBRARIES: [(&str, &[&str]); 4] = [
+    ("casbin", &["control-plane/src/authz"]),
+    ("sea_orm", &["control-plane/src/store", "migrations/src"]),
+    ("ort", &["node/src/engine/ort.rs"]),
+    ("reqwest", &["control-plane/src/cli/client.rs", "tests/src/answer.rs"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// Every source file below a folder, with its text but without what is said in comments.
+fn sources(below: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(below)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let code: Vec<&str> = text
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with("//"))
+                    .collect();
+                let name = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
+                found.push((name, code.join("\n")));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The modules that stand after `crate::`, alone or in braces.
+fn used(code: &str) -> BTreeSet<&str> {
+    let mut used = BTreeSet::new();
+    for (at, path) in code.match_indices("crate::") {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_' || letter == ':') {
+            continue;
+        }
+        let rest = &code[at + path.len()..];
+        match rest.strip_prefix('{') {
+            None => used.extend(word(rest)),
+            Some(list) => {
+                let mut depth = 0;
+                let mut first = true;
+                for (at, letter) in list.char_indices() {
+                    match letter {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => first = true,
+                        _ if first && !letter.is_whitespace() => {
+                            used.extend(word(&list[at..]));
+                            first = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+    used
+}
+
+/// The name of a module that a path begins with; types begin with a capital.
+fn word(path: &str) -> Option<&str> {
+    let end = path.find(|letter: char| !(letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_'));
+    Some(&path[..end.unwrap_or(path.len())]).filter(|word| !word.is_empty())
+}
+
+#[test]
+fn the_modules_of_the_control_plane_use_what_they_may() {
+    let mut wrong = Vec::new();
+    let mut known = BTreeSet::from(["lib", "main"]);
+    for (module, _) in CONTROL_PLANE {
+        known.insert(module);
+    }
+    for (file, code) in sources("control-plane/src") {
+        let module = file
+            .trim_start_matches("control-plane/src/")
+            .split(['/', '.'])
+            .next()
+            .unwrap();
+        if !known.contains(module) {
+            wrong.push(format!("{file}: the module {module} has no place in the table"));
+        }
+        let Some((_, may)) = CONTROL_PLANE.iter().find(|(name, _)| *name == module) else {
+            continue;
+        };
+        for other in used(&code) {
+            if other != module && known.contains(other) && !may.contains(&other) {
+                wrong.push(format!("{file}: {module} may not use {other}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_node_keeps_calls_and_control_apart() {
+    let mut wrong = Vec::new();
+    for (below, may_not) in [
+        ("node/src/engine", ["control", "predict", "serving", "state"].as_slice()),
+        ("node/src/predict", ["control"].as_slice()),
+    ] {
+        for (file, code) in sources(below) {
+            let used = used(&code);
+            wrong.extend(
+                may_not
+                    .iter()
+                    .filter(|other| used.contains(*other))
+                    .map(|other| format!("{file} uses {other}")),
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn libraries_are_named_where_they_belong() {
+    let mut wrong = Vec::new();
+    let folders = [
+        "control-plane/src",
+        "migrations/src",
+        "node/src",
+        "node/wire/src",
+        "tests/src",
+    ];
+    for (file, code) in folders.iter().flat_map(|folder| sources(folder)) {
+        for (library, places) in LIBRARIES {
+            let names = [
+                format!("use {library}::"),
+                format!(" ::{library}::"),
+                format!("use ::{library}"),
+            ];
+            if !places.iter().any(|place| file.starts_with(place)) && names.iter().any(|name| code.contains(name)) {
+                wrong.push(format!(
+                    "{file} names {library}, which only {} may",
+                    places.join(" and ")
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn packages_depend_one_way() {
+    let depends = |package: &str, on: &str| {
+        let manifest = fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
+        manifest.lines().any(|line| line.starts_with(on))
+    };
+    for (package, on) in [
+        ("node", "castoff-control-plane"),
+        ("node", "castoff-migrations"),
+        ("node/wire", "castoff-node"),
+        ("node/wire", "castoff-control-plane"),
+        ("control-plane", "castoff-node"),
+        ("migrations", "castoff-"),
+    ] {
+        assert!(!depends(package, on), "{package} depends on {on}");
+    }
+    assert!(depends("node", "castoff-wire") && depends("control-plane", "castoff-wire"));
+}
