@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// Deploys ONNX models as protected services
 #[derive(Parser)]
-#[command(name = "castoff", version, propagate_version = true, after_help = cli::EXIT_CODES)]
+#[command(name = "castoff", version, after_help = cli::EXIT_CODES)]
 struct Castoff {
     #[command(flatten)]
     globals: cli::Globals,
@@ -54,5 +54,15 @@ async fn main() -> ExitCode {
             eprintln!("castoff: {reason}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Castoff::command().debug_assert();
     }
 }
