@@ -1,20 +1,21 @@
 //! Deployments: made, changed, switched, rolled back.
 
 use super::caller::Caller;
+use super::deployment_state::{DeploymentState, state, url};
 use super::input::{IfMatch, Json, JsonOrNothing, PageQuery, Query, WaitQuery};
 use super::output::{Answer, Created, Etagged, List};
-use super::permit::{Last, admit};
-use super::problem::{Kind, Problem};
+use super::permit::admit;
 use super::receipts::{Receipt, collect};
+use super::site::find;
 use super::state::Api;
 use super::users::prose;
 use crate::authn::Actor;
 use crate::authz::{Deploy, View};
 use crate::domain::{
-    Access, Deployment, DeploymentName, HeaderName, InfrastructureKind, InfrastructureName, Invalid, Leg, Limits,
-    Revision, Route, Scale, ServiceName, Time, VersionName,
+    Access, Deployment, DeploymentName, HeaderName, InfrastructureName, Invalid, Leg, Limits, Route, Scale,
+    ServiceName, Time, VersionName,
 };
-use crate::store::{DeploymentChange, Error, NewDeployment, Node, NodeState, Permit, Site, Visible};
+use crate::store::{DeploymentChange, NewDeployment, Node, Permit, Visible};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -23,24 +24,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-/// How a deployment stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum DeploymentState {
-    /// Switched off.
-    Off,
-    /// No node is ready yet.
-    Starting,
-    /// As many nodes as wanted are ready.
-    Running,
-    /// Some nodes are ready, but fewer than wanted.
-    Degraded,
-    /// Its nodes end again and again.
-    CrashLooping,
-    /// Nodes are an operator's, and none is connected.
-    Waiting,
-}
 
 /// Where a config stands.
 #[derive(Clone, Copy, Serialize, ToSchema)]
@@ -144,66 +127,6 @@ pub struct RollBack {
     #[serde(default)]
     #[schema(max_length = 2000)]
     note: String,
-}
-
-/// One entry of a deployment's history.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Revision)]
-pub struct RevisionOut {
-    n: i64,
-    route: Vec<Leg>,
-    scale: Scale,
-    limits: Limits,
-    by: String,
-    note: String,
-    at: Time,
-}
-
-impl From<Revision> for RevisionOut {
-    fn from(revision: Revision) -> Self {
-        Self {
-            n: revision.n,
-            route: revision.route.into(),
-            scale: revision.scale,
-            limits: revision.limits,
-            by: revision.author,
-            note: revision.note,
-            at: revision.at,
-        }
-    }
-}
-
-/// How a deployment stands, from its nodes.
-pub fn state(deployment: &Deployment, nodes: &[Node]) -> DeploymentState {
-    let count = |state| nodes.iter().filter(|node| node.state == state).count();
-    let ready = count(NodeState::Ready);
-    let local = deployment.kind == InfrastructureKind::Local;
-    let wanted = if local {
-        usize::try_from(deployment.scale.replicas).unwrap_or(1)
-    } else {
-        1
-    };
-    match () {
-        () if !deployment.enabled => DeploymentState::Off,
-        () if ready >= wanted => DeploymentState::Running,
-        () if ready > 0 => DeploymentState::Degraded,
-        () if count(NodeState::CrashLooping) > 0 => DeploymentState::CrashLooping,
-        () if !local && nodes.iter().all(|node| !node.connected) => DeploymentState::Waiting,
-        () => DeploymentState::Starting,
-    }
-}
-
-/// Where programs call a deployment: its own port, or of static nodes the first that is ready.
-pub fn url(deployment: &Deployment, nodes: &[Node]) -> Option<String> {
-    let address = match deployment.kind {
-        InfrastructureKind::Local => deployment.port.map(|port| format!("127.0.0.1:{port}")),
-        InfrastructureKind::Static => nodes
-            .iter()
-            .find(|node| node.state == NodeState::Ready)?
-            .http_address
-            .clone(),
-    };
-    address.map(|address| format!("http://{address}"))
 }
 
 fn render(deployment: Deployment, nodes: &[Node], receipt: Option<Receipt>) -> DeploymentOut {
@@ -348,7 +271,7 @@ pub async fn create(
         None => DeploymentName::parse(&default_name)?,
     };
     let note = prose("/note", input.note)?;
-    let site = site(&api, &actor, input.service.as_str(), input.infrastructure.as_str()).await?;
+    let site = find(&api, &actor, input.service.as_str(), input.infrastructure.as_str()).await?;
     let new = NewDeployment {
         name: name.clone(),
         route,
@@ -362,50 +285,6 @@ pub async fn create(
     api.store.create_deployment(&site, new).await?;
     let (_, shown) = show_changed(&api, &actor, name.as_str(), wait).await?;
     Ok(Created(format!("/deployments/{name}"), shown))
-}
-
-/// What a body names and the caller may not see is as unknown as what is not there: 422 at its place.
-async fn site(api: &Api, actor: &Arc<Actor>, service: &str, infrastructure: &str) -> Answer<Permit<Deploy, Site>> {
-    let unknown = |pointer: &str, what: &str| {
-        Problem::from(Invalid::new(
-            pointer,
-            format!("there is no such {what}, or you may not see it"),
-        ))
-    };
-    let hidden = |error: Error, pointer, what| match error {
-        Error::NotFound(_) => unknown(pointer, what),
-        other => other.into(),
-    };
-    let found = api
-        .store
-        .service(actor, service)
-        .await
-        .map_err(|error| hidden(error, "/service", "service"))?;
-    if !api
-        .table
-        .allows(crate::authz::Action::SeeService, &found.facts().standing)
-    {
-        return Err(unknown("/service", "service"));
-    }
-    let found = api.store.infrastructure(actor, infrastructure).await;
-    let found = found.map_err(|error| hidden(error, "/infrastructure", "infrastructure"))?;
-    if !api
-        .table
-        .allows(crate::authz::Action::SeeInfrastructure, &found.facts().standing)
-    {
-        return Err(unknown("/infrastructure", "infrastructure"));
-    }
-    let found = api.store.site(actor, service, infrastructure).await?;
-    let admitted = admit(api, found, actor).await;
-    if let Err(problem) = &admitted
-        && problem.status() == StatusCode::FORBIDDEN
-    {
-        let object = format!("{service}-on-{infrastructure}");
-        api.store
-            .record_refusal(actor, "create-deployment", "deployment", &object)
-            .await?;
-    }
-    admitted
 }
 
 /// A deployment.
@@ -528,29 +407,4 @@ pub async fn remove(
     if_match.check(permit.revision)?;
     api.store.delete_deployment(permit).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// A deployment's history, the newest first.
-#[utoipa::path(get, path = "/deployments/{deployment}/revisions", tag = "deployments", params(("deployment" = String, Path), PageQuery),
-    responses((status = 200, body = List<RevisionOut>)))]
-pub async fn list_revisions(
-    permit: Permit<View, Deployment>,
-    State(api): State<Api>,
-    Query(page): Query<PageQuery>,
-) -> Answer<List<RevisionOut>> {
-    Ok(api.store.revisions(&permit, &page.request()?).await?.into())
-}
-
-/// One entry of a deployment's history.
-#[utoipa::path(get, path = "/deployments/{deployment}/revisions/{n}", tag = "deployments", params(("deployment" = String, Path), ("n" = i64, Path)),
-    responses((status = 200, body = RevisionOut)))]
-pub async fn show_revision(
-    permit: Permit<View, Deployment>,
-    State(api): State<Api>,
-    Last(n): Last,
-) -> Answer<axum::Json<RevisionOut>> {
-    let n = n
-        .parse()
-        .map_err(|_| Problem::new(Kind::NotFound, "a revision is a number"))?;
-    Ok(axum::Json(api.store.revision(&permit, n).await?.into()))
 }

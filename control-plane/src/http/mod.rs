@@ -6,6 +6,7 @@
 mod audit;
 mod caller;
 mod can_i;
+mod deployment_state;
 mod deployments;
 mod events;
 mod grants;
@@ -20,9 +21,11 @@ mod output;
 mod permit;
 mod problem;
 mod receipts;
+mod revisions;
 mod service_accounts;
 mod services;
 mod session;
+mod site;
 mod state;
 mod tokens;
 mod users;
@@ -97,8 +100,8 @@ fn api_routes() -> OpenApiRouter<Api> {
         .routes(routes!(deployments::enable))
         .routes(routes!(deployments::disable))
         .routes(routes!(deployments::roll_back))
-        .routes(routes!(deployments::list_revisions))
-        .routes(routes!(deployments::show_revision))
+        .routes(routes!(revisions::list_revisions))
+        .routes(routes!(revisions::show_revision))
         .routes(routes!(nodes::status))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::logs))

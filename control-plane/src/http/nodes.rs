@@ -1,7 +1,8 @@
 //! What runs: nodes, their logs, and how to call them.
 
 use super::caller::Caller;
-use super::deployments::{ConfigPosition, DeploymentState, state, url};
+use super::deployment_state::{DeploymentState, state, url};
+use super::deployments::ConfigPosition;
 use super::input::Query;
 use super::output::{Answer, Created, List, Secretive, whole};
 use super::problem::Problem;

@@ -1,16 +1,21 @@
 //! API keys of services and deployments: every change raises the configs that it concerns, in the same transaction.
 
-use super::audit::Deed;
+mod ring;
+mod usage;
+
+pub use ring::{KeyRing, WritableRing};
+pub use usage::MachineKeyUse;
+
 use super::entity::api_keys;
 use super::error::stored;
 use super::services::{parse_word, word};
 use super::vault::Place;
 use super::{Change, Error, Page, PageRequest, Store, configs};
-use crate::authn::{Actor, random_bytes};
+use crate::authn::random_bytes;
 use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyText, KeyVisibility, Time, Title};
 use castoff_wire::key::KeyHash;
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 use serde_json::json;
 use uuid::Uuid;
@@ -42,17 +47,6 @@ pub struct KeyChange {
     pub not_before: Option<Option<Time>>,
     /// Until when it opens.
     pub expires_at: Option<Option<Time>>,
-}
-
-/// The place of keys that a permit was given for, and who holds the permit.
-#[derive(Clone, Copy)]
-pub struct KeyRing<'a> {
-    pub(super) place: KeyPlace,
-    pub(super) service_id: Uuid,
-    pub(super) infrastructure_id: Option<Uuid>,
-    pub(super) of: &'a str,
-    pub(super) visibility: KeyVisibility,
-    pub(super) actor: &'a Actor,
 }
 
 fn key(row: api_keys::Model) -> Result<ApiKey, Error> {
@@ -88,43 +82,6 @@ fn check_bounds(not_before: Option<Time>, expires_at: Option<Time>) -> Result<()
         return Err(Invalid::new("/expires_at", "must come after not_before").into());
     }
     Ok(())
-}
-
-impl KeyRing<'_> {
-    fn select(&self) -> sea_orm::Select<api_keys::Entity> {
-        match self.place {
-            KeyPlace::Service(id) => api_keys::Entity::find().filter(api_keys::Column::ServiceId.eq(id)),
-            KeyPlace::Deployment(id) => api_keys::Entity::find().filter(api_keys::Column::DeploymentId.eq(id)),
-        }
-    }
-
-    fn owner(&self) -> Uuid {
-        match self.place {
-            KeyPlace::Service(id) | KeyPlace::Deployment(id) => id,
-        }
-    }
-
-    fn deed<'b>(&'b self, action: &'b str, of: &'b str) -> Deed<'b> {
-        let deed = Deed::new(action, "key", of).on_service(self.service_id);
-        match self.infrastructure_id {
-            Some(id) => deed.on_infrastructure(id),
-            None => deed,
-        }
-    }
-
-    fn look(&self, key: &ApiKey) -> serde_json::Value {
-        json!({
-            "id": key.id, "on": self.of, "name": key.name, "endpoints": key.endpoints, "not_before": key.not_before,
-            "expires_at": key.expires_at, "revoked_at": key.revoked_at,
-        })
-    }
-
-    async fn raise(&self, store: &Store, tx: &DatabaseTransaction) -> Result<Vec<Uuid>, Error> {
-        match self.place {
-            KeyPlace::Service(id) => configs::raise_inheriting(store, tx, id).await,
-            KeyPlace::Deployment(id) => configs::raise(store, tx, id).await.map(|_| vec![id]),
-        }
-    }
 }
 
 /// What a change of a key did: the key, and the deployments whose configs were raised.
@@ -391,7 +348,9 @@ impl Store {
             .insert_key(ring, &tx, &text, &name, old.class, old.endpoints.clone(), bounds)
             .await?;
         let mut after = ring.look(&made);
-        after["overlap_ends"] = json!(ends);
+        if let Some(after) = after.as_object_mut() {
+            after.insert("overlap_ends".to_owned(), json!(ends));
+        }
         ring.deed("rotate-key", old.name.as_str())
             .change(Some(ring.look(&old)), Some(after))
             .record(&tx, ring.actor, now)
@@ -474,60 +433,5 @@ impl Store {
         for id in raised {
             self.tell(Change::Config(*id));
         }
-    }
-}
-
-/// A place of keys that may be written.
-pub struct WritableRing<'a>(pub(super) KeyRing<'a>);
-
-/// Calls that a deployment's nodes counted for a key.
-#[derive(Clone, Debug)]
-pub struct MachineKeyUse {
-    /// The key.
-    pub key_id: Uuid,
-    /// The deployment whose node counted: a node cannot count for a key that does not open it.
-    pub deployment_id: Uuid,
-    /// Since it last said.
-    pub calls: u64,
-    /// The last of them.
-    pub last_used_at: Time,
-}
-
-impl Store {
-    pub(super) async fn count_key_use(&self, uses: &[MachineKeyUse]) -> Result<(), Error> {
-        use super::entity::deployments;
-        let tx = self.begin().await?;
-        for used in uses {
-            let service = sea_orm::sea_query::Query::select()
-                .column(deployments::Column::ServiceId)
-                .from(deployments::Entity)
-                .and_where(Expr::col(deployments::Column::Id).eq(used.deployment_id))
-                .to_owned();
-            let last = used.last_used_at.ms();
-            api_keys::Entity::update_many()
-                .col_expr(
-                    api_keys::Column::Calls,
-                    Expr::col(api_keys::Column::Calls).add(configs::to_stored(used.calls)),
-                )
-                .col_expr(
-                    api_keys::Column::LastUsedAt,
-                    Expr::case(
-                        Expr::col(api_keys::Column::LastUsedAt).gt(last),
-                        Expr::col(api_keys::Column::LastUsedAt),
-                    )
-                    .finally(last)
-                    .into(),
-                )
-                .filter(api_keys::Column::Id.eq(used.key_id))
-                .filter(
-                    api_keys::Column::DeploymentId
-                        .eq(used.deployment_id)
-                        .or(api_keys::Column::ServiceId.in_subquery(service)),
-                )
-                .exec(&tx)
-                .await?;
-        }
-        tx.commit().await?;
-        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! On the line: what is obeyed, what is refused, and what is said.
 
-use super::world::{Fake, Node, eventually};
+use super::process::Node;
+use super::world::{Fake, eventually};
 use crate::control::signing::Signer;
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::nack::Code;

@@ -1,6 +1,7 @@
 //! Models: fetched, checked, loaded aside, and overtaken.
 
-use super::world::{Fake, Node, eventually};
+use super::process::Node;
+use super::world::{Fake, eventually};
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::nack::Code;
 use castoff_wire::proto::to_node::Message as Down;

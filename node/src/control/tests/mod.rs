@@ -2,5 +2,6 @@
 
 mod line;
 mod loading;
+mod process;
 mod restart;
 mod world;

@@ -1,6 +1,7 @@
 //! Coming back: what the durable copy is good for.
 
-use super::world::{Fake, Node, eventually};
+use super::process::Node;
+use super::world::{Fake, eventually};
 use crate::control::overlay::Overlay;
 use crate::control::signing::Signer;
 use castoff_wire::proto::UpToDate;
