@@ -40,6 +40,11 @@ pub struct Missing {
 }
 
 impl Missing {
+    /// Which half it is.
+    pub fn half(&self) -> Half {
+        self.half
+    }
+
     /// What is missing: `deploy on infrastructure prod`.
     pub fn name(&self, service: Option<&str>, infrastructure: Option<&str>) -> String {
         format!("{} on {}", self.need, place(self.half, service, infrastructure))

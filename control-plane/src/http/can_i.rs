@@ -5,7 +5,7 @@ use super::input::Query;
 use super::output::Answer;
 use super::problem::{AskOut, Problem};
 use super::state::Api;
-use crate::authz::{Action, Half, Source, Standing};
+use crate::authz::{Action, Half, Source, Standing, Verdict};
 use crate::domain::Invalid;
 use crate::store::{Error, Facts};
 use axum::extract::State;
@@ -119,6 +119,12 @@ pub async fn ask(
     let explained = api
         .table
         .explain(action, &facts.standing, &sources, service, infrastructure);
+    // Whoever administers a half that is not missing cannot help.
+    if let Verdict::Forbidden { missing } = api.table.decide(action, &facts.standing) {
+        let lacks = |half| missing.iter().any(|missing| missing.half() == half);
+        facts.service = facts.service.filter(|_| lacks(Half::Service));
+        facts.infrastructure = facts.infrastructure.filter(|_| lacks(Half::Infrastructure));
+    }
     let ask = if explained.allowed {
         None
     } else {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 pub struct Ask {
     /// The owner of the service concerned.
     pub owner: Option<String>,
-    /// Groups with admin on the service or the infrastructure concerned.
+    /// Groups with admin on the service or the infrastructure concerned, and those of platform admins.
     pub groups: Vec<String>,
 }
 
@@ -169,6 +169,9 @@ impl Store {
                     .map(|(_, group)| group),
             );
         }
+        // Platform admins can always.
+        let admins = groups::Entity::find().filter(groups::Column::Admin.eq(true)).all(&self.db).await?;
+        ask.groups.extend(admins.into_iter().map(|group| group.name));
         ask.groups.sort();
         ask.groups.dedup();
         Ok(ask)

@@ -24,7 +24,7 @@
 use super::rows::{Platform, Site};
 use crate::authn::Actor;
 use crate::authz::{
-    Action, Administer, CreateService, DecisionTable, Deploy, InfrastructureMask, Need, Read, ServiceMask, Standing,
+    Action, Administer, CreateService, DecisionTable, Deploy, Half, InfrastructureMask, Need, Read, ServiceMask, Standing,
     Verdict, View, Write,
 };
 use crate::domain::{Deployment, Infrastructure, Service};
@@ -140,10 +140,18 @@ impl<R> Unchecked<R> {
                     self.facts.infrastructure.as_ref().map(|(_, name)| name.as_str()),
                 );
                 let detail: Vec<_> = missing.iter().map(|half| half.render(names.0, names.1)).collect();
+                let named = missing.iter().map(|half| half.name(names.0, names.1)).collect();
+                let lacks = |half| missing.iter().any(|missing| missing.half() == half);
+                // Whoever administers a half that is not missing cannot help.
+                let facts = Facts {
+                    service: self.facts.service.filter(|_| lacks(Half::Service)),
+                    infrastructure: self.facts.infrastructure.filter(|_| lacks(Half::Infrastructure)),
+                    ..self.facts
+                };
                 Err(Refusal::Forbidden {
-                    missing: missing.iter().map(|half| half.name(names.0, names.1)).collect(),
+                    missing: named,
                     detail: detail.join("; "),
-                    facts: Box::new(self.facts),
+                    facts: Box::new(facts),
                 })
             }
         }
