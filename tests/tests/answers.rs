@@ -4,6 +4,8 @@
 
 use acceptance::{Answer, Cast, Database, Deployed, Request, World, json, models};
 use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
 
 /// One committed model, deployed.
 struct Model {
@@ -179,14 +181,40 @@ fn same(found: &Value, expected: &Value, what: &str) {
     }
 }
 
+/// The clients that other people wrote, on the nodes that run.
+fn third_party_clients(models: &[Model]) {
+    let described = models.iter().map(|model| {
+        let deployed = &model.deployed;
+        let endpoint = model.names(Some("records")).first().copied().unwrap_or(model.names(None)[0]);
+        let place = json!({
+            "url": deployed.url, "key": deployed.key, "service": deployed.service, "endpoint": endpoint, "version": "v1",
+        });
+        (deployed.service.clone(), place)
+    });
+    let described: serde_json::Map<String, Value> = described.collect();
+    let run = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/run"))
+        .arg("-q")
+        .env("CASTOFF_NODE_URLS", Value::Object(described).to_string())
+        .output()
+        .unwrap();
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr)
+    );
+    assert!(run.status.success(), "{said}");
+}
+
 #[test]
 fn every_model_answers_as_python_does_in_every_dialect() {
     let cast = World::with_cast(Database::Sqlite);
-    for model in deploy_all(&cast) {
+    let models = deploy_all(&cast);
+    for model in &models {
         model.v2();
         model.records();
         model.keys();
     }
+    third_party_clients(&models);
 }
 
 /// Whatever is sent, a node answers with a 4xx that says what is wrong.
