@@ -220,7 +220,7 @@ pub fn command(data: &Path, database: &Database) -> Command {
         if !key.exists() {
             make_master_key(&key);
         }
-        command.env("CASTOFF_DATABASE", url).env("CASTOFF_MASTER_KEY_FILE", key);
+        command.env("CASTOFF_DATABASE_URL", url).env("CASTOFF_MASTER_KEY_FILE", key);
     }
     command
 }
