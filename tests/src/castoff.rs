@@ -220,7 +220,9 @@ pub fn command(data: &Path, database: &Database) -> Command {
         if !key.exists() {
             make_master_key(&key);
         }
-        command.env("CASTOFF_DATABASE_URL", url).env("CASTOFF_MASTER_KEY_FILE", key);
+        command
+            .env("CASTOFF_DATABASE_URL", url)
+            .env("CASTOFF_MASTER_KEY_FILE", key);
     }
     command
 }

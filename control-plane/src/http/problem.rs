@@ -91,8 +91,9 @@ pub struct Problem {
     detail: String,
     errors: Vec<Place>,
     missing: Vec<String>,
-    ask: Option<AskOut>,
-    header: Option<(HeaderName, HeaderValue)>,
+    // Boxed: what is rarely there must not make every result large.
+    ask: Option<Box<AskOut>>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 /// One wrong place in a body or a query.
@@ -171,10 +172,10 @@ impl Problem {
             Kind::Unauthenticated,
             "log in, or send an access token as Authorization: Bearer",
         );
-        problem.header = Some((
+        problem.header = Some(Box::new((
             header::WWW_AUTHENTICATE,
             HeaderValue::from_static("Bearer realm=\"castoff\""),
-        ));
+        )));
         problem
     }
 
@@ -184,7 +185,7 @@ impl Problem {
             Kind::SlowDown,
             format!("too many wrong passwords: try again in {seconds} s"),
         );
-        problem.header = Some((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        problem.header = Some(Box::new((header::RETRY_AFTER, HeaderValue::from(seconds))));
         problem
     }
 
@@ -192,7 +193,7 @@ impl Problem {
     pub fn forbidden(detail: String, missing: Vec<String>, ask: Option<Ask>) -> Self {
         let mut problem = Self::new(Kind::Forbidden, detail);
         problem.missing = missing;
-        problem.ask = ask.map(AskOut::from);
+        problem.ask = ask.map(AskOut::from).map(Box::new);
         problem
     }
 
@@ -247,7 +248,7 @@ impl From<Error> for Problem {
             Error::Database(_) if error.is_passing() => {
                 tracing::error!(error = %Chain(&error), "the database does not answer");
                 let mut problem = Self::new(Kind::Unavailable, "the database does not answer: try again");
-                problem.header = Some((header::RETRY_AFTER, HeaderValue::from_static("1")));
+                problem.header = Some(Box::new((header::RETRY_AFTER, HeaderValue::from_static("1"))));
                 problem
             }
             Error::Database(_) => Self::internal(&error),
@@ -265,7 +266,7 @@ impl IntoResponse for Problem {
             detail: self.detail,
             errors: self.errors,
             missing: self.missing,
-            ask: self.ask,
+            ask: self.ask.map(|ask| *ask),
         };
         let text = serde_json::to_vec(&body).unwrap_or_default();
         let kind = (
@@ -273,7 +274,7 @@ impl IntoResponse for Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         let mut response = (status, [kind], text).into_response();
-        if let Some((name, value)) = self.header {
+        if let Some((name, value)) = self.header.map(|header| *header) {
             response.headers_mut().insert(name, value);
         }
         response

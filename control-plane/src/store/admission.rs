@@ -170,7 +170,10 @@ impl Store {
             );
         }
         // Platform admins can always.
-        let admins = groups::Entity::find().filter(groups::Column::Admin.eq(true)).all(&self.db).await?;
+        let admins = groups::Entity::find()
+            .filter(groups::Column::Admin.eq(true))
+            .all(&self.db)
+            .await?;
         ask.groups.extend(admins.into_iter().map(|group| group.name));
         ask.groups.sort();
         ask.groups.dedup();

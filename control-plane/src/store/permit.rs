@@ -24,8 +24,8 @@
 use super::rows::{Platform, Site};
 use crate::authn::Actor;
 use crate::authz::{
-    Action, Administer, CreateService, DecisionTable, Deploy, Half, InfrastructureMask, Need, Read, ServiceMask, Standing,
-    Verdict, View, Write,
+    Action, Administer, CreateService, DecisionTable, Deploy, Half, InfrastructureMask, Need, Read, ServiceMask,
+    Standing, Verdict, View, Write,
 };
 use crate::domain::{Deployment, Infrastructure, Service};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};

@@ -134,8 +134,10 @@ impl Store {
             super::nodes::new_node_token(self, &tx, id, None).await?;
         }
         let mut after = look.json();
-        after["service"] = service.name.as_str().into();
-        after["infrastructure"] = infrastructure.name.as_str().into();
+        if let Some(fields) = after.as_object_mut() {
+            fields.insert("service".to_owned(), service.name.as_str().into());
+            fields.insert("infrastructure".to_owned(), infrastructure.name.as_str().into());
+        }
         Deed::new("create-deployment", "deployment", new.name.as_str())
             .on_service(service.id)
             .on_infrastructure(infrastructure.id)
