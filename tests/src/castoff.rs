@@ -178,6 +178,13 @@ impl Server {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// The end of it, for a test that failed.
+    pub fn tail(&self) -> String {
+        let log = self.logged();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
     fn still(&self, pid: u32) -> Result<(), String> {
         match Process::find(pid) {
             Some(_) => Ok(()),
@@ -189,13 +196,6 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
-        if std::thread::panicking() {
-            let log = self.logged();
-            let lines: Vec<&str> = log.lines().collect();
-            let tail = lines.iter().skip(lines.len().saturating_sub(40));
-            eprintln!("--- the end of the control plane's log");
-            tail.for_each(|line| eprintln!("{line}"));
-        }
     }
 }
 

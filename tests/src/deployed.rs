@@ -85,6 +85,19 @@ impl Deployed {
         made.string("/key")
     }
 
+    /// Switches it off, revokes its keys, deletes it.
+    #[track_caller]
+    pub fn delete(&self) {
+        self.by.post(&self.path("/disable"), json!({})).expect_any(&[200, 202]);
+        for key in self.by.list(&self.path("/keys")) {
+            let id = key["id"].as_str().expect("a key has an id");
+            self.by
+                .post(&self.path(&format!("/keys/{id}/revoke")), json!({}))
+                .expect_any(&[200, 202]);
+        }
+        self.by.delete(&self.path("")).expect(204);
+    }
+
     /// The id of one of its keys, by name.
     #[track_caller]
     pub fn key_id(&self, name: &str) -> String {

@@ -116,9 +116,10 @@ impl Drop for World {
             }
             std::thread::yield_now();
         }
-        if std::env::var_os("CASTOFF_KEEP").is_none() {
-            std::fs::remove_dir_all(&self.folder).ok();
+        if std::thread::panicking() {
+            eprintln!("--- the end of the control plane's log\n{}", self.server.tail());
         }
+        std::fs::remove_dir_all(&self.folder).ok();
     }
 }
 

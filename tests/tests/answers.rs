@@ -233,7 +233,7 @@ fn nonsense_gets_a_4xx_with_a_reason() {
         for body in [
             "",
             "{",
-            "[]",
+            "[7]",
             "null",
             "{}",
             r#"{"inputs": []}"#,

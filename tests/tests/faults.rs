@@ -91,8 +91,7 @@ on_both_databases! {
         cast.dana.post(&dev.path("/enable"), json!({})).expect(200);
         dev.processes(2);
         dev.answers();
-        cast.dana.post(&dev.path("/disable"), json!({})).expect(200);
-        cast.dana.delete(&dev.path("")).expect(204);
+        dev.delete();
         cast.dana.get(&dev.path("")).expect(404);
         eventually("no process is left", || cast.world.nodes().is_empty());
     }
@@ -118,8 +117,7 @@ fn nodes_that_died_meanwhile_are_started_again() {
 fn a_deployment_deleted_in_a_hurry_leaves_no_node() {
     let mut cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
     let dev = cast.iris_on_dev();
-    cast.dana.post(&dev.path("/disable"), json!({})).expect(200);
-    cast.dana.delete(&dev.path("")).expect(204);
+    dev.delete();
     cast.world.server.kill();
     cast.world.server.launch();
     eventually("no process is left", || cast.world.nodes().is_empty());

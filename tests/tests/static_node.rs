@@ -71,7 +71,7 @@ fn a_node_with_a_wrong_token_serves_nothing() {
     join["token"] = json!(format!("{}{last}", &token[..token.len() - 1]));
     let node = ByHand::start(&cast.world.folder().join("stranger"), &join);
     eventually("it is refused, or has given up", || {
-        node.process().is_none() || node.logged().to_lowercase().contains("unauthenticated")
+        node.process().is_none() || node.logged().contains("the node token is not valid")
     });
     assert!(
         cast.dana

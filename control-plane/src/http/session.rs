@@ -87,8 +87,10 @@ pub async fn create(
         .map_err(|error| Problem::internal(&error))?;
     let (true, Some(account_id)) = (right, account_id) else {
         api.slow_down.wrong(&who, now);
+        // A password typed into the wrong field is a name, too: only one that is an account's is logged.
+        let known = name.as_ref().filter(|_| account_id.is_some());
         tracing::info!(
-            account.name = name.as_ref().map(AccountName::as_str),
+            account.name = known.map(AccountName::as_str),
             "a password was wrong"
         );
         return Err(Problem::new(Kind::Unauthenticated, "the name or the password is wrong"));
