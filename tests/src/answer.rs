@@ -3,9 +3,10 @@
 use reqwest::{Client, Method};
 use serde_json::Value;
 use std::ops::Index;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 /// Longer than `?wait=` may ask for in a test; only against hanging.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -115,6 +116,29 @@ impl Request {
         })
     }
 
+    /// Sends it, and reads what comes in the background, until it ends.
+    #[track_caller]
+    pub fn stream(self) -> Stream {
+        let mut request = client().request(self.method, &self.url).body(self.body);
+        for (name, value) in self.headers {
+            request = request.header(name, value);
+        }
+        let response = runtime().block_on(request.send()).expect("an answer begins");
+        let status = response.status().as_u16();
+        let text = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&text);
+        let reader = runtime().spawn(async move {
+            let mut response = response;
+            while let Ok(Some(bytes)) = response.chunk().await {
+                heard
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push_str(&String::from_utf8_lossy(&bytes));
+            }
+        });
+        Stream { status, text, reader }
+    }
+
     /// Sends it; no answer ends the test.
     #[track_caller]
     pub fn send(self) -> Answer {
@@ -122,6 +146,27 @@ impl Request {
             Ok(answer) => answer,
             Err(reason) => panic!("no answer: {reason}"),
         }
+    }
+}
+
+/// An answer that goes on, such as events.
+#[derive(Debug)]
+pub struct Stream {
+    /// The status.
+    pub status: u16,
+    text: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Stream {
+    /// What has come so far.
+    pub fn text(&self) -> String {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the other side has ended it.
+    pub fn ended(&self) -> bool {
+        self.reader.is_finished()
     }
 }
 

@@ -209,3 +209,15 @@ pub fn grant(by: &Actor, nouns: &str, name: &str, group: &str, privileges: &[&st
 pub fn has(items: &[Value], name: &str) -> bool {
     items.iter().any(|item| item["name"] == name)
 }
+
+/// The time so many seconds from now, as the API writes it.
+pub fn in_seconds(seconds: u64) -> String {
+    let now = std::process::Command::new("date")
+        .args(["-u", "-d", &format!("+{seconds} seconds"), "+%Y-%m-%dT%H:%M:%SZ"])
+        .output()
+        .expect("date tells the time");
+    String::from_utf8(now.stdout)
+        .expect("date tells the time")
+        .trim()
+        .to_owned()
+}

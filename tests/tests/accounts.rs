@@ -2,7 +2,7 @@
 
 use acceptance::actor::session;
 use acceptance::world::PASSWORD;
-use acceptance::{Actor, Database, Request, World, json};
+use acceptance::{Actor, Database, Request, World, eventually, json};
 use serde_json::Value;
 
 #[test]
@@ -98,7 +98,10 @@ fn disabling_a_user_ends_everything_of_theirs_at_once() {
     };
     assert_eq!(by_cookie(), 200);
     nora.get("/whoami").expect(200);
+    let events = nora.request("GET", "/events").stream();
+    assert_eq!(events.status, 200);
     world.admin.patch("/users/nora", json!({"disabled": true})).expect(200);
+    eventually("their events end", || events.ended());
     nora.get("/whoami").expect(401);
     assert_eq!(by_cookie(), 401);
     let (disabled, wrong) = (
@@ -249,4 +252,28 @@ fn whoami_is_the_same_over_the_command_line() {
     let who: Value = cast.dana.cli(["-o", "json", "whoami"]).expect(0).json();
     assert_eq!((&who["name"], &who["create_service"]), (&json!("dana"), &json!(true)));
     cast.world.nobody().cli(["whoami"]).expect(3);
+}
+
+#[test]
+fn ownership_is_handed_over() {
+    let cast = World::with_cast(Database::Sqlite);
+    cast.iris();
+    let nora = cast.world.user("nora", &["data-scientists"]);
+    nora.get("/services/iris").expect(404);
+    cast.dana.patch("/services/iris", json!({"owner": "nora"})).expect(200);
+    assert_eq!(nora.get("/services/iris").expect(200)["owner"], "nora");
+    nora.patch("/services/iris", json!({"description": "mine now"}))
+        .expect(200);
+    cast.dana.get("/services/iris").expect(404);
+}
+
+#[test]
+fn tokens_expire() {
+    let world = World::start(Database::Sqlite);
+    let nora = world.user("nora", &[]);
+    let body = json!({"name": "short", "expires_at": acceptance::world::in_seconds(3)});
+    let made = nora.post("/tokens", body).expect(201);
+    let short = Actor::with_token(&nora.url, "nora", &made.string("/token"));
+    eventually("it has expired", || short.get("/whoami").status == 401);
+    nora.get("/whoami").expect(200);
 }

@@ -53,7 +53,7 @@ on_both_databases! {
         for (actor, path, by) in [
             (&cast.dana, "/services/iris", "deployment"),
             (&cast.admin, "/infrastructures/dev", "deployment"),
-            (&cast.dana, "/services/iris/versions/v1", "iris-on-dev"),
+            (&cast.dana, "/services/iris/versions/v1", "deployment"),
             (&cast.dana, "/deployments/iris-on-dev", "enabled"),
         ] {
             let refused = actor.delete(path).expect(409);

@@ -5,6 +5,8 @@ use acceptance::{Cast, eventually, on_both_databases};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::sync::mpsc;
+use std::thread;
 
 /// Its nodes as the kernel knows them.
 fn pids(nodes: &[Process]) -> BTreeSet<u32> {
@@ -134,4 +136,130 @@ fn asked_to_leave_it_leaves_the_nodes() {
     assert_eq!(pids(&cast.world.nodes()), pids(&before));
     cast.world.server.launch();
     assert_eq!(pids(&dev.processes(1)), pids(&before));
+}
+
+/// Keys are made as fast as they can be while the control plane is killed: what was acknowledged is there and opens.
+#[test]
+fn no_acknowledged_key_is_lost_by_kill_9() {
+    let mut cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let mut acknowledged = Vec::new();
+    for round in 0..4 {
+        let (told, hears) = mpsc::channel();
+        let maker = {
+            let (dana, path) = (cast.dana.clone(), dev.path("/keys"));
+            thread::spawn(move || {
+                for number in 0.. {
+                    let name = format!("key-{round}-{number}");
+                    let request = dana.request("POST", &path).json(&json!({"name": name}));
+                    match request.try_send() {
+                        Ok(answer) if answer.status == 201 => told.send(answer.string("/key")).unwrap(),
+                        _ => return,
+                    }
+                }
+            })
+        };
+        acknowledged.extend(hears.iter().take(5 + round));
+        cast.world.server.kill();
+        maker.join().unwrap();
+        acknowledged.extend(hears.try_iter());
+        cast.world.server.launch();
+    }
+    assert!(cast.dana.list(&dev.path("/keys")).len() > acknowledged.len());
+    for key in &acknowledged {
+        eventually("an acknowledged key opens", || dev.call(key).status == 200);
+    }
+    assert_eq!(cast.world.nodes().len(), 1);
+}
+
+/// Killed while it starts, scales or stops nodes: what comes back puts it right, with no node too many.
+#[test]
+fn a_launch_cut_short_is_put_right() {
+    let mut cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    cast.iris();
+    let body = json!({"service": "iris", "infrastructure": "dev", "version": "v1"});
+    let made = cast.dana.post("/deployments", body).expect(201);
+    let path = format!("/deployments/{}", made.string("/name"));
+    for replicas in [2, 0, 3, 1, 0, 2] {
+        // Nought is: switched off.
+        if replicas > 0 {
+            cast.dana
+                .patch(&path, json!({"scale": {"replicas": replicas}}))
+                .expect_any(&[200, 202]);
+        }
+        let switch = if replicas > 0 { "enable" } else { "disable" };
+        cast.dana
+            .post(&format!("{path}/{switch}"), json!({}))
+            .expect_any(&[200, 202]);
+        cast.world.server.kill();
+        cast.world.server.launch();
+        let wanted = if replicas > 0 { "running" } else { "off" };
+        eventually("it is as it was asked for", || {
+            let status = cast.dana.get(&format!("{path}/status")).expect(200);
+            let nodes = cast.world.nodes().len();
+            match status["state"] == wanted && nodes == replicas {
+                true => Ok(()),
+                false => Err(format!("{nodes} processes: {}", status.text())),
+            }
+        });
+    }
+}
+
+/// A node that cannot live is shown as such, and is not started without end.
+#[test]
+fn a_crash_loop_is_shown() {
+    let world = acceptance::World::start_with(acceptance::Database::Sqlite, &["--node-binary", "/bin/false"]);
+    let admin = &world.admin;
+    admin
+        .post(
+            "/infrastructures",
+            json!({"name": "dev", "kind": "local", "stage": "dev"}),
+        )
+        .expect(201);
+    admin.post("/services", json!({"name": "iris"})).expect(201);
+    admin
+        .upload("iris", "v1", acceptance::models::read("iris-columns.onnx"))
+        .expect(201);
+    let body = json!({"service": "iris", "infrastructure": "dev", "version": "v1"});
+    admin.post("/deployments", body).expect(201);
+    let status = eventually("the crash loop is shown", || {
+        let status = admin.get("/deployments/iris-on-dev/status").expect(200);
+        match status["state"] == "crash-looping" {
+            true => Ok(status),
+            false => Err(status.text()),
+        }
+    });
+    assert!(
+        status.text().contains("exit"),
+        "how it ended is said: {}",
+        status.text()
+    );
+    admin
+        .post("/deployments/iris-on-dev/disable", json!({}))
+        .expect_any(&[200, 202]);
+    eventually("it is off", || {
+        admin.get("/deployments/iris-on-dev/status").expect(200)["state"] == "off"
+    });
+}
+
+/// A second control plane on the same data would start everything twice.
+#[test]
+fn a_data_directory_has_one_control_plane() {
+    let world = acceptance::World::start(acceptance::Database::Sqlite);
+    let second = world
+        .server
+        .command()
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--node-listen",
+            "127.0.0.1:0",
+            "--ops-listen",
+            "127.0.0.1:0",
+        ])
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    world.admin.get("/whoami").expect(200);
 }

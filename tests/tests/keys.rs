@@ -4,6 +4,7 @@ use acceptance::world::grant;
 use acceptance::{Cast, Database, Deployed, World, eventually, on_both_databases};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// What the records dialect says to a key that it does not know.
 const REFUSED: u16 = 401;
@@ -65,7 +66,7 @@ on_both_databases! {
             nodes.iter().all(|node| node.shown["acked"]["version"].as_u64() >= Some(version))
         });
 
-        // K20 of the image services: the same string works again.
+        // L20: the same string works again.
         let path = dev.path(&format!("/keys/{}/activate?wait=30s", dev.key_id("first")));
         cast.dana.post(&path, json!({})).expect(200);
         for _ in 0..10 {
@@ -196,21 +197,13 @@ fn nodes_keep_expiry_and_not_before_themselves() {
     };
     let past = key("later", json!({"not_before": "2099-01-01T00:00:00Z"}));
     dev.call(&past).expect(REFUSED);
-    let soon = in_seconds(4);
+    let soon = acceptance::world::in_seconds(4);
     let short = key("short", json!({"expires_at": soon}));
     dev.call(&short).expect(200);
     // The control plane is not asked: it is gone.
     cast.world.server.kill();
     eventually("the key has expired", || dev.call(&short).status == REFUSED);
     dev.answers();
-}
-
-fn in_seconds(seconds: u64) -> String {
-    let now = std::process::Command::new("date")
-        .args(["-u", "-d", &format!("+{seconds} seconds"), "+%Y-%m-%dT%H:%M:%SZ"])
-        .output()
-        .unwrap();
-    String::from_utf8(now.stdout).unwrap().trim().to_owned()
 }
 
 #[test]
@@ -228,64 +221,6 @@ fn a_key_that_expires_in_the_past_or_is_weak_is_not_taken_by_accident() {
     dev.call("an-imported-key-without-our-format").expect(200);
     // The same string twice in one set would make two entries of one key.
     make(json!({"name": "again", "key": "an-imported-key-without-our-format"})).expect(409);
-}
-
-/// K30, K31: the service's keys reach the nodes of the deployments that inherit, and no other.
-#[test]
-fn k31_inherited_keys_follow_the_service() {
-    let cast = World::with_cast(Database::Sqlite);
-    let dev = cast.iris_on_dev();
-    let made = cast
-        .dana
-        .post("/services/iris/keys?wait=30s", json!({"name": "design time"}))
-        .expect(201);
-    let key = made.string("/key");
-    dev.call(&key).expect(REFUSED);
-    cast.dana
-        .patch(&dev.path("?wait=30s"), json!({"access": "inherit"}))
-        .expect(200);
-    dev.call(&key).expect(200);
-    // A key made now arrives, and one that is revoked goes, with a receipt for the deployment.
-    let second = cast
-        .dana
-        .post("/services/iris/keys?wait=30s", json!({"name": "second"}))
-        .expect(201);
-    assert_eq!(second["receipts"][0]["deployment"], "iris-on-dev", "{}", second.text());
-    dev.call(&second.string("/key")).expect(200);
-    let path = format!("/services/iris/keys/{}/revoke?wait=30s", second.string("/id"));
-    cast.dana.post(&path, json!({})).expect(200);
-    dev.call(&second.string("/key")).expect(REFUSED);
-    dev.call(&key).expect(200);
-    cast.dana
-        .patch(&dev.path("?wait=30s"), json!({"access": "keys"}))
-        .expect(200);
-    dev.call(&key).expect(REFUSED);
-    dev.call(&dev.key).expect(200);
-    // prod allows none of it until its admin says so.
-    let body = json!({"service": "iris", "infrastructure": "prod", "version": "v1", "access": "inherit"});
-    cast.omar.post("/deployments", body.clone()).expect(403);
-    cast.admin
-        .patch("/infrastructures/prod", json!({"allow": {"inherit": true}}))
-        .expect(200);
-    cast.omar.post("/deployments", body).expect(201);
-}
-
-/// K24: public is explicit, and back again.
-#[test]
-fn k24_public_opens_and_closes() {
-    let cast = World::with_cast(Database::Sqlite);
-    let dev = cast.iris_on_dev();
-    dev.call("").expect(REFUSED);
-    cast.dana
-        .patch(&dev.path("?wait=30s"), json!({"access": "public"}))
-        .expect(200);
-    dev.call("").expect(200);
-    cast.dana
-        .patch(&dev.path("?wait=30s"), json!({"access": "keys"}))
-        .expect(200);
-    dev.call("").expect(REFUSED);
-    let body = json!({"service": "iris", "infrastructure": "prod", "version": "v1", "access": "public"});
-    cast.omar.post("/deployments", body).expect(403);
 }
 
 /// F9, K29: every use is attributable to its key.
@@ -320,24 +255,6 @@ fn f9_uses_are_counted_by_key() {
     assert_eq!((&shown["calls"], &shown["last_used_at"]), (&json!(0), &Value::Null));
 }
 
-/// F5, K28: a key opens all endpoints unless it is scoped.
-#[test]
-fn k28_a_scoped_key_opens_only_its_endpoints() {
-    let cast = World::with_cast(Database::Sqlite);
-    let dev = cast.iris_on_dev();
-    let body = json!({"name": "scoped", "endpoints": ["another"]});
-    let scoped = cast
-        .dana
-        .post(&dev.path("/keys?wait=30s"), body)
-        .expect_any(&[201, 422]);
-    if scoped.status == 201 {
-        dev.call(&scoped.string("/key")).expect_any(&[401, 403]);
-    }
-    let body = json!({"name": "own", "endpoints": ["iris"]});
-    let own = cast.dana.post(&dev.path("/keys?wait=30s"), body).expect(201);
-    dev.call(&own.string("/key")).expect(200);
-}
-
 /// K20: who reads the service and views the infrastructure lists its keys, masked; who does not sees none.
 #[test]
 fn k20_readers_list_masked_keys() {
@@ -355,4 +272,67 @@ fn k20_readers_list_masked_keys() {
     }
     nora.post(&dev.path("/keys"), json!({"name": "mine"})).expect(403);
     dev.call(&dev.key).expect(200);
+}
+
+/// Callers that never stop: whoever asks after the receipt is refused, by every node.
+#[test]
+fn nobody_who_asks_after_the_receipt_is_answered() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    cast.dana
+        .patch(&dev.path(""), json!({"scale": {"replicas": 3}}))
+        .expect_any(&[200, 202]);
+    dev.processes(3);
+    let id = dev.key_id("first");
+    let revoked = AtomicBool::new(false);
+    let stop = AtomicBool::new(false);
+    let late = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::SeqCst) {
+                    // Read before the request is sent: what was sent earlier may still be answered.
+                    let after = revoked.load(Ordering::SeqCst);
+                    let answer = dev.call(&dev.key);
+                    let expected: &[u16] = if after { &[REFUSED] } else { &[200, REFUSED] };
+                    let answer = answer.expect_any(expected);
+                    late.fetch_add(u32::from(after && answer.status == REFUSED), Ordering::SeqCst);
+                }
+            });
+        }
+        for _ in 0..3 {
+            cast.dana
+                .post(&dev.path(&format!("/keys/{id}/revoke?wait=30s")), json!({}))
+                .expect(200);
+            revoked.store(true, Ordering::SeqCst);
+            let seen = late.load(Ordering::SeqCst);
+            eventually("callers were refused", || late.load(Ordering::SeqCst) >= seen + 30);
+            revoked.store(false, Ordering::SeqCst);
+            cast.dana
+                .post(&dev.path(&format!("/keys/{id}/activate?wait=30s")), json!({}))
+                .expect(200);
+        }
+        stop.store(true, Ordering::SeqCst);
+    });
+}
+
+/// A deployment's keys end with it: its name used again is another deployment.
+#[test]
+fn a_key_of_a_deleted_deployment_opens_nothing() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    dev.delete();
+    let again = Deployed::create(
+        &cast.dana,
+        json!({"service": "iris", "infrastructure": "dev", "version": "v1"}),
+    );
+    assert_eq!(again.name, dev.name);
+    assert!(
+        cast.dana
+            .list(&again.path("/keys"))
+            .iter()
+            .all(|key| key["name"] == "first")
+    );
+    again.answers();
+    again.call(&dev.key).expect(REFUSED);
 }

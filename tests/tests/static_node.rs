@@ -84,3 +84,28 @@ fn a_node_with_a_wrong_token_serves_nothing() {
         .post("/deployments/iris-on-edge/node-tokens", json!({}))
         .expect(404);
 }
+
+/// With the control plane gone, a node that starts again goes on with its durable copy, revocations included.
+#[test]
+fn a_node_comes_back_without_the_control_plane() {
+    let mut cast = edge();
+    let path = "/deployments/iris-on-edge";
+    let key = |name: &str| {
+        cast.dana
+            .post(&format!("{path}/keys"), json!({"name": name}))
+            .expect(201)
+    };
+    let (kept, revoked) = (key("kept"), key("revoked"));
+    let join = cast.dana.post(&format!("{path}/node-tokens"), json!({})).expect(201);
+    let folder = cast.world.folder().join("by-hand");
+    let node = ByHand::start(&folder, &join["join"]);
+    eventually("the node serves", || call(&node.url(), &revoked.string("/key")) == 200);
+    let revoke = format!("{path}/keys/{}/revoke?wait=30s", revoked.string("/id"));
+    cast.dana.post(&revoke, json!({})).expect(200);
+    cast.world.server.kill();
+    drop(node);
+    std::fs::remove_file(folder.join("process.json")).ok();
+    let node = ByHand::start(&folder, &join["join"]);
+    eventually("the node serves", || call(&node.url(), &kept.string("/key")) == 200);
+    assert_eq!(call(&node.url(), &revoked.string("/key")), 401);
+}
