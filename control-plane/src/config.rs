@@ -46,7 +46,7 @@ pub struct Serve {
     )]
     pub ops_listen: SocketAddr,
 
-    /// The address under which nodes reach --node-listen, such as https://castoff.example:8401
+    /// The address under which nodes reach --node-listen, such as `https://castoff.example:8401`
     #[arg(long, env = "CASTOFF_NODE_URL", value_name = "URL")]
     pub node_url: Option<String>,
 

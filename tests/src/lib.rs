@@ -1,7 +1,7 @@
 //! The world that the acceptance tests play in: the built programs, a real database, real models, real callers.
 //!
 //! Apart from the tests, so that a test reads as what people do: `dana.post(…).expect(201)`. The rule a newcomer would
-//! break: nothing here sleeps to let something happen, and nothing outlives its world; waiting is [`eventually`].
+//! break: nothing here sleeps to let something happen, and nothing outlives its world; waiting is [`eventually()`].
 
 // All of this package is test code: what does not hold ends the test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
