@@ -268,7 +268,7 @@ macro_rules! handlers {
             }
 
             #[doc = concat!("The keys of a ", $what, ", masked.")]
-            #[utoipa::path(get, path = concat!("/", $base, "/{", $param, "}/keys"), operation_id = concat!("list_", $what, "_keys"), tag = "keys",
+            #[utoipa::path(get, path = concat!("/", $base, "/{", $param, "}/keys"), tag = "keys",
                 params(($param = String, Path), PageQuery), responses((status = 200, body = List<KeyOut>)))]
             pub async fn list(permit: Permit<$read, $noun>, State(api): State<Api>, Query(page): Query<PageQuery>) -> Answer<List<KeyOut>> {
                 let ring = api.store.$ring(&permit).await?;
@@ -276,7 +276,7 @@ macro_rules! handlers {
             }
 
             #[doc = concat!("A key of a ", $what, ", masked.")]
-            #[utoipa::path(get, path = concat!("/", $base, "/{", $param, "}/keys/{key}"), operation_id = concat!("show_", $what, "_key"), tag = "keys",
+            #[utoipa::path(get, path = concat!("/", $base, "/{", $param, "}/keys/{key}"), tag = "keys",
                 params(($param = String, Path), ("key" = Uuid, Path)), responses((status = 200, body = KeyOut)))]
             pub async fn show(permit: Permit<$read, $noun>, State(api): State<Api>, Last(key): Last) -> Answer<Etagged<KeyOut>> {
                 let ring = api.store.$ring(&permit).await?;
@@ -284,7 +284,7 @@ macro_rules! handlers {
             }
 
             #[doc = concat!("Make a key of a ", $what, ". Its text is in this answer only.")]
-            #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys"), operation_id = concat!("create_", $what, "_key"), tag = "keys",
+            #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys"), tag = "keys",
                 params(($param = String, Path), WaitQuery), request_body = NewKeyIn, responses((status = 201, body = KeyOut)))]
             pub async fn create(permit: Permit<$write, $noun>, State(api): State<Api>, Query(wait): Query<WaitQuery>, Json(input): Json<NewKeyIn>) -> Answer<Response> {
                 let ring = api.store.$writable(&permit).await?;
@@ -292,7 +292,7 @@ macro_rules! handlers {
             }
 
             #[doc = concat!("Change the name, bounds or scope of a key of a ", $what, ".")]
-            #[utoipa::path(patch, path = concat!("/", $base, "/{", $param, "}/keys/{key}"), operation_id = concat!("change_", $what, "_key"), tag = "keys",
+            #[utoipa::path(patch, path = concat!("/", $base, "/{", $param, "}/keys/{key}"), tag = "keys",
                 params(($param = String, Path), ("key" = Uuid, Path), WaitQuery), request_body = KeyChangeIn,
                 responses((status = 200, body = KeyOut), (status = 202, body = KeyOut, description = "Some nodes do not have it yet")))]
             pub async fn change(permit: Permit<$write, $noun>, State(api): State<Api>, Last(key): Last, Query(wait): Query<WaitQuery>, if_match: IfMatch, Json(input): Json<KeyChangeIn>) -> Answer<impl IntoResponse> {
@@ -301,7 +301,7 @@ macro_rules! handlers {
             }
 
             #[doc = concat!("Reveal a recoverable key of a ", $what, ": to who made it, or to readers where the service says so.")]
-            #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys/{key}/reveal"), operation_id = concat!("reveal_", $what, "_key"), tag = "keys",
+            #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys/{key}/reveal"), tag = "keys",
                 params(($param = String, Path), ("key" = Uuid, Path)), responses((status = 200, body = Revealed)))]
             pub async fn reveal(permit: Permit<$read, $noun>, State(api): State<Api>, Last(key): Last) -> Answer<Response> {
                 let ring = api.store.$ring(&permit).await?;
@@ -309,7 +309,7 @@ macro_rules! handlers {
             }
 
             #[doc = concat!("Revoke a key of a ", $what, ". Never stale: `If-Match` is ignored.")]
-            #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys/{key}/revoke"), operation_id = concat!("revoke_", $what, "_key"), tag = "keys",
+            #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys/{key}/revoke"), tag = "keys",
                 params(($param = String, Path), ("key" = Uuid, Path), WaitQuery),
                 responses((status = 200, body = KeyOut, description = "Every node refuses it"), (status = 202, body = KeyOut, description = "Some nodes do not have it yet")))]
             pub async fn revoke(permit: Permit<$write, $noun>, State(api): State<Api>, Last(key): Last, Query(wait): Query<WaitQuery>) -> Answer<impl IntoResponse> {
@@ -319,7 +319,7 @@ macro_rules! handlers {
             }
 
             #[doc = concat!("Let a revoked key of a ", $what, " open again: the same text works.")]
-            #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys/{key}/activate"), operation_id = concat!("activate_", $what, "_key"), tag = "keys",
+            #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys/{key}/activate"), tag = "keys",
                 params(($param = String, Path), ("key" = Uuid, Path), WaitQuery),
                 responses((status = 200, body = KeyOut), (status = 202, body = KeyOut, description = "Some nodes do not have it yet")))]
             pub async fn activate(permit: Permit<$write, $noun>, State(api): State<Api>, Last(key): Last, Query(wait): Query<WaitQuery>, if_match: IfMatch) -> Answer<impl IntoResponse> {
@@ -330,7 +330,7 @@ macro_rules! handlers {
             }
 
             #[doc = concat!("Replace a key of a ", $what, ": the old one opens for a while beside its successor.")]
-            #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys/{key}/rotate"), operation_id = concat!("rotate_", $what, "_key"), tag = "keys",
+            #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys/{key}/rotate"), tag = "keys",
                 params(($param = String, Path), ("key" = Uuid, Path), WaitQuery), request_body(content = Rotation, description = "May be left out"),
                 responses((status = 201, body = KeyOut)))]
             pub async fn rotate(permit: Permit<$write, $noun>, State(api): State<Api>, Last(key): Last, Query(wait): Query<WaitQuery>, JsonOrNothing(input): JsonOrNothing<Rotation>) -> Answer<Response> {
@@ -339,7 +339,7 @@ macro_rules! handlers {
             }
 
             #[doc = concat!("Delete a revoked key of a ", $what, ".")]
-            #[utoipa::path(delete, path = concat!("/", $base, "/{", $param, "}/keys/{key}"), operation_id = concat!("remove_", $what, "_key"), tag = "keys",
+            #[utoipa::path(delete, path = concat!("/", $base, "/{", $param, "}/keys/{key}"), tag = "keys",
                 params(($param = String, Path), ("key" = Uuid, Path)), responses((status = 204)))]
             pub async fn remove(permit: Permit<$write, $noun>, State(api): State<Api>, Last(key): Last) -> Answer<StatusCode> {
                 let ring = api.store.$writable(&permit).await?;

@@ -43,15 +43,17 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
         SecurityRequirement::new::<_, [&str; 0], &str>("token", []),
         SecurityRequirement::new::<_, [&str; 0], &str>("session", []),
     ]);
-    for item in document.paths.paths.values_mut() {
+    for (path, item) in &mut document.paths.paths {
         let operations = [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.delete,
-            &mut item.patch,
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("delete", &mut item.delete),
+            ("patch", &mut item.patch),
         ];
-        for operation in operations.into_iter().flatten() {
+        for (method, operation) in operations {
+            let Some(operation) = operation else { continue };
+            operation.operation_id = Some(operation_id(method, path));
             let content = ContentBuilder::new()
                 .schema(Some(RefOr::Ref(utoipa::openapi::Ref::from_schema_name(
                     ProblemOut::name(),
@@ -68,4 +70,10 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
         }
     }
     document
+}
+
+/// Unique as a method and a path are: `get_services_service` of GET /api/v1/services/{service}.
+fn operation_id(method: &str, path: &str) -> String {
+    let parts = path.trim_start_matches("/api/v1").split('/').filter(|part| !part.is_empty());
+    parts.fold(method.to_owned(), |id, part| format!("{id}_{}", part.trim_matches(['{', '}']).replace('-', "_")))
 }
