@@ -74,6 +74,11 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
 
 /// Unique as a method and a path are: `get_services_service` of GET /api/v1/services/{service}.
 fn operation_id(method: &str, path: &str) -> String {
-    let parts = path.trim_start_matches("/api/v1").split('/').filter(|part| !part.is_empty());
-    parts.fold(method.to_owned(), |id, part| format!("{id}_{}", part.trim_matches(['{', '}']).replace('-', "_")))
+    let parts = path
+        .trim_start_matches("/api/v1")
+        .split('/')
+        .filter(|part| !part.is_empty());
+    parts.fold(method.to_owned(), |id, part| {
+        format!("{id}_{}", part.trim_matches(['{', '}']).replace('-', "_"))
+    })
 }
