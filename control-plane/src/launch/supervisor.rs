@@ -263,6 +263,7 @@ impl Supervisor {
 
     /// Starts a node's process; what goes wrong is the deployment's problem, in plain words, until it is over.
     async fn start(&mut self, deployment: &Deployment, mut node: LaunchedNode) -> Result<(), Error> {
+        let mut exit = None;
         match self.try_start(deployment, &node).await? {
             Ok(process) => {
                 tracing::info!(node.id = %node.id, deployment.name = %deployment.name, pid = process.pid, "started a node");
@@ -278,9 +279,10 @@ impl Supervisor {
                 node.exits.drain(..surplus);
                 let problem = format!("{} cannot be started: {error}", self.settings.binary.display());
                 self.set_problem(deployment, Some(&problem)).await?;
+                exit = Some("could not be started");
             }
         }
-        self.store.save_launched(&node, None).await
+        self.store.save_launched(&node, exit).await
     }
 
     async fn try_start(&self, deployment: &Deployment, node: &LaunchedNode) -> Result<io::Result<Process>, Error> {

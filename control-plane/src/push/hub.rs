@@ -1,11 +1,14 @@
-//! What all streams share: the newest config of each deployment, loaded once, and what nodes have acknowledged.
+//! What all streams share: the newest config of each deployment, loaded once whatever the number of its nodes.
 
+use super::ledger::Ledger;
+use super::sessions::Sessions;
 use crate::store::{Change, Error, SystemStore};
 use castoff_wire::proto::{Position, Signed};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -24,50 +27,79 @@ const LOOK: Duration = Duration::from_secs(1);
 
 pub(super) struct Hub {
     pub(super) store: SystemStore,
-    newest: Mutex<HashMap<Uuid, watch::Sender<Newest>>>,
-    /// (deployment, epoch, version) that a node has acknowledged to this replica.
-    acked: Mutex<HashMap<Uuid, (Uuid, u64, u64)>>,
-    acks: watch::Sender<u64>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) ledger: Ledger,
+    followed: Mutex<HashMap<Uuid, Followed>>,
+}
+
+/// A deployment with nodes on the line.
+struct Followed {
+    newest: watch::Sender<Newest>,
+    /// Held by whoever asks the database: others wait for the answer, and none overtakes another.
+    loading: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// Where a config stands.
+fn order(newest: &Newest) -> Option<(u64, u64)> {
+    newest
+        .as_ref()
+        .map(|pushed| (pushed.position.epoch, pushed.position.version))
 }
 
 impl Hub {
     pub(super) fn new(store: SystemStore) -> Self {
-        let (acks, _) = watch::channel(0);
         Self {
+            sessions: Arc::new(Sessions::new()),
+            ledger: Ledger::new(store.clone()),
             store,
-            newest: Mutex::default(),
-            acked: Mutex::default(),
-            acks,
+            followed: Mutex::default(),
         }
     }
 
-    /// The config of a deployment, now and from now on.
-    pub(super) async fn follow(&self, deployment_id: Uuid) -> Result<watch::Receiver<Newest>, Error> {
-        let receiver = {
-            let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-            newest
-                .entry(deployment_id)
-                .or_insert_with(|| watch::channel(None).0)
-                .subscribe()
-        };
-        // Looked for after subscribing: what is raised in between is told.
-        self.load(deployment_id).await?;
+    fn followed(&self) -> MutexGuard<'_, HashMap<Uuid, Followed>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The config of a deployment, now and from now on, for a node that has one already or none. A thousand nodes that
+    /// come at once are one question to the database.
+    pub(super) async fn follow(
+        &self,
+        deployment_id: Uuid,
+        have: Option<&Position>,
+    ) -> Result<watch::Receiver<Newest>, Error> {
+        // Subscribed before it is looked for: what is raised in between is told.
+        let receiver = self
+            .followed()
+            .entry(deployment_id)
+            .or_insert_with(|| Followed {
+                newest: watch::channel(None).0,
+                loading: Arc::default(),
+            })
+            .newest
+            .subscribe();
+        // A node that has a newer one got it from another replica, before this one looked.
+        let have = have.map(|have| (have.epoch, have.version));
+        self.load_unless(deployment_id, |known| known.is_some() && known >= have)
+            .await?;
         Ok(receiver)
     }
 
     /// Looks for raised configs until it is told to stop.
     pub(super) async fn watch(self: Arc<Self>, stopping: CancellationToken) {
         let mut changes = self.store.changes();
+        // Not a sleep in the loop: changes of other kinds come often, and each would put it off.
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let told = tokio::select! {
+            let looked = tokio::select! {
                 () = stopping.cancelled() => return,
-                told = changes.recv() => told.ok(),
-                () = tokio::time::sleep(LOOK) => None,
-            };
-            let looked = match told {
-                Some(Change::Config(id) | Change::Deployment(id)) if self.is_followed(id) => self.load(id).await,
-                Some(_) => continue,
-                None => self.look().await,
+                told = changes.recv() => match told {
+                    Ok(Change::Config(id) | Change::Deployment(id)) => self.load_unless(id, |_| false).await,
+                    Ok(Change::Node(_) | Change::Event | Change::Account(_)) => continue,
+                    // Some were missed: everything is looked at.
+                    Err(_) => self.look().await,
+                },
+                _ = look.tick() => self.look().await,
             };
             if let Err(error) = looked {
                 tracing::error!(
@@ -78,29 +110,14 @@ impl Hub {
         }
     }
 
-    fn is_followed(&self, deployment_id: Uuid) -> bool {
-        self.newest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains_key(&deployment_id)
-    }
-
     /// Compares every followed deployment's position with the database; forgets those that nobody follows.
     async fn look(&self) -> Result<(), Error> {
-        let followed: Vec<(Uuid, Option<(u64, u64)>)> = {
-            let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-            newest.retain(|_, sender| sender.receiver_count() > 0);
-            let position = |newest: &Newest| {
-                newest
-                    .as_ref()
-                    .map(|pushed| (pushed.position.epoch, pushed.position.version))
-            };
-            newest
-                .iter()
-                .map(|(id, sender)| (*id, position(&sender.borrow())))
-                .collect()
+        let ids: Vec<Uuid> = {
+            let mut followed = self.followed();
+            followed.retain(|_, one| one.newest.receiver_count() > 0);
+            followed.keys().copied().collect()
         };
-        if followed.is_empty() {
+        if ids.is_empty() {
             return Ok(());
         }
         let stored: HashMap<Uuid, (u64, u64)> = self
@@ -110,17 +127,28 @@ impl Hub {
             .into_iter()
             .map(|(id, epoch, version)| (id, (epoch, version)))
             .collect();
-        for (id, known) in followed {
-            if stored.get(&id) != known.as_ref() {
-                self.load(id).await?;
-            }
+        for id in ids {
+            let stored = stored.get(&id).copied();
+            self.load_unless(id, |known| known == stored).await?;
         }
         Ok(())
     }
 
-    async fn load(&self, deployment_id: Uuid) -> Result<(), Error> {
+    /// Asks the database for a followed deployment's config, unless what is known is enough once it is this one's turn.
+    async fn load_unless(&self, deployment_id: Uuid, enough: impl Fn(Option<(u64, u64)>) -> bool) -> Result<(), Error> {
+        let Some(loading) = self.followed().get(&deployment_id).map(|one| Arc::clone(&one.loading)) else {
+            return Ok(());
+        };
+        let _turn = loading.lock().await;
+        let known = self
+            .followed()
+            .get(&deployment_id)
+            .and_then(|one| order(&one.newest.borrow()));
+        if enough(known) {
+            return Ok(());
+        }
         let stored = self.store.config(deployment_id).await?;
-        let pushed = stored.map(|stored| {
+        let newest = stored.map(|stored| {
             Arc::new(Pushed {
                 position: Position {
                     epoch: stored.epoch,
@@ -134,52 +162,15 @@ impl Hub {
                 },
             })
         });
-        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = newest.get(&deployment_id) {
-            sender.send_if_modified(|before| {
-                let order = |newest: &Newest| {
-                    newest
-                        .as_ref()
-                        .map(|pushed| (pushed.position.epoch, pushed.position.version))
-                };
-                // Two loads may overtake each other; only a deletion takes a config away.
-                let newer = pushed.is_none() && before.is_some() || order(&pushed) > order(before);
-                if newer {
-                    before.clone_from(&pushed);
+        if let Some(one) = self.followed().get(&deployment_id) {
+            one.newest.send_if_modified(|before| {
+                let changed = order(before) != order(&newest);
+                if changed {
+                    before.clone_from(&newest);
                 }
-                newer
+                changed
             });
         }
         Ok(())
-    }
-
-    /// Notes that a node has a config in force.
-    pub(super) fn note_ack(&self, node_id: Uuid, deployment_id: Uuid, position: &Position) {
-        let mut acked = self.acked.lock().unwrap_or_else(PoisonError::into_inner);
-        acked.insert(node_id, (deployment_id, position.epoch, position.version));
-        drop(acked);
-        self.acks.send_modify(|count| *count += 1);
-    }
-
-    /// Forgets what a node said on a stream that has ended.
-    pub(super) fn forget_acks(&self, node_id: Uuid) {
-        self.acked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&node_id);
-    }
-
-    /// What a node has acknowledged to this replica.
-    pub(super) fn acked(&self, node_id: Uuid, deployment_id: Uuid) -> Option<(u64, u64)> {
-        let acked = self.acked.lock().unwrap_or_else(PoisonError::into_inner);
-        acked
-            .get(&node_id)
-            .filter(|(of, ..)| *of == deployment_id)
-            .map(|(_, epoch, version)| (*epoch, *version))
-    }
-
-    /// Wakes at every acknowledgement.
-    pub(super) fn acks(&self) -> watch::Receiver<u64> {
-        self.acks.subscribe()
     }
 }

@@ -5,10 +5,13 @@
 //! when it is sent; every node gets the same bytes.
 
 mod authority;
+mod conversation;
 mod hub;
 mod join;
+mod ledger;
 mod plan;
 mod receipts;
+mod sessions;
 mod sign;
 mod stream;
 
@@ -26,8 +29,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use stream::Streams;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Server, ServerTlsConfig};
 
 /// What the port of the nodes is opened with.
@@ -46,13 +50,21 @@ pub struct Push {
     pub joins: Joins,
     /// Says which node has what.
     pub receipts: Receipts,
+    /// End when `stopping` is told.
     tasks: Vec<JoinHandle<()>>,
+    conversations: TaskTracker,
+    /// Writes down what conversations leave, and so ends after them.
+    keeping: JoinHandle<()>,
+    kept: CancellationToken,
 }
 
 /// A message from a node is a few hundred bytes; usage of 10,000 keys is 400 KiB.
 const MOST_MESSAGE: usize = 1 << 20;
 /// Streams end at once when they are told; this is for those that do not listen.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// One stream and a few fetches; a connection with more is no node's.
+const MOST_CALLS_OF_A_CONNECTION: u32 = 64;
+const HANDSHAKE: Duration = Duration::from_secs(10);
 
 impl Push {
     /// Opens the port of the nodes.
@@ -83,13 +95,26 @@ impl Push {
         );
         let hub = Arc::new(Hub::new(store.system()));
         let watching = tokio::spawn(Arc::clone(&hub).watch(settings.stopping.clone()));
-        let streams = Streams::new(Arc::clone(&hub), packages.clone(), settings.stopping.clone());
+        let kept = CancellationToken::new();
+        let keeping = tokio::spawn({
+            let (hub, kept) = (Arc::clone(&hub), kept.clone());
+            async move { hub.ledger.keep(kept).await }
+        });
+        let conversations = TaskTracker::new();
+        let streams = Streams::new(
+            Arc::clone(&hub),
+            packages.clone(),
+            settings.stopping.clone(),
+            conversations.clone(),
+        );
         let mut server = Server::builder()
+            .max_concurrent_streams(MOST_CALLS_OF_A_CONNECTION)
             .http2_keepalive_interval(Some(Duration::from_secs(10)))
             .http2_keepalive_timeout(Some(Duration::from_secs(10)));
         if let Some(identity) = identity {
-            let tls =
-                ServerTlsConfig::new().identity(tonic::transport::Identity::from_pem(identity.chain, identity.key));
+            let tls = ServerTlsConfig::new()
+                .identity(tonic::transport::Identity::from_pem(identity.chain, identity.key))
+                .timeout(HANDSHAKE);
             server = server
                 .tls_config(tls)
                 .map_err(|error| format!("TLS for nodes: {error}"))?;
@@ -98,7 +123,8 @@ impl Push {
         let service = ControlServer::new(streams).max_decoding_message_size(MOST_MESSAGE);
         let stopping = settings.stopping.clone();
         let serving = tokio::spawn(async move {
-            let incoming = TcpListenerStream::new(listener);
+            // A revocation is a small packet behind a heartbeat that is not acknowledged yet: it must not wait for that.
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
             let served = server
                 .add_service(service)
                 .serve_with_incoming_shutdown(incoming, stopping.cancelled_owned())
@@ -111,16 +137,33 @@ impl Push {
             joins,
             receipts: Receipts::new(hub),
             tasks: vec![watching, serving],
+            conversations,
+            keeping,
+            kept,
         })
     }
 
-    /// Waits until the streams have ended, which they were told to.
+    /// Waits until the streams have ended, which they were told to, and what they left is written down.
     pub async fn end(self) {
         for task in self.tasks {
-            let abort = task.abort_handle();
-            if tokio::time::timeout(LAST_WORDS, task).await.is_err() {
-                abort.abort();
-            }
+            finish(task).await;
         }
+        self.conversations.close();
+        if tokio::time::timeout(LAST_WORDS, self.conversations.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("streams of nodes did not end in time");
+        }
+        self.kept.cancel();
+        finish(self.keeping).await;
+    }
+}
+
+/// Waits for a task, but not for ever.
+async fn finish(task: JoinHandle<()>) {
+    let abort = task.abort_handle();
+    if tokio::time::timeout(LAST_WORDS, task).await.is_err() {
+        abort.abort();
     }
 }

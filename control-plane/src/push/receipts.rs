@@ -1,6 +1,7 @@
 //! Receipts: which node has a change, and which not yet.
 
 use super::hub::Hub;
+use super::sessions::NodeKey;
 use crate::store::{Error, Node};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,11 +47,12 @@ impl Receipts {
     /// The database failed.
     pub async fn wait(&self, deployment_id: Uuid, config: (u64, u64), wait: Duration) -> Result<Receipt, Error> {
         let start = Instant::now();
-        let mut acks = self.hub.acks();
+        let until = start + wait;
+        let mut acks = self.hub.sessions.acks();
         loop {
             let nodes = self.hub.store.nodes(deployment_id).await?;
             let (acked, pending) = self.split(deployment_id, config, &nodes);
-            if pending.is_empty() || start.elapsed() >= wait {
+            if pending.is_empty() || Instant::now() >= until {
                 return Ok(Receipt {
                     deployment_id,
                     epoch: config.0,
@@ -61,21 +63,37 @@ impl Receipts {
                     elapsed_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
                 });
             }
-            let until = (start + wait).min(Instant::now() + LOOK);
-            // Whether an acknowledgement came or the time did, the nodes are looked at.
-            let _ = tokio::time::timeout_at(until, acks.changed()).await;
+            // An acknowledgement is looked for among those nodes in memory: to ask the database at each of a thousand
+            // would take longer than the push. The last one, or the time, asks again.
+            let rest = async {
+                while acks.changed().await.is_ok() {
+                    if self.split(deployment_id, config, &nodes).1.is_empty() {
+                        return;
+                    }
+                }
+            };
+            let _ = tokio::time::timeout_at(until.min(Instant::now() + LOOK), rest).await;
         }
     }
 
     fn split(&self, deployment_id: Uuid, config: (u64, u64), nodes: &[Node]) -> (Vec<Uuid>, Vec<Uuid>) {
         let has = |node: &Node| {
-            let newest = self.hub.acked(node.id, deployment_id).max(node.acked);
+            let node_key = NodeKey {
+                deployment_id,
+                node_id: node.id,
+            };
+            let newest = self.hub.sessions.acked(node_key).max(node.acked);
             newest.is_some_and(|acked| acked >= config)
         };
-        // A local node without a process has ended, and asks for the newest config before it serves again.
-        let living = nodes.iter().filter(|node| !node.launched || node.pid.is_some());
+        let living = nodes.iter().filter(|node| !is_ended(node));
         let (acked, pending): (Vec<&Node>, Vec<&Node>) = living.partition(|node| has(node));
         let ids = |nodes: Vec<&Node>| nodes.into_iter().map(|node| node.id).collect();
         (ids(acked), ids(pending))
     }
+}
+
+/// Whether a node is proven to have ended: its launcher saw its process end and has started no other, and nobody is on
+/// the line under its name. One that has no process yet may be about to have one. A static node proves nothing.
+fn is_ended(node: &Node) -> bool {
+    node.launched && node.pid.is_none() && node.last_exit.is_some() && !node.connected
 }

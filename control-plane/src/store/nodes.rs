@@ -9,7 +9,7 @@ use crate::authn::{Secret, SecretKind};
 use crate::authz::{Deploy, View};
 use crate::domain::{Deployment, Time};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
+use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -92,29 +92,6 @@ pub struct LaunchedNode {
     pub restarts: u64,
     /// When its processes ended, the latest last; at most ten.
     pub exits: Vec<Time>,
-}
-
-/// What a node said of itself on its stream.
-#[derive(Clone, Debug, Default)]
-pub struct NodeReport {
-    /// On the line now.
-    pub connected: bool,
-    /// It answers calls.
-    pub ready: bool,
-    /// Its config is not confirmed.
-    pub stale: bool,
-    /// Why it is not ready.
-    pub reason: Option<String>,
-    /// Configs refused since its start.
-    pub refused_configs: u64,
-    /// (epoch, version, digest) in force there.
-    pub acked: Option<(u64, u64, Vec<u8>)>,
-    /// Where callers reach it.
-    pub http_address: Option<String>,
-    /// Where its health and metrics are.
-    pub ops_address: Option<String>,
-    /// Its release.
-    pub release: Option<String>,
 }
 
 /// A node that has not been heard of for so long is lost: three missed heartbeats and the time to dial again.
@@ -331,49 +308,6 @@ impl Store {
         Ok(())
     }
 
-    pub(super) async fn save_report(&self, id: Uuid, deployment_id: Uuid, report: &NodeReport) -> Result<(), Error> {
-        let now = self.clock.now();
-        let mut row = fresh(id, deployment_id, false, now);
-        row.connected = Set(report.connected);
-        row.ready = Set(report.ready);
-        row.stale = Set(report.stale);
-        row.reason = Set(report.reason.clone());
-        row.refused_configs = Set(super::configs::to_stored(report.refused_configs));
-        row.acked_epoch = Set(report.acked.as_ref().map(|acked| super::configs::to_stored(acked.0)));
-        row.acked_version = Set(report.acked.as_ref().map(|acked| super::configs::to_stored(acked.1)));
-        row.acked_digest = Set(report.acked.as_ref().map(|acked| acked.2.clone()));
-        row.http_address = Set(report.http_address.clone());
-        row.ops_address = Set(report.ops_address.clone());
-        row.release = Set(report.release.clone());
-        row.last_seen_at = Set(Some(now.ms()));
-        use nodes::Column;
-        nodes::Entity::insert(row)
-            .on_conflict(
-                OnConflict::column(Column::Id)
-                    .update_columns([
-                        Column::Connected,
-                        Column::Ready,
-                        Column::Stale,
-                        Column::Reason,
-                        Column::RefusedConfigs,
-                        Column::AckedEpoch,
-                        Column::AckedVersion,
-                        Column::AckedDigest,
-                        Column::HttpAddress,
-                        Column::OpsAddress,
-                        Column::Release,
-                        Column::LastSeenAt,
-                    ])
-                    // A node's id belongs to one deployment: another's token does not move it.
-                    .action_and_where(Expr::col((nodes::Entity, Column::DeploymentId)).eq(deployment_id))
-                    .to_owned(),
-            )
-            .exec_without_returning(&self.db)
-            .await?;
-        self.tell(Change::Node(deployment_id));
-        Ok(())
-    }
-
     /// Static nodes leave no process to prove their end: after a day of silence they are forgotten.
     pub(super) async fn forget_silent_nodes(&self) -> Result<(), Error> {
         let oldest = self.clock.now().after_ms(-86_400_000);
@@ -386,7 +320,7 @@ impl Store {
     }
 }
 
-fn fresh(id: Uuid, deployment_id: Uuid, launched: bool, now: Time) -> nodes::ActiveModel {
+pub(super) fn fresh(id: Uuid, deployment_id: Uuid, launched: bool, now: Time) -> nodes::ActiveModel {
     nodes::ActiveModel {
         id: Set(id),
         deployment_id: Set(deployment_id),

@@ -280,12 +280,12 @@ impl SystemStore {
         self.store.forget_silent_nodes().await
     }
 
-    /// Records what a node said of itself.
+    /// Records what nodes, each with its deployment, said of themselves.
     ///
     /// # Errors
-    /// The database failed.
-    pub async fn save_report(&self, id: Uuid, deployment_id: Uuid, report: &NodeReport) -> Result<(), Error> {
-        self.store.save_report(id, deployment_id, report).await
+    /// The database failed; nothing was recorded.
+    pub async fn save_reports(&self, reports: &[(Uuid, Uuid, NodeReport)]) -> Result<(), Error> {
+        self.store.save_reports(reports).await
     }
 
     /// The nodes of a deployment.

@@ -1,0 +1,325 @@
+//! One node on the line: what it is sent, what it says, and how it ends.
+//!
+//! The rule a newcomer would break: nothing here waits for the database or for the node. What is to be written down goes
+//! to the ledger, and a node that does not read is hung up on.
+
+use super::hub::{Hub, Newest, Pushed};
+use super::sessions::Session;
+use crate::store::NodeReport;
+use castoff_wire::proto::{
+    FromNode, Health, Heartbeat, Hello, Nack, Position, ToNode, UpToDate, from_node, nack, to_node,
+};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Three heartbeats and half of one.
+const SILENCE: Duration = Duration::from_millis(3_500);
+/// A node that only goes on is written down this often; any change at once.
+const REPORT: Duration = Duration::from_secs(3);
+/// Messages that wait to be sent.
+const OUTBOX: usize = 8;
+/// A line for people, from a node.
+const MOST_REASON: usize = 500;
+const MOST_ADDRESS: usize = 255;
+/// Bytes of a SHA-256.
+const DIGEST: usize = 32;
+
+pub(super) struct Conversation {
+    hub: Arc<Hub>,
+    session: Session,
+    report: NodeReport,
+    newest: watch::Receiver<Newest>,
+    outbox: mpsc::Sender<Result<ToNode, Status>>,
+    heard: Instant,
+    reported: Instant,
+    /// The last refusal that was told to people: a node may try again and again.
+    refused: Option<(Option<Position>, nack::Code)>,
+}
+
+/// How a conversation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Stopping,
+    Replaced,
+    DeploymentGone,
+    HungUp,
+    Broken,
+    Silent,
+    NotReading,
+    SecondHello,
+}
+
+impl Ended {
+    fn why(self) -> &'static str {
+        match self {
+            Self::Stopping => "the control plane ends",
+            Self::Replaced => "the node has dialled again",
+            Self::DeploymentGone => "the deployment is gone",
+            Self::HungUp => "the node ended the stream",
+            Self::Broken => "the connection broke",
+            Self::Silent => "three heartbeats were missed",
+            Self::NotReading => "the node does not read",
+            Self::SecondHello => "a second hello came",
+        }
+    }
+
+    /// Whether the node went without a word.
+    fn is_loss(self) -> bool {
+        matches!(self, Self::Broken | Self::Silent | Self::NotReading)
+    }
+}
+
+impl Conversation {
+    /// A conversation, and what it sends.
+    pub(super) fn new(
+        hub: Arc<Hub>,
+        session: Session,
+        hello: &Hello,
+        newest: watch::Receiver<Newest>,
+    ) -> (Self, ReceiverStream<Result<ToNode, Status>>) {
+        let (outbox, receiver) = mpsc::channel(OUTBOX);
+        let conversation = Self {
+            hub,
+            session,
+            report: introduced(hello),
+            newest,
+            outbox,
+            heard: Instant::now(),
+            reported: Instant::now(),
+            refused: None,
+        };
+        (conversation, ReceiverStream::new(receiver))
+    }
+
+    /// Stays on the line until one of the two ends it.
+    pub(super) async fn hold(mut self, hello: Hello, inbox: Streaming<FromNode>, stopping: CancellationToken) {
+        let node = self.session.node;
+        metrics::gauge!("castoff_push_streams").increment(1.0);
+        tracing::info!(node.id = %node.node_id, deployment.id = %node.deployment_id, "a node is on the line");
+        let Err(ended) = self.talk(hello, inbox, stopping).await;
+        metrics::gauge!("castoff_push_streams").decrement(1.0);
+        tracing::info!(node.id = %node.node_id, deployment.id = %node.deployment_id, why = ended.why(), "a node is off the line");
+        self.report.connected = false;
+        self.tell();
+        if ended.is_loss() {
+            let message = format!("node {} is lost: {}", node.node_id, ended.why());
+            self.session
+                .while_current(|| self.hub.ledger.note(node.deployment_id, "node-lost", message));
+        }
+    }
+
+    async fn talk(
+        &mut self,
+        hello: Hello,
+        mut inbox: Streaming<FromNode>,
+        stopping: CancellationToken,
+    ) -> Result<std::convert::Infallible, Ended> {
+        let current = self.current()?;
+        if hello.have.as_ref() == Some(&current.position) {
+            self.send(to_node::Message::UpToDate(UpToDate {}))?;
+        } else {
+            self.send(to_node::Message::Snapshot(current.signed.clone()))?;
+        }
+        self.tell();
+        let replaced = self.session.replaced();
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stopping.cancelled() => return Err(Ended::Stopping),
+                () = replaced.cancelled() => return Err(Ended::Replaced),
+                // The hub outlives its streams: an error cannot come, and would be the end.
+                changed = self.newest.changed() => {
+                    changed.map_err(|_| Ended::Stopping)?;
+                    self.push()?;
+                }
+                message = inbox.message() => match message {
+                    Ok(Some(message)) => {
+                        self.heard = Instant::now();
+                        self.hear(message)?;
+                    }
+                    Ok(None) => return Err(Ended::HungUp),
+                    Err(_) => return Err(Ended::Broken),
+                },
+                _ = heartbeat.tick() => {
+                    if self.heard.elapsed() > SILENCE {
+                        return Err(Ended::Silent);
+                    }
+                    self.send(to_node::Message::Heartbeat(Heartbeat { sent_at_ms: self.hub.store.now().ms() }))?;
+                    if self.reported.elapsed() > REPORT {
+                        self.tell();
+                    }
+                }
+            }
+        }
+    }
+
+    fn current(&mut self) -> Result<Arc<Pushed>, Ended> {
+        self.newest.borrow_and_update().clone().ok_or(Ended::DeploymentGone)
+    }
+
+    fn push(&mut self) -> Result<(), Ended> {
+        let newest = self.current()?;
+        self.send(to_node::Message::Snapshot(newest.signed.clone()))
+    }
+
+    fn send(&self, message: to_node::Message) -> Result<(), Ended> {
+        let sent = self.outbox.try_send(Ok(ToNode { message: Some(message) }));
+        sent.map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Ended::NotReading,
+            mpsc::error::TrySendError::Closed(_) => Ended::Broken,
+        })
+    }
+
+    /// Has the report written down.
+    fn tell(&mut self) {
+        self.reported = Instant::now();
+        let node = self.session.node;
+        self.session
+            .while_current(|| self.hub.ledger.report(node, self.report.clone()));
+    }
+
+    fn hear(&mut self, message: FromNode) -> Result<(), Ended> {
+        match message.message {
+            Some(from_node::Message::Ack(ack)) => self.hear_ack(ack.position.unwrap_or_default()),
+            Some(from_node::Message::Nack(nack)) => return self.hear_nack(nack),
+            Some(from_node::Message::Health(health)) => self.hear_health(&health),
+            Some(from_node::Message::Usage(usage)) => self.hub.ledger.count(self.session.node.deployment_id, &usage),
+            Some(from_node::Message::Hello(_)) => return Err(Ended::SecondHello),
+            // A later release may say more.
+            Some(from_node::Message::Heartbeat(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    fn hear_ack(&mut self, position: Position) {
+        let known = self
+            .newest
+            .borrow()
+            .as_ref()
+            .is_some_and(|newest| can_be_in_force(&position, &newest.position));
+        if !known {
+            tracing::warn!(node.id = %self.session.node.node_id, config.epoch = position.epoch, config.version = position.version, "a node acknowledged a config that it was not sent");
+            return;
+        }
+        metrics::counter!("castoff_push_acks_total").increment(1);
+        self.session.note_ack(&position);
+        self.report.acked = Some((position.epoch, position.version, position.digest));
+        self.tell();
+    }
+
+    fn hear_nack(&mut self, nack: Nack) -> Result<(), Ended> {
+        let code = nack.code();
+        metrics::counter!("castoff_push_nacks_total", "code" => code.as_str_name()).increment(1);
+        if code == nack::Code::Gap {
+            return self.push();
+        }
+        let reason = line(&nack.reason, MOST_REASON);
+        let refused = Some((nack.position, code));
+        self.report.reason = reason.clone();
+        self.tell();
+        if self.refused != refused {
+            let node = self.session.node;
+            let reason = reason.unwrap_or_else(|| code.as_str_name().to_owned());
+            tracing::warn!(node.id = %node.node_id, deployment.id = %node.deployment_id, code = code.as_str_name(), reason, "a node refused a config");
+            let message = format!("node {} refused a config: {reason}", node.node_id);
+            self.hub.ledger.note(node.deployment_id, "config-refused", message);
+            self.refused = refused;
+        }
+        Ok(())
+    }
+
+    fn hear_health(&mut self, health: &Health) {
+        let was_ready = self.report.ready;
+        let before = (
+            was_ready,
+            self.report.stale,
+            self.report.refused_configs,
+            self.report.reason.take(),
+        );
+        self.report.ready = health.ready;
+        self.report.stale = health.stale;
+        self.report.refused_configs = health.refused_configs;
+        self.report.reason = line(&health.reason, MOST_REASON);
+        let now = (
+            health.ready,
+            health.stale,
+            health.refused_configs,
+            self.report.reason.clone(),
+        );
+        if before == now {
+            return;
+        }
+        self.tell();
+        if health.ready && !was_ready {
+            let node = self.session.node;
+            let message = format!("node {} is ready", node.node_id);
+            self.hub.ledger.note(node.deployment_id, "node-ready", message);
+        }
+    }
+}
+
+/// Whether a node may say that it has this in force: nothing newer than the newest, and no other bytes under its number.
+fn can_be_in_force(acked: &Position, newest: &Position) -> bool {
+    let (acked_order, newest_order) = ((acked.epoch, acked.version), (newest.epoch, newest.version));
+    acked == newest || (acked_order < newest_order && acked.digest.len() == DIGEST)
+}
+
+/// A text from a node as one short line; none when it is empty.
+fn line(text: &str, most: usize) -> Option<String> {
+    let shown = |char: char| if char.is_control() { ' ' } else { char };
+    let line: String = text.chars().take(most).map(shown).collect();
+    Some(line).filter(|line| !line.trim().is_empty())
+}
+
+fn introduced(hello: &Hello) -> NodeReport {
+    NodeReport {
+        connected: true,
+        http_address: line(&hello.http_address, MOST_ADDRESS),
+        ops_address: line(&hello.ops_address, MOST_ADDRESS),
+        release: line(&hello.release, MOST_ADDRESS),
+        ..NodeReport::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_sent_can_be_acknowledged() {
+        let at = |epoch, version, digest| Position {
+            epoch,
+            version,
+            digest: vec![digest; 32],
+        };
+        let newest = at(2, 5, 1);
+        for (acked, counts) in [
+            (at(2, 5, 1), true),
+            (at(2, 4, 9), true),
+            (at(1, 9, 9), true),
+            (at(2, 5, 9), false),
+            (at(2, 6, 1), false),
+            (at(3, 0, 1), false),
+            (at(u64::MAX, u64::MAX, 1), false),
+        ] {
+            assert_eq!(can_be_in_force(&acked, &newest), counts, "{acked:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_node_says_is_one_short_line() {
+        assert_eq!(line("a\nb\u{1b}[31m", 10).unwrap(), "a b [31m");
+        assert_eq!(line("  \n", 10), None);
+        assert_eq!(
+            line(&"ä".repeat(600), MOST_REASON).unwrap().chars().count(),
+            MOST_REASON
+        );
+    }
+}
