@@ -123,7 +123,9 @@ impl Request {
         for (name, value) in self.headers {
             request = request.header(name, value);
         }
-        let response = runtime().block_on(async { request.send().await }).expect("an answer begins");
+        let response = runtime()
+            .block_on(async { request.send().await })
+            .expect("an answer begins");
         let status = response.status().as_u16();
         let text = Arc::new(Mutex::new(String::new()));
         let heard = Arc::clone(&text);

@@ -5,8 +5,10 @@
 mod access;
 mod accounts;
 mod answers;
+mod concurrency;
 mod deployments;
 mod faults;
+mod garbage;
 mod house;
 mod keys;
 mod lists;

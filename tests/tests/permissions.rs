@@ -56,6 +56,8 @@ on_both_databases! {
             assert_eq!(hidden.text().replace("iris", "rose"), absent.text(), "{path}");
         }
         assert!(nora.list("/services").is_empty());
+        let audit = nora.get("/audit").expect(200);
+        assert!(!audit.text().contains("iris"), "{}", audit.text());
         assert!(nora.list("/deployments").is_empty());
         assert!(has(&nora.list("/infrastructures"), "dev"));
 
@@ -177,4 +179,84 @@ fn can_i_explains_itself() {
     let absent = cast.sam.get("/can-i?action=see-service&service=rose");
     assert_eq!(hidden.status, absent.status);
     assert_eq!(hidden.text().replace("iris", "rose"), absent.text());
+}
+
+/// What belongs to one thing cannot be had through another that one may see.
+#[test]
+fn nothing_is_reached_through_somebody_elses_door() {
+    let cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let (key, node) = (dev.key_id("first"), dev.nodes()[0].id.clone());
+    // Eve has a service and a deployment of her own on the same infrastructure.
+    let eve = cast.world.user("eve", &["rivals"]);
+    cast.admin
+        .patch("/groups/rivals", json!({"create_service": true}))
+        .expect(200);
+    grant(&cast.admin, "infrastructures", "dev", "rivals", &["deploy"]);
+    eve.post("/services", json!({"name": "own"})).expect(201);
+    eve.upload("own", "v1", acceptance::models::read("iris-columns.onnx"))
+        .expect(201);
+    let body = json!({"service": "own", "infrastructure": "dev", "version": "v1", "enabled": false});
+    eve.post("/deployments", body).expect(201);
+
+    for ring in ["/deployments/own-on-dev", "/services/own"] {
+        let path = format!("{ring}/keys/{key}");
+        eve.get(&path).expect(404);
+        eve.patch(&path, json!({"name": "mine"})).expect(404);
+        eve.delete(&path).expect(404);
+        for action in ["reveal", "revoke", "activate", "rotate"] {
+            eve.post(&format!("{path}/{action}"), json!({})).expect(404);
+        }
+    }
+    eve.get("/services/own/versions/v9").expect(404);
+    let logs = eve.get(&format!("/deployments/own-on-dev/logs?node={node}"));
+    assert!(logs.status == 404 || logs.text().is_empty(), "{}", logs.text());
+    // Not by a body, either.
+    eve.post(
+        "/deployments",
+        json!({"name": "x", "service": "iris", "infrastructure": "dev", "version": "v1"}),
+    )
+    .expect(422);
+    eve.patch("/deployments/own-on-dev", json!({"version": "v9"}))
+        .expect(422);
+    eve.patch("/services/own", json!({"owner": "nobody-of-this-name"}))
+        .expect(422);
+    dev.answers();
+}
+
+/// A name that is used again is not the one who had it: nothing is inherited.
+#[test]
+fn a_new_account_inherits_nothing_of_its_name() {
+    let cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let made = cast
+        .dana
+        .post(&dev.path("/keys"), json!({"name": "r", "class": "recoverable"}))
+        .expect(201);
+    let reveal = dev.path(&format!("/keys/{}/reveal", made.string("/id")));
+    cast.dana.post(&reveal, json!({})).expect(200);
+    // Who owns services cannot go before they are handed over.
+    cast.admin.delete("/users/dana").expect(409);
+    cast.admin.patch("/services/iris", json!({"owner": "omar"})).expect(200);
+    cast.admin.delete("/users/dana").expect(204);
+    cast.dana.get("/whoami").expect(401);
+    let dana = cast.world.user("dana", &[]);
+    dana.get("/services/iris").expect(404);
+    dana.get(&dev.path("")).expect(404);
+    cast.admin
+        .put("/groups/data-scientists/members/dana", json!({}))
+        .expect(204);
+    grant(&cast.omar, "services", "iris", "data-scientists", &["read"]);
+    dana.get(&dev.path("")).expect(200);
+    dana.post(&reveal, json!({})).expect(403);
+    // Groups, too.
+    cast.admin.delete("/groups/data-scientists").expect(204);
+    dana.get("/services/iris").expect(404);
+    cast.admin
+        .post("/groups", json!({"name": "data-scientists"}))
+        .expect(201);
+    cast.admin
+        .put("/groups/data-scientists/members/dana", json!({}))
+        .expect(204);
+    dana.get("/services/iris").expect(404);
 }

@@ -4,7 +4,7 @@ use super::caller::Caller;
 use super::input::Query;
 use super::output::{Answer, List};
 use super::state::Api;
-use crate::domain::Time;
+use crate::domain::{Invalid, Time};
 use crate::store::{AuditFilter, AuditRow, PageRequest, Seen};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,16 @@ impl From<AuditRow> for AuditOut {
     }
 }
 
+/// PostgreSQL takes no NUL in a text, and no name has one.
+fn name(pointer: &str, text: Option<String>) -> Result<Option<String>, Invalid> {
+    match text {
+        Some(text) if text.chars().any(char::is_control) => {
+            Err(Invalid::new(pointer, "is no name: it has control characters"))
+        }
+        text => Ok(text),
+    }
+}
+
 /// The audit of what the caller may see, the newest first.
 #[utoipa::path(get, path = "/audit", tag = "audit", params(AuditQuery), responses((status = 200, body = List<AuditOut>)))]
 pub async fn list(
@@ -77,8 +87,8 @@ pub async fn list(
 ) -> Answer<List<AuditOut>> {
     let page = PageRequest::parse(query.cursor.as_deref(), query.limit)?;
     let filter = AuditFilter {
-        object: query.object,
-        actor: query.actor,
+        object: name("/object", query.object)?,
+        actor: name("/actor", query.actor)?,
         since: query.since,
     };
     Ok(api

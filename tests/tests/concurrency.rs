@@ -1,0 +1,107 @@
+//! Many people at once: nobody gets a 500, one of two wins, and what is left is what was answered.
+
+use acceptance::{Actor, Cast, eventually, models, on_both_databases};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::thread;
+
+/// What each of several callers at once was answered.
+fn at_once(callers: usize, call: impl Fn(usize) -> u16 + Sync) -> Vec<u16> {
+    thread::scope(|scope| {
+        let calls: Vec<_> = (0..callers)
+            .map(|number| {
+                scope.spawn({
+                    let call = &call;
+                    move || call(number)
+                })
+            })
+            .collect();
+        let mut statuses: Vec<u16> = calls.into_iter().map(|call| call.join().unwrap()).collect();
+        statuses.sort_unstable();
+        statuses
+    })
+}
+
+on_both_databases! {
+    /// A name is given once, a revision is changed once, a version has one content.
+    fn of_two_one_wins(cast: Cast) {
+        let made = at_once(8, |_| cast.dana.post("/services", json!({"name": "race"})).status);
+        assert_eq!(made, [201, 409, 409, 409, 409, 409, 409, 409]);
+
+        let changed = at_once(8, |number| {
+            let request = cast.dana.request("PATCH", "/services/race").header("if-match", "\"1\"");
+            request.json(&json!({"description": format!("{number}")})).send().status
+        });
+        assert_eq!(changed, [200, 412, 412, 412, 412, 412, 412, 412]);
+
+        let model = models::read("iris-columns.onnx");
+        let uploaded = at_once(6, |_| cast.dana.upload("race", "v1", model.clone()).status);
+        assert_eq!(uploaded, [200, 200, 200, 200, 200, 201]);
+
+        let files = ["iris-columns.onnx", "iris-tensor.onnx", "iris-zipmap.onnx"];
+        let uploaded = at_once(3, |number| cast.dana.upload("race", "v2", models::read(files[number])).status);
+        assert_eq!(uploaded, [201, 409, 409]);
+
+        let body = json!({"service": "race", "infrastructure": "dev", "version": "v1", "enabled": false});
+        let deployed = at_once(6, |_| cast.dana.post("/deployments", body.clone()).status);
+        assert_eq!(deployed, [201, 409, 409, 409, 409, 409]);
+    }
+
+    /// Keys of the service and of the deployment, settings and routes, all at once: the node ends with what the API shows.
+    fn a_crowd_leaves_the_node_as_the_api_shows_it(cast: Cast) {
+        let dev = cast.iris_on_dev();
+        cast.dana.upload("iris", "v2", models::read("iris-columns.onnx")).expect(201);
+        cast.dana.patch(&dev.path("?wait=30s"), json!({"access": "inherit"})).expect(200);
+        let crowd = |actor: &Actor, number: usize| -> BTreeMap<String, String> {
+            let mut keys = BTreeMap::new();
+            for round in 0..5 {
+                let ring = if (number + round) % 2 == 0 { "/services/iris" } else { "/deployments/iris-on-dev" };
+                let made = actor.post(&format!("{ring}/keys"), json!({"name": format!("k-{number}-{round}")})).expect(201);
+                let path = format!("{ring}/keys/{}", made.string("/id"));
+                if round % 2 == 0 {
+                    actor.post(&format!("{path}/revoke"), json!({})).expect_any(&[200, 202]);
+                }
+                let version = if round % 2 == 0 { "v1" } else { "v2" };
+                let change = json!({"version": version, "limits": {"queue": 64 + number}});
+                actor.patch("/deployments/iris-on-dev", change).expect_any(&[200, 202, 412]);
+                keys.insert(path, made.string("/key"));
+            }
+            keys
+        };
+        let keys: BTreeMap<String, String> = thread::scope(|scope| {
+            let people: Vec<_> = (0..4).map(|number| { let crowd = &crowd; let dana = &cast.dana; scope.spawn(move || crowd(dana, number)) }).collect();
+            people.into_iter().flat_map(|person| person.join().unwrap()).collect()
+        });
+        // One more change with a receipt: all that came before it is on the node, too.
+        dev.new_key("last");
+        for (path, key) in &keys {
+            let state = cast.dana.get(path).expect(200).string("/state");
+            dev.call(key).expect(if state == "active" { 200 } else { 401 });
+        }
+        let shown = dev.show();
+        eventually("the node has the newest config", || {
+            dev.nodes().iter().all(|node| node.shown["acked"] == shown["config"])
+        });
+        let served = dev.answers();
+        assert_eq!(served.string("/apiContext/serviceGeneration"), shown.string("/route/0/version"));
+    }
+
+    /// Grants and members change under those who read: every answer is one that some order allows.
+    fn permissions_change_under_the_reader(cast: Cast) {
+        cast.iris();
+        let nora = cast.world.user("nora", &["marketing"]);
+        thread::scope(|scope| {
+            let changer = scope.spawn(|| for _ in 0..10 {
+                acceptance::world::grant(&cast.dana, "services", "iris", "marketing", &["read"]);
+                cast.dana.delete("/services/iris/grants/marketing").expect(204);
+            });
+            while !changer.is_finished() {
+                nora.get("/services/iris").expect_any(&[200, 404]);
+                assert!(nora.list("/services").len() <= 1);
+                nora.patch("/services/iris", json!({"description": "x"})).expect_any(&[403, 404]);
+            }
+            changer.join().unwrap();
+        });
+        nora.get("/services/iris").expect(404);
+    }
+}
