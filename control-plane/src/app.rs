@@ -2,13 +2,15 @@
 
 use crate::admin::plain;
 use crate::artifacts::{Limits, Packages};
-use crate::authn::{Password, Passwords, SlowDown};
+use crate::authn::{Password, Passwords, Secret, SlowDown};
 use crate::clock::Clock;
 use crate::config::{Place, Serve, read_secret};
 use crate::domain::AccountName;
 use crate::http::{self, Api};
-use crate::launch::{Launcher, LauncherSettings, NodeLogs};
-use crate::push::{Publisher, Push, PushSettings};
+use crate::launch::local::{Local, Settings, program_beside_this};
+use crate::launch::static_nodes::StaticNodes;
+use crate::launch::{Launcher, Leave, StoredTokens};
+use crate::push::{Joins, Publisher, Push, PushSettings};
 use crate::store::{self, Installation, MasterKey, Store};
 use crate::{authz, telemetry};
 use axum_server::Handle;
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A database that is ready to be worked with.
@@ -177,7 +180,13 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         &mut installation,
     )
     .await?;
-    let launcher = Launcher::start(launcher_settings(&config)?, store.system(), push.joins.clone()).await?;
+    let local = local(&config, &store, push.joins.clone())?;
+    let logs = local.logs();
+    let (leave, leaving) = watch::channel(Leave::Stay);
+    let launchers = [
+        tokio::spawn(Box::new(local).run(leaving.clone())),
+        tokio::spawn(Box::new(StaticNodes::new(store.system())).run(leaving)),
+    ];
     let api = Api {
         store: store.clone(),
         table,
@@ -186,7 +195,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         slow_down: Arc::new(SlowDown::default()),
         receipts: push.receipts.clone(),
         joins: push.joins.clone(),
-        logs: NodeLogs::new(&config.place.data_dir.join("nodes")),
+        logs,
         secure_cookies: config.tls_cert.is_some(),
         stopping: stopping.clone(),
     };
@@ -211,7 +220,14 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     handle.graceful_shutdown(Some(LAST_ANSWERS));
     // Both end by the handle, at the latest when the time for last answers is over.
     let _ = tokio::join!(rest, ops);
-    launcher.end(config.stop_nodes).await;
+    let leaving = if config.stop_nodes {
+        Leave::WithNodes
+    } else {
+        Leave::WithoutNodes
+    };
+    // A launcher that has failed has said so, and hears nothing.
+    let _ = leave.send(leaving);
+    let _ = futures::future::join_all(launchers).await;
     push.end().await;
     Ok(())
 }
@@ -293,22 +309,26 @@ fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
     listener.map_err(|error| format!("{flag} {address}: {error}"))
 }
 
-fn launcher_settings(config: &Serve) -> Result<LauncherSettings, String> {
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|own| Some(own.parent()?.join("castoff-node")));
-    let folder = fs::canonicalize(&config.place.data_dir)
-        .map_err(|error| format!("{}: {error}", config.place.data_dir.display()))?;
-    Ok(LauncherSettings {
-        folder: folder.join("nodes"),
-        binary: config
-            .node_binary
-            .clone()
-            .or(beside)
-            .unwrap_or_else(|| PathBuf::from("castoff-node")),
+/// The launcher of local nodes. Each gets the newest token of its deployment.
+fn local(config: &Serve, store: &Store, joins: Joins) -> Result<Local, String> {
+    let beside = || program_beside_this().unwrap_or_else(|_| PathBuf::from("castoff-node"));
+    let settings = Settings {
+        data_dir: config.place.data_dir.clone(),
+        program: config.node_binary.clone().unwrap_or_else(beside),
         onnxruntime: config.onnxruntime.clone(),
         ports: config.local_ports.clone(),
-    })
+    };
+    let joins = StoredTokens::new(store.system(), move |deployment, token: &Secret| {
+        joins.document(deployment, token)
+    });
+    let opened = Local::open(
+        settings,
+        Arc::new(store.system()),
+        Arc::new(joins),
+        store.clock().clone(),
+        store.changes(),
+    );
+    opened.map_err(|error| error.to_string())
 }
 
 async fn tls(config: &Serve) -> Result<Option<axum_server::tls_rustls::RustlsConfig>, String> {

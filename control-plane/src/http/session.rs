@@ -89,10 +89,7 @@ pub async fn create(
         api.slow_down.wrong(&who, now);
         // A password typed into the wrong field is a name, too: only one that is an account's is logged.
         let known = name.as_ref().filter(|_| account_id.is_some());
-        tracing::info!(
-            account.name = known.map(AccountName::as_str),
-            "a password was wrong"
-        );
+        tracing::info!(account.name = known.map(AccountName::as_str), "a password was wrong");
         return Err(Problem::new(Kind::Unauthenticated, "the name or the password is wrong"));
     };
     for key in &who {

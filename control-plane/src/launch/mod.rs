@@ -1,13 +1,32 @@
-//! Running nodes where the control plane itself can: as processes of its own machine.
+//! Launching: from deployments that are wanted to processes that run.
 //!
-//! Nodes of a static infrastructure are an operator's: there is nothing to launch. The rule a newcomer would break: a
-//! node is recorded before it is started, and forgotten only when its process is proven to have ended.
+//! Apart from the push, which tells a running node what to serve: a launcher only sees to it that there are as many nodes
+//! as wanted, and none besides. The rule a newcomer would break: what the launcher is going to start is recorded before it
+//! is started, so that no process is ever forgotten.
 
-mod listener;
-mod logs;
-mod plan;
-mod process;
-mod supervisor;
+mod book;
+pub mod local;
+pub mod static_nodes;
 
-pub use logs::NodeLogs;
-pub use supervisor::{Launcher, LauncherSettings};
+pub use book::{JoinSource, NodeBook, StoredTokens, Wanted};
+pub use local::logs::NodeLogs;
+
+use tokio::sync::watch;
+
+/// What becomes of the nodes when the control plane leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leave {
+    /// The control plane does not leave.
+    Stay,
+    /// Nodes go on; the control plane that comes back adopts them.
+    WithoutNodes,
+    /// Nodes are stopped first (`serve --stop-nodes`).
+    WithNodes,
+}
+
+/// One kind of infrastructure: whatever starts its nodes and takes them away.
+#[async_trait::async_trait]
+pub trait Launcher: Send {
+    /// Works until the control plane leaves, and has done then what is to become of the nodes.
+    async fn run(self: Box<Self>, leave: watch::Receiver<Leave>);
+}
