@@ -21,7 +21,7 @@ test: ## everything: unit and documentation tests, acceptance tests on real proc
 	@echo "== build the programs and their tests (minutes, the first time)"
 	@$(CARGO) build $(ALL) --bins --tests
 	@echo "== test (acceptance starts castoff, nodes and a PostgreSQL, all on loopback)"
-	@$(CARGO) test $(ALL) --no-fail-fast
+	@CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) $(CARGO) test $(ALL) --no-fail-fast
 
 lint: docs-check ## formatting, clippy, documentation, dependencies; every warning is an error
 	@scripts/prerequisites lint
@@ -39,10 +39,11 @@ advisories: ## known vulnerabilities of our dependencies (fetches a database fro
 	    echo "machine reaches. That says nothing about our dependencies; run this where GitHub can be reached."; \
 	    exit 1; }
 
-bench: ## how fast a node answers, and how fast a revoked key is gone
-	@scripts/prerequisites test
+bench: ## how fast a node answers, and how fast a revoked key is gone (optimized programs: minutes, the first time)
+	@scripts/prerequisites lint
 	@scripts/onnxruntime >/dev/null
-	@scripts/bench
+	@echo "== build the optimized programs" && $(CARGO) build $(ALL) --release --bins --benches
+	@echo "== measure (on loopback, half a minute)" && $(CARGO) bench $(ALL) --bench node
 
 models: ## train the models of the tests again, with the answers that are expected (scikit-learn, minutes)
 	@scripts/models
