@@ -3,8 +3,6 @@
 //! Apart from the tests, because numbers are to be read, not passed. The rule a newcomer would break: only the optimized
 //! programs are measured, over real sockets, and every answer is checked; a fast refusal is no result.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 use acceptance::{Database, Deployed, World, json, models};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -23,7 +21,10 @@ fn main() {
     let cast = World::with_cast(Database::Sqlite);
     let deployed = cast.iris_on_dev();
     println!("iris on one local node, JSON, with a key, {} s each", FOR.as_secs());
-    println!("{:>12} {:>12} {:>10} {:>10} {:>10}", "connections", "answers/s", "p50 µs", "p99 µs", "max µs");
+    println!(
+        "{:>12} {:>12} {:>10} {:>10} {:>10}",
+        "connections", "answers/s", "p50 µs", "p99 µs", "max µs"
+    );
     let expected = models::expected("iris-columns");
     for (dialect, path, body) in [
         ("V2", "/v2/models/iris/infer", json!({"inputs": expected["inputs"]})),
@@ -41,12 +42,16 @@ fn main() {
 fn request(deployed: &Deployed, path: &str, body: &str) -> Vec<u8> {
     let key = &deployed.key;
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nhost: node\r\nx-api-key: {key}\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+    format!("POST {path} HTTP/1.1\r\nhost: node\r\nx-api-key: {key}\r\ncontent-length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
 /// Many callers, each with a connection, one call after the other.
 fn calls(deployed: &Deployed, request: &[u8], connections: usize) {
-    let address = deployed.url.strip_prefix("http://").expect("an address of this machine");
+    let address = deployed
+        .url
+        .strip_prefix("http://")
+        .expect("an address of this machine");
     let end = Instant::now() + FOR;
     let mut taken: Vec<u64> = thread::scope(|scope| {
         let caller = || scope.spawn(|| caller(address, request, end));
