@@ -55,7 +55,7 @@ on_both_databases! {
         let crowd = |actor: &Actor, number: usize| -> BTreeMap<String, String> {
             let mut keys = BTreeMap::new();
             for round in 0..5 {
-                let ring = if (number + round) % 2 == 0 { "/services/iris" } else { "/deployments/iris-on-dev" };
+                let ring = if (number + round).is_multiple_of(2) { "/services/iris" } else { "/deployments/iris-on-dev" };
                 let made = actor.post(&format!("{ring}/keys"), json!({"name": format!("k-{number}-{round}")})).expect(201);
                 let path = format!("{ring}/keys/{}", made.string("/id"));
                 if round % 2 == 0 {
