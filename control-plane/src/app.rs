@@ -10,7 +10,7 @@ use crate::http::{self, Api};
 use crate::launch::local::{Local, Settings, program_beside_this};
 use crate::launch::static_nodes::StaticNodes;
 use crate::launch::{Launcher, Leave, StoredTokens};
-use crate::push::{Joins, Publisher, Push, PushSettings};
+use crate::push::{Identity, Joins, Publisher, Push, PushSettings};
 use crate::store::{self, Installation, MasterKey, Store};
 use crate::{authz, telemetry};
 use axum_server::Handle;
@@ -173,6 +173,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         PushSettings {
             listener: node_listener,
             url: config.node_url.clone(),
+            certificate: node_certificate(&config)?,
             stopping: stopping.clone(),
         },
         &store,
@@ -307,6 +308,21 @@ fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
         Ok(listener)
     });
     listener.map_err(|error| format!("{flag} {address}: {error}"))
+}
+
+/// The operator's own certificate for the port of the nodes.
+fn node_certificate(config: &Serve) -> Result<Option<Identity>, String> {
+    // A chain of a few certificates is 10 KiB.
+    const MOST: u64 = 1 << 20;
+    let (Some(chain), Some(key), Some(authority)) = (&config.node_tls_cert, &config.node_tls_key, &config.node_tls_ca)
+    else {
+        return Ok(None);
+    };
+    Ok(Some(Identity {
+        authority: read_secret(authority, MOST)?,
+        chain: read_secret(chain, MOST)?,
+        key: read_secret(key, MOST)?,
+    }))
 }
 
 /// The launcher of local nodes. Each gets the newest token of its deployment.

@@ -50,6 +50,18 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_NODE_URL", value_name = "URL")]
     pub node_url: Option<String>,
 
+    /// The certificate chain for --node-listen, in PEM [default: beyond this machine, one of an authority of its own]
+    #[arg(long, env = "CASTOFF_NODE_TLS_CERT", value_name = "FILE", requires_all = ["node_tls_key", "node_tls_ca"])]
+    pub node_tls_cert: Option<PathBuf>,
+
+    /// Its private key, in PEM
+    #[arg(long, env = "CASTOFF_NODE_TLS_KEY", value_name = "FILE", requires = "node_tls_cert")]
+    pub node_tls_key: Option<PathBuf>,
+
+    /// The authority that signed it, in PEM: join documents tell nodes to trust it
+    #[arg(long, env = "CASTOFF_NODE_TLS_CA", value_name = "FILE", requires = "node_tls_cert")]
+    pub node_tls_ca: Option<PathBuf>,
+
     /// Serve HTTP without TLS beyond this machine, behind a proxy that has it
     #[arg(long, env = "CASTOFF_INSECURE_HTTP")]
     pub insecure_http: bool,

@@ -1,7 +1,7 @@
 //! TLS for the port of the nodes, where it is reachable from other machines: an authority of the installation's own.
 //!
 //! Nodes pin it by their join document, so that no public authority can speak for a control plane. The certificate is
-//! made anew at each start; the authority stays.
+//! made anew at each start; the authority stays. An operator may bring a certificate and its authority instead.
 
 use crate::store::{Installation, Store};
 use rcgen::{
@@ -9,14 +9,14 @@ use rcgen::{
 };
 use std::net::IpAddr;
 
-/// What the port shows to nodes.
-pub(super) struct Identity {
-    /// The authority's certificate, in PEM.
-    pub(super) authority: String,
-    /// The port's certificate, in PEM.
-    pub(super) chain: String,
-    /// Its private key, in PEM.
-    pub(super) key: String,
+/// What the port shows to nodes, in PEM. Holds a private key: never printed.
+pub struct Identity {
+    /// The certificate of the authority that nodes trust.
+    pub authority: String,
+    /// The port's certificate, and those between it and the authority.
+    pub chain: String,
+    /// Its private key.
+    pub key: String,
 }
 
 impl Identity {

@@ -15,13 +15,13 @@ mod sessions;
 mod sign;
 mod stream;
 
+pub use authority::Identity;
 pub use join::Joins;
 pub use receipts::{Receipt, Receipts};
 pub use sign::Publisher;
 
 use crate::artifacts::Packages;
 use crate::store::{Installation, Store};
-use authority::Identity;
 use castoff_wire::proto::control_server::ControlServer;
 use hub::Hub;
 use std::net::TcpListener;
@@ -40,6 +40,8 @@ pub struct PushSettings {
     pub listener: TcpListener,
     /// The address under which they reach it, when it is not the listener's.
     pub url: Option<String>,
+    /// An operator's own certificate; without one the installation makes its own where TLS is needed.
+    pub certificate: Option<Identity>,
     /// Ends every stream.
     pub stopping: CancellationToken,
 }
@@ -78,21 +80,25 @@ impl Push {
         installation: &mut Installation,
     ) -> Result<Self, String> {
         let address = settings.listener.local_addr().map_err(|error| error.to_string())?;
-        let identity = if address.ip().is_loopback() {
-            None
-        } else {
-            let url = settings.url.as_deref();
-            let url = url.ok_or(
-                "--node-listen is reachable from other machines: say under which address with --node-url https://…",
-            )?;
-            Some(Identity::prepare(store, installation, url, address.ip()).await?)
+        let identity = match settings.certificate {
+            Some(own) => Some(own),
+            None if address.ip().is_loopback() => None,
+            None => {
+                let url = settings.url.as_deref();
+                let url = url.ok_or(
+                    "--node-listen is reachable from other machines: say under which address with --node-url https://…",
+                )?;
+                Some(Identity::prepare(store, installation, url, address.ip()).await?)
+            }
         };
-        let url = settings.url.unwrap_or_else(|| format!("http://{address}"));
+        let scheme = if identity.is_some() { "https" } else { "http" };
+        let url = settings.url.unwrap_or_else(|| format!("{scheme}://{address}"));
         let joins = Joins::new(
             url,
             identity.as_ref().map(|identity| identity.authority.clone()),
             sign::public(installation)?,
         );
+        joins.check()?;
         let hub = Arc::new(Hub::new(store.system()));
         let watching = tokio::spawn(Arc::clone(&hub).watch(settings.stopping.clone()));
         let kept = CancellationToken::new();
