@@ -59,8 +59,11 @@ pub async fn open(place: &Place, master_key_file: Option<&Path>) -> Result<Opene
 /// A folder that nobody else can look into.
 fn make_private_folder(folder: &Path) -> Result<(), String> {
     use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::PermissionsExt;
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|error| format!("{}: {error}", folder.display()))
+    // One that was there may be open to others, and the database's files are only as private as their folder.
+    made.and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o700)))
+        .map_err(|error| format!("{}: {error}", folder.display()))
 }
 
 /// From a file, from the environment, or with SQLite made at the first start.

@@ -19,7 +19,7 @@ const CONTROL_PLANE: [(&str, &[&str]); 14] = [
     ("config", &["domain", "store"]),
     ("telemetry", &["domain", "store"]),
     ("push", &["artifacts", "authn", "clock", "domain", "store"]),
-    ("launch", &["clock", "domain", "push", "store"]),
+    ("launch", &["authn", "clock", "domain", "store"]),
     (
         "http",
         &[

@@ -11,4 +11,4 @@ mod slow_down;
 pub use actor::{Actor, Membership, Via};
 pub use password::{Password, PasswordHash, Passwords};
 pub use secret::{Secret, SecretHash, SecretKind, random_bytes};
-pub use slow_down::SlowDown;
+pub use slow_down::{Guesser, SlowDown};

@@ -213,7 +213,7 @@ mod tests {
         let committed = std::fs::read_to_string(path).unwrap_or_default();
         assert!(
             committed == text,
-            "openapi.json is not current: run CASTOFF_UPDATE=1 cargo test openapi"
+            "openapi.json is not current: run CASTOFF_UPDATE=1 cargo test committed"
         );
     }
 }

@@ -5,7 +5,7 @@ use super::input::Json;
 use super::output::{Answer, Secretive};
 use super::problem::{Kind, Problem};
 use super::state::Api;
-use crate::authn::{Actor, Password, Via};
+use crate::authn::{Actor, Guesser, Password, Via};
 use crate::domain::{AccountKind, AccountName};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -69,8 +69,8 @@ pub async fn create(
     let (now, from) = (api.store.clock().now(), source(&parts));
     // A name that cannot be one is not remembered: it could be anything, also very long.
     let name = AccountName::parse(&input.name).ok();
-    let mut who: Vec<String> = name.iter().map(|name| format!("name {name}")).collect();
-    who.extend(from.map(|address| format!("address {address}")));
+    let mut who: Vec<Guesser> = name.iter().map(|name| Guesser::Name(name.to_string())).collect();
+    who.extend(from.map(Guesser::Address));
     if let Some(seconds) = api.slow_down.wait_s(&who, now) {
         return Err(Problem::slow_down(seconds));
     }
@@ -92,8 +92,9 @@ pub async fn create(
         tracing::info!(account.name = known.map(AccountName::as_str), "a password was wrong");
         return Err(Problem::new(Kind::Unauthenticated, "the name or the password is wrong"));
     };
-    for key in &who {
-        api.slow_down.right(key);
+    // Not the address: whoever has one account must not be free to guess at others.
+    if let Some(name) = &name {
+        api.slow_down.right(&Guesser::Name(name.to_string()));
     }
     let (secret, actor, _) = api.store.begin_session(account_id, from).await?;
     let cookie = Cookie::build((COOKIE, secret.expose().to_owned()))

@@ -6,7 +6,7 @@ use super::output::{Answer, Created, Etagged, List, Secretive};
 use super::permit::{Last, admit, part};
 use super::problem::{Kind, Problem};
 use super::state::Api;
-use crate::authn::Password;
+use crate::authn::{Guesser, Password};
 use crate::authz::Administer;
 use crate::domain::{Account, AccountKind, AccountName, Invalid, Time};
 use crate::store::{AccountChange, NewAccount, Permit, Platform};
@@ -221,7 +221,7 @@ pub async fn set_password(
     let Json(input) = <Json<NewPassword> as axum::extract::FromRequest<Api>>::from_request(request, &api).await?;
     let password = Password::new(input.password)?;
     if own {
-        let who = [format!("name {user}")];
+        let who = [Guesser::Name(user.to_owned())];
         let now = api.store.clock().now();
         if let Some(seconds) = api.slow_down.wait_s(&who, now) {
             return Err(Problem::slow_down(seconds));

@@ -2,7 +2,7 @@
 //! one transaction.
 
 use super::audit::Deed;
-use super::entity::{api_keys, deployments, infrastructures, revisions};
+use super::entity::{deployments, infrastructures, revisions};
 use super::error::stored;
 use super::rows::Site;
 use super::services::word;
@@ -14,7 +14,7 @@ use crate::domain::{
 };
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter};
+use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -286,23 +286,13 @@ impl Store {
     /// Deletes a deployment that is switched off, with its keys and its history.
     ///
     /// # Errors
-    /// It is switched on, it has active keys, it has changed since the permit was given, or the database failed.
+    /// It is switched on, it has changed since the permit was given, or the database failed.
     pub async fn delete_deployment(&self, permit: Permit<Deploy, Deployment>) -> Result<(), Error> {
         let now = self.clock.now();
         let tx = self.begin().await?;
         configs::lock_services(&tx, &[permit.service_id]).await?;
         if permit.enabled {
             return Err(Error::InUse("the deployment is enabled: disable it first".to_owned()));
-        }
-        let keys = api_keys::Entity::find()
-            .filter(api_keys::Column::DeploymentId.eq(permit.id))
-            .filter(api_keys::Column::RevokedAt.is_null())
-            .count(&tx)
-            .await?;
-        if keys > 0 {
-            return Err(Error::InUse(format!(
-                "the deployment has {keys} keys that are not revoked: revoke them first"
-            )));
         }
         let gone = deployments::Entity::delete_many()
             .filter(deployments::Column::Id.eq(permit.id))

@@ -238,9 +238,9 @@ impl Store {
     /// Deletes a service that nothing runs of.
     ///
     /// # Errors
-    /// It has deployments or active keys, it has changed since the permit was given, or the database failed.
+    /// It has deployments, it has changed since the permit was given, or the database failed.
     pub async fn delete_service(&self, permit: Permit<Administer, Service>) -> Result<(), Error> {
-        use super::entity::{api_keys, deployments};
+        use super::entity::deployments;
         use sea_orm::PaginatorTrait;
         let now = self.clock.now();
         let tx = self.begin().await?;
@@ -252,16 +252,6 @@ impl Store {
         if deployed > 0 {
             return Err(Error::InUse(format!(
                 "the service has {deployed} deployments: delete them first"
-            )));
-        }
-        let keys = api_keys::Entity::find()
-            .filter(api_keys::Column::ServiceId.eq(permit.id))
-            .filter(api_keys::Column::RevokedAt.is_null())
-            .count(&tx)
-            .await?;
-        if keys > 0 {
-            return Err(Error::InUse(format!(
-                "the service has {keys} keys that are not revoked: revoke them first"
             )));
         }
         let gone = services::Entity::delete_many()
