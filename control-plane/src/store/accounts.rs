@@ -4,14 +4,15 @@ use super::audit::{Deed, kind_name};
 use super::entity::{accounts, groups, members, services, sessions, tokens};
 use super::error::stored;
 use super::services::parse_word;
-use super::{Change, Error, Page, PageRequest, Permit, Platform, Store};
+use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, take_turn};
 use crate::authn::{Actor, PasswordHash};
 use crate::authz::Administer;
 use crate::domain::{Account, AccountKind, AccountName, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -291,7 +292,9 @@ impl Store {
 }
 
 /// Refuses what would leave nobody who can administer the platform.
-pub(super) async fn keep_an_admin(tx: &impl ConnectionTrait) -> Result<(), Error> {
+pub(super) async fn keep_an_admin(tx: &DatabaseTransaction) -> Result<(), Error> {
+    // Two who leave at once would each see the other one stay.
+    take_turn(tx).await?;
     let admins: Vec<Uuid> = groups::Entity::find()
         .filter(groups::Column::Admin.eq(true))
         .all(tx)

@@ -2,7 +2,7 @@
 
 use super::entity::installation;
 use super::vault::{MasterKey, Place, Vault};
-use super::{Error, Store, begin, error::stored};
+use super::{Error, Store, begin, error::stored, take_turn};
 use crate::authn::random_bytes;
 use crate::domain::Time;
 use ring::signature::{Ed25519KeyPair, KeyPair};
@@ -31,6 +31,8 @@ pub struct Installation {
 /// `None` in place of an installation: the database was sealed with another master key.
 pub async fn prepare(db: &DatabaseConnection, master: &MasterKey, now: Time) -> Result<Option<Installation>, Error> {
     let tx = begin(db).await?;
+    // Replicas that start at once must not each make one.
+    take_turn(&tx).await?;
     let found = installation::Entity::find().one(&tx).await?;
     let installation = match found {
         Some(row) => open(master, row)?,

@@ -59,8 +59,8 @@ pub use versions::NewVersion;
 
 use crate::clock::Clock;
 use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbBackend, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -171,6 +171,21 @@ impl Store {
     async fn begin(&self) -> Result<DatabaseTransaction, Error> {
         Ok(begin(&self.db).await?)
     }
+}
+
+/// Any number, as long as nothing else in the database locks it: the first eight bytes of SHA-256("castoff turn").
+const TURN: i64 = 0x027e_abd2_d1eb_6e8d;
+
+/// Waits until no other transaction has the turn, and keeps it until this one ends. For what looks at many rows, or at
+/// none, before it decides: there is no row to lock. What is read afterwards is what others have committed. SQLite has
+/// one writer anyway.
+async fn take_turn(tx: &DatabaseTransaction) -> Result<(), Error> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        let lock = format!("SELECT pg_advisory_xact_lock({TURN})");
+        tx.execute_raw(Statement::from_string(DbBackend::Postgres, lock))
+            .await?;
+    }
+    Ok(())
 }
 
 async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, sea_orm::DbErr> {

@@ -8,7 +8,7 @@ use super::api_keys::MachineKeyUse;
 use super::audit::Deed;
 use super::credentials::insert_token;
 use super::entity::{accounts as account_rows, deployments, groups, members, tokens};
-use super::{Change, Error, LaunchedNode, Node, NodeReport, Store, StoredConfig};
+use super::{Change, Error, LaunchedNode, Node, NodeReport, Store, StoredConfig, take_turn};
 use crate::authn::{Actor, PasswordHash, Secret};
 use crate::domain::package::Digest;
 use crate::domain::{AccessToken, AccountKind, AccountName, Deployment, GroupName, Time, Title};
@@ -57,6 +57,7 @@ impl SystemStore {
     pub async fn claim(&self, name: AccountName, password: PasswordHash) -> Result<bool, Error> {
         let now = self.now();
         let tx = self.store.begin().await?;
+        take_turn(&tx).await?;
         if account_rows::Entity::find().count(&tx).await? > 0 {
             return Ok(false);
         }
