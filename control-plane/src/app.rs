@@ -12,7 +12,7 @@ use crate::launch::static_nodes::StaticNodes;
 use crate::launch::{Launcher, Leave, StoredTokens};
 use crate::push::{Identity, Joins, Publisher, Push, PushSettings};
 use crate::store::{self, Installation, MasterKey, Store};
-use crate::{authz, telemetry};
+use crate::{authz, collector, telemetry};
 use axum_server::Handle;
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -35,6 +35,10 @@ pub struct Opened {
 
 /// How long answers that are under way may take when the control plane ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
+/// What a connection may take to begin a request, and its headers to come.
+const HEAD: Duration = Duration::from_secs(30);
+/// How often HTTP/2 asks whether the other side is there, and how long it may take to say so.
+const ARE_YOU_THERE: Duration = Duration::from_secs(20);
 
 /// Opens the database, brings its schema up, and finds or makes the installation.
 ///
@@ -191,6 +195,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         tokio::spawn(Box::new(local).run(leaving.clone())),
         tokio::spawn(Box::new(StaticNodes::new(store.system())).run(leaving)),
     ];
+    let collecting = tokio::spawn(collector::run(packages.clone(), store.system(), stopping.clone()));
     let api = Api {
         store: store.clone(),
         table,
@@ -223,7 +228,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     stopping.cancel();
     handle.graceful_shutdown(Some(LAST_ANSWERS));
     // Both end by the handle, at the latest when the time for last answers is over.
-    let _ = tokio::join!(rest, ops);
+    let _ = tokio::join!(rest, ops, collecting);
     let leaving = if config.stop_nodes {
         Leave::WithNodes
     } else {
@@ -369,17 +374,28 @@ async fn serve_http(
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let result = match tls {
         Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
-            Ok(server) => server.handle(handle).serve(service).await,
+            Ok(server) => impatient(server).handle(handle).serve(service).await,
             Err(error) => Err(error),
         },
         None => match axum_server::from_tcp(listener) {
-            Ok(server) => server.handle(handle).serve(service).await,
+            Ok(server) => impatient(server).handle(handle).serve(service).await,
             Err(error) => Err(error),
         },
     };
     if let Err(error) = result {
         tracing::error!(%error, "an HTTP port failed");
     }
+}
+
+/// Lets nobody hold a connection by saying nothing on it.
+fn impatient<A>(mut server: axum_server::Server<SocketAddr, A>) -> axum_server::Server<SocketAddr, A> {
+    server.http_builder().http1().header_read_timeout(HEAD);
+    server
+        .http_builder()
+        .http2()
+        .keep_alive_interval(ARE_YOU_THERE)
+        .keep_alive_timeout(ARE_YOU_THERE);
+    server.first_request_timeout(HEAD)
 }
 
 /// Where this control plane listens: the ports may have been chosen by the system.

@@ -8,6 +8,7 @@ pub mod authn;
 pub mod authz;
 pub mod cli;
 pub mod clock;
+pub mod collector;
 pub mod config;
 pub mod domain;
 pub mod http;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the control plane, and what it may use. Whoever stands further down may use what stands further up.
-const CONTROL_PLANE: [(&str, &[&str]); 14] = [
+const CONTROL_PLANE: [(&str, &[&str]); 15] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("authn", &["clock", "domain"]),
@@ -20,6 +20,7 @@ const CONTROL_PLANE: [(&str, &[&str]); 14] = [
     ("telemetry", &["domain", "store"]),
     ("push", &["artifacts", "authn", "clock", "domain", "store"]),
     ("launch", &["authn", "clock", "domain", "store"]),
+    ("collector", &["artifacts", "domain", "store"]),
     (
         "http",
         &[
@@ -41,6 +42,7 @@ const CONTROL_PLANE: [(&str, &[&str]); 14] = [
             "authn",
             "authz",
             "clock",
+            "collector",
             "config",
             "domain",
             "http",

@@ -1,6 +1,6 @@
 //! What may be uploaded, what is refused and why, and that a version never changes.
 
-use acceptance::{Cast, Database, World, json, models};
+use acceptance::{Cast, Database, World, eventually, json, models};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -197,4 +197,52 @@ fn the_command_line_uploads_the_same_bytes() {
             .code,
         0
     );
+}
+
+/// Files that no version names go when they are old; a version's files, and what came just now, stay.
+#[test]
+fn files_of_no_version_are_collected() {
+    let mut cast = with_service();
+    for (version, model) in [
+        ("v1", "iris-columns.onnx"),
+        ("v2", "iris-tensor.onnx"),
+        ("v3", "digits.onnx"),
+    ] {
+        cast.dana.upload("iris", version, models::read(model)).expect(201);
+    }
+    for version in ["v2", "v3"] {
+        cast.dana
+            .delete(&format!("/services/iris/versions/{version}"))
+            .expect(204);
+    }
+    let file = |model: &str| {
+        let sum = Command::new("sha256sum")
+            .arg(models::folder().join(model))
+            .output()
+            .unwrap();
+        let sum = String::from_utf8(sum.stdout).unwrap();
+        let hex = sum.split(' ').next().unwrap();
+        cast.world
+            .server
+            .data
+            .join(format!("packages/sha256/{}/{hex}", &hex[..2]))
+    };
+    let (named, old, young) = (file("iris-columns.onnx"), file("iris-tensor.onnx"), file("digits.onnx"));
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 3_600);
+    for path in [&named, &old] {
+        let file = std::fs::File::options().append(true).open(path).unwrap();
+        file.set_modified(then).unwrap();
+    }
+    // It looks when it starts.
+    cast.world.server.stop();
+    cast.world.server.launch();
+    eventually("the old file is gone", || !old.exists());
+    assert!(named.exists() && young.exists());
+    let package = cast.dana.get("/services/iris/versions/v1/package").expect(200);
+    assert_eq!(package.body, models::read("iris-columns.onnx"));
+    // The bytes may come again, as another version.
+    cast.dana
+        .upload("iris", "v4", models::read("iris-tensor.onnx"))
+        .expect(201);
+    assert!(old.exists());
 }

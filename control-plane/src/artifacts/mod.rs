@@ -20,6 +20,7 @@ pub use store::{Packages, Stored};
 
 use crate::domain::Invalid;
 use std::io;
+use std::time::Duration;
 
 /// How large an upload may be, and how large what is in it.
 #[derive(Clone, Debug)]
@@ -37,6 +38,8 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes of each part.
     pub name_length: usize,
+    /// How long the next bytes of the upload may take.
+    pub patience: Duration,
 }
 
 impl Default for Limits {
@@ -48,6 +51,7 @@ impl Default for Limits {
             entries: 1_000,
             depth: 8,
             name_length: 255,
+            patience: Duration::from_secs(60),
         }
     }
 }
@@ -64,6 +68,12 @@ pub enum Refused {
     /// The sender went away or broke the protocol.
     #[error("the upload broke off")]
     Interrupted,
+    /// The sender stopped sending, without going away.
+    #[error("no more of the upload came for {} s", after.as_secs())]
+    Slow {
+        /// How long was waited.
+        after: Duration,
+    },
     /// Something is wrong with what was sent. The pointer leads into its `service.yaml`.
     #[error(transparent)]
     Invalid(#[from] Invalid),

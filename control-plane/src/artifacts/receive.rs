@@ -42,7 +42,11 @@ impl Packages {
         let mut waiting: Vec<Bytes> = Vec::new();
         let (mut size, mut unwritten) = (0_u64, 0);
         let mut body = std::pin::pin!(body);
-        while let Some(chunk) = body.next().await {
+        loop {
+            let next = tokio::time::timeout(limits.patience, body.next()).await;
+            let Some(chunk) = next.map_err(|_| Refused::Slow { after: limits.patience })? else {
+                break;
+            };
             let chunk = chunk.map_err(|_| Refused::Interrupted)?;
             size = size.saturating_add(chunk.len() as u64);
             if size > limits.upload {

@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 /// Bytes written at once; a smaller file is written in one go.
 const PART: u64 = 8 << 20;
@@ -34,6 +34,8 @@ pub struct Packages {
     scratch: PathBuf,
     limits: Limits,
     inspections: Arc<Semaphore>,
+    /// Held for reading while files are kept, for writing while one is collected.
+    collecting: Arc<RwLock<()>>,
 }
 
 /// A file that is kept.
@@ -65,6 +67,7 @@ impl Packages {
             scratch,
             limits,
             inspections,
+            collecting: Arc::default(),
         })
     }
 
@@ -90,6 +93,7 @@ impl Packages {
     /// # Errors
     /// The store failed. Some files may have been kept.
     pub async fn keep(&self, received: &Received) -> io::Result<()> {
+        let _keeping = self.collecting.read().await;
         let others = received
             .files
             .iter()
@@ -143,11 +147,15 @@ impl Packages {
         }
     }
 
-    /// As `remove`, unless the file was kept again since it was listed.
+    /// As `remove`, unless the file was kept again since it was listed, or any is being kept now.
     ///
     /// # Errors
     /// The store failed.
     pub async fn collect(&self, listed: &Stored) -> io::Result<bool> {
+        // Not waited for: uploads come first, and the next look finds the file again.
+        let Ok(_collecting) = self.collecting.try_write() else {
+            return Ok(false);
+        };
         if self.find(&listed.digest).await?.as_ref() != Some(listed) {
             return Ok(false);
         }

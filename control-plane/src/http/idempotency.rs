@@ -3,6 +3,7 @@
 //! A repeated answer leaves the secret out: it was shown once, and is not kept anywhere.
 
 use super::caller::Caller;
+use super::input;
 use super::output::HoldsSecret;
 use super::problem::{Kind, Problem};
 use super::state::Api;
@@ -18,7 +19,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 const HEADER: &str = "idempotency-key";
-/// A creation's body and its answer are JSON of a few hundred bytes.
+/// The answer to a creation is JSON of a few hundred bytes.
 const MOST: usize = 256 << 10;
 /// Fields that hold a secret in the answer to a creation.
 const SECRETS: [&str; 4] = ["key", "token", "password", "join"];
@@ -61,9 +62,7 @@ async fn answer(api: Api, request: Request, next: Next, key: &HeaderValue) -> Re
         key.ok_or_else(|| Problem::new(Kind::Malformed, "Idempotency-Key must have 1 to 200 ASCII characters"))?;
     let (mut parts, body) = request.into_parts();
     let Caller(actor) = Caller::from_request_parts(&mut parts, &api).await?;
-    let body = to_bytes(body, MOST)
-        .await
-        .map_err(|_| Problem::new(Kind::TooLarge, "the body is too large"))?;
+    let body = input::read(body, input::PATIENCE).await?;
     let fingerprint = castoff_wire::sha256(&[
         parts.method.as_str().as_bytes(),
         b" ",

@@ -3,7 +3,7 @@
 use super::problem::{Kind, Problem};
 use crate::domain::Invalid;
 use crate::store::PageRequest;
-use axum::body::to_bytes;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Bytes of a JSON body. The largest that makes sense is a route of ten versions and a few limits.
 const MOST_JSON: usize = 256 << 10;
+/// How long it may take to come: 9 KB a second are enough for the largest.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A JSON body. Wrong syntax is 400, a wrong value 422 with a pointer.
 pub struct Json<T>(pub T);
@@ -26,9 +28,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             .get(header::CONTENT_TYPE)
             .and_then(|kind| kind.to_str().ok())
             .is_some_and(is_json);
-        let body = to_bytes(request.into_body(), MOST_JSON)
-            .await
-            .map_err(|error| too_large_or_cut(&error))?;
+        let body = read(request.into_body(), PATIENCE).await?;
         if !json {
             return Err(Problem::new(
                 Kind::UnsupportedMediaType,
@@ -46,9 +46,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrNothing<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let body = to_bytes(request.into_body(), MOST_JSON)
-            .await
-            .map_err(|error| too_large_or_cut(&error))?;
+        let body = read(request.into_body(), PATIENCE).await?;
         if body.is_empty() {
             parse(b"{}").map(Self)
         } else {
@@ -60,6 +58,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrNothing<T> {
 fn is_json(kind: &str) -> bool {
     let essence = kind.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json") || essence.eq_ignore_ascii_case("application/merge-patch+json")
+}
+
+/// The whole of a body of JSON, bounded in bytes and in time.
+///
+/// # Errors
+/// 413, 408, or 400 when it was cut off.
+pub(super) async fn read(body: Body, patience: Duration) -> Result<Bytes, Problem> {
+    match tokio::time::timeout(patience, to_bytes(body, MOST_JSON)).await {
+        Ok(read) => read.map_err(|error| too_large_or_cut(&error)),
+        Err(_) => Err(Problem::new(
+            Kind::Slow,
+            format!("the body must come within {} s", patience.as_secs()),
+        )),
+    }
 }
 
 fn too_large_or_cut(error: &axum::Error) -> Problem {
@@ -296,5 +308,24 @@ mod tests {
         assert_eq!(of("3"), IfMatch::Never);
         assert_eq!(of("W/\"3\""), IfMatch::Never);
         assert!(of("\"3\"").check(4).is_err());
+    }
+
+    #[tokio::test]
+    async fn bodies_are_bounded() {
+        use axum::http::StatusCode;
+        use futures::{StreamExt, stream};
+        let body = |stream| Body::from_stream(stream);
+        let begun = || stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
+        let soon = Duration::from_millis(5);
+        let status = |read: Result<Bytes, Problem>| read.map_or_else(|problem| problem.status(), |_| StatusCode::OK);
+        assert_eq!(status(read(body(begun().boxed()), PATIENCE).await), StatusCode::OK);
+        let stalled = begun().chain(stream::pending()).boxed();
+        assert_eq!(status(read(body(stalled), soon).await), StatusCode::REQUEST_TIMEOUT);
+        let cut = begun()
+            .chain(stream::iter([Err(std::io::Error::other("gone"))]))
+            .boxed();
+        assert_eq!(status(read(body(cut), PATIENCE).await), StatusCode::BAD_REQUEST);
+        let large = Body::from(vec![b' '; MOST_JSON + 1]);
+        assert_eq!(status(read(large, PATIENCE).await), StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

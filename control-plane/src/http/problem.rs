@@ -23,6 +23,8 @@ pub enum Kind {
     NotFound,
     /// 405.
     MethodNotAllowed,
+    /// 408.
+    Slow,
     /// 409: a name is taken.
     Conflict,
     /// 409: something is in the way.
@@ -55,6 +57,7 @@ impl Kind {
                 "method-not-allowed",
                 "Not a method of this path",
             ),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "slow", "The body did not come in time"),
             Self::Conflict => (StatusCode::CONFLICT, "conflict", "The name is taken"),
             Self::InUse => (StatusCode::CONFLICT, "in-use", "Something is in the way"),
             Self::Stale => (

@@ -51,6 +51,7 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::TooLarge { .. } => Self::new(Kind::TooLarge, refused.to_string()),
+            Refused::Slow { .. } => Self::new(Kind::Slow, refused.to_string()),
             Refused::Interrupted => Self::new(Kind::Malformed, refused.to_string()),
             Refused::Invalid(invalid) => invalid.into(),
             Refused::Io(error) => {

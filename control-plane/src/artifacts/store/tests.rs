@@ -50,6 +50,9 @@ async fn what_is_kept_is_there_after_reopening() {
         ..listed[0]
     };
     assert!(!packages.collect(&older).await.unwrap());
+    let keeping = packages.collecting.read().await;
+    assert!(!packages.collect(&listed[0]).await.unwrap());
+    drop(keeping);
     assert!(packages.collect(&listed[0]).await.unwrap());
     packages.remove(&received.digest).await.unwrap();
     assert!(packages.find(&received.digest).await.unwrap().is_none());
@@ -74,6 +77,13 @@ async fn an_upload_that_is_too_large_or_breaks_off_leaves_nothing() {
     assert!(matches!(
         packages.receive(broken, &service()).await,
         Err(Refused::Interrupted)
+    ));
+    let mut hasty = packages.clone();
+    hasty.limits.patience = Duration::from_millis(5);
+    let stalled = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"abc"))]).chain(stream::pending());
+    assert!(matches!(
+        hasty.receive(stalled, &service()).await,
+        Err(Refused::Slow { .. })
     ));
     let refused = packages.receive(body(b"hello"), &service()).await.unwrap_err();
     assert_eq!(refused.to_string(), "the file is text, not an ONNX model");
