@@ -132,11 +132,12 @@ impl Server {
             .append(true)
             .open(&self.log)
             .expect("a log");
-        let child = self
-            .command()
-            .arg("serve")
-            .args(["--listen", &place(&self.url)])
-            .args(["--node-listen", &place(&self.node)])
+        let mut command = self.command();
+        command.arg("serve").args(["--listen", &place(&self.url)]);
+        if !self.extra.iter().any(|argument| argument == "--node-listen") {
+            command.args(["--node-listen", &place(&self.node)]);
+        }
+        let child = command
             .args(["--ops-listen", &place(&self.ops)])
             .args(["--local-ports", &format!("{first}-{last}")])
             .arg("--admin-password-file")

@@ -57,6 +57,14 @@ impl ByHand {
         Process::find(self.child.id())
     }
 
+    /// How it ended, once it has.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child
+            .try_wait()
+            .expect("it is ours")
+            .and_then(|status| status.code())
+    }
+
     /// What it has logged.
     pub fn logged(&self) -> String {
         fs::read_to_string(self.folder.join("log")).unwrap_or_default()

@@ -61,6 +61,12 @@ impl World {
         Cast::gather(Self::start(database))
     }
 
+    /// As [`World::with_cast`], with more arguments for `castoff serve`.
+    #[track_caller]
+    pub fn with_cast_and(database: Database, extra: &[&str]) -> Cast {
+        Cast::gather(Self::start_with(database, extra))
+    }
+
     /// A new user, logged in.
     #[track_caller]
     pub fn user(&self, name: &str, groups: &[&str]) -> Actor {

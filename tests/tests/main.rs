@@ -5,6 +5,7 @@
 mod access;
 mod accounts;
 mod answers;
+mod beyond;
 mod concurrency;
 mod deployments;
 mod faults;
@@ -18,3 +19,4 @@ mod permissions;
 mod routes;
 mod secrets;
 mod static_node;
+mod store;

@@ -1,0 +1,82 @@
+//! A database as such: who can open it, and that its schema goes there and back.
+
+use super::*;
+use futures::future::join_all;
+
+async fn opens_with_its_master_key_only(database: &Database) {
+    let url = url(database);
+    store::migrate_up(&url).await.unwrap();
+    let master = MasterKey::mint().unwrap();
+    assert!(open(&url, &master).await.is_some());
+    assert!(open(&url, &MasterKey::mint().unwrap()).await.is_none());
+    // And the refusal changed nothing.
+    assert!(open(&url, &master).await.is_some());
+}
+
+/// Replicas that start at once on an empty database make one installation, and one first admin.
+async fn is_prepared_once(database: &Database) {
+    let url = url(database);
+    store::migrate_up(&url).await.unwrap();
+    let master = MasterKey::mint().unwrap();
+    let starting = (0..8).map(|number| {
+        let (url, master) = (url.clone(), master.clone());
+        tokio::spawn(async move {
+            let db = store::connect(&url).await.unwrap();
+            let clock = Clock::default();
+            let installation = store::prepare(&db, &master, clock.now()).await.unwrap().unwrap();
+            let publisher = Arc::new(Publisher::new(&installation).unwrap());
+            let store = Store::new(db, clock, Arc::clone(&installation.vault), publisher);
+            let name = AccountName::parse(&format!("admin-{number}")).unwrap();
+            let password = PasswordHash::from_stored("no password fits".to_owned());
+            let claimed = store.system().claim(name, password).await.unwrap();
+            (installation.id, installation.signing_seed, claimed)
+        })
+    });
+    let mut started = Vec::new();
+    for start in join_all(starting).await {
+        started.push(start.unwrap());
+    }
+    let (id, seed, _) = started[0];
+    assert!(started.iter().all(|(other, of, _)| (*other, *of) == (id, seed)));
+    assert_eq!(started.iter().filter(|(_, _, claimed)| *claimed).count(), 1);
+}
+
+async fn goes_down_to_nothing_and_up_again(database: &Database) {
+    let url = url(database);
+    store::migrate_up(&url).await.unwrap();
+    let master = MasterKey::mint().unwrap();
+    assert!(open(&url, &master).await.is_some());
+    let steps = store::migration_status(&url).await.unwrap();
+    assert!(!steps.is_empty() && steps.iter().all(|(_, applied)| *applied));
+    // One by one, as an operator would, and not past the end.
+    for left in (0..steps.len()).rev() {
+        store::migrate_down(&url, 1).await.unwrap();
+        let status = store::migration_status(&url).await.unwrap();
+        assert_eq!(status.iter().filter(|(_, applied)| *applied).count(), left);
+    }
+    store::migrate_up(&url).await.unwrap();
+    // Nothing of before is left: another installation may move in.
+    assert!(open(&url, &MasterKey::mint().unwrap()).await.is_some());
+}
+
+macro_rules! on_each {
+    ($($name:ident)*) => { $(
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn on_sqlite() {
+                super::$name(&Database::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn on_postgresql() {
+                if let Some(database) = Database::postgres() {
+                    super::$name(&database).await;
+                }
+            }
+        }
+    )* };
+}
+
+on_each! { opens_with_its_master_key_only is_prepared_once goes_down_to_nothing_and_up_again }
