@@ -2,7 +2,7 @@
 
 use super::*;
 use castoff_control_plane::domain::KeyText;
-use castoff_control_plane::store::{DeploymentChange, ServiceChange};
+use castoff_control_plane::store::{DeploymentChange, KeyChange, ServiceChange};
 
 /// The versions of some configs.
 async fn versions(rows: &Rows, of: &[Uuid]) -> Vec<u64> {
@@ -52,6 +52,9 @@ on_both_databases! {
         assert_eq!(of_dev.raised, [all[0]]);
         assert_eq!(versions(&rows, &all).await, [3, 2, 1, 1]);
 
+        // A name is in no config.
+        let rename = KeyChange { name: Some(title("renamed")), ..KeyChange::default() };
+        assert!(rows.store.change_key(&ring, made.key.id, None, rename).await.unwrap().raised.is_empty());
         rows.store.revoke_key(&ring, made.key.id).await.unwrap();
         assert_eq!(versions(&rows, &all).await, [4, 3, 1, 1]);
         assert_eq!(rows.opening(all[0]).await, [of_dev.key.id]);
