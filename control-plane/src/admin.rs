@@ -39,7 +39,7 @@ pub struct AdminKey {
     #[command(flatten)]
     place: Place,
     /// A file with the master key; or set CASTOFF_MASTER_KEY
-    #[arg(long, env = "CASTOFF_MASTER_KEY_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "CASTOFF_MASTER_KEY_FILE", value_name = "FILE")]
     master_key_file: Option<PathBuf>,
     #[command(subcommand)]
     deed: Deed,
@@ -71,7 +71,7 @@ pub struct Epoch {
     #[command(flatten)]
     place: Place,
     /// A file with the master key; or set CASTOFF_MASTER_KEY
-    #[arg(long, env = "CASTOFF_MASTER_KEY_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "CASTOFF_MASTER_KEY_FILE", value_name = "FILE")]
     master_key_file: Option<PathBuf>,
     #[command(subcommand)]
     deed: EpochDeed,
@@ -161,7 +161,11 @@ pub(crate) fn plain(error: crate::store::Error) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        // Several layers say the same.
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
         source = cause.source();
     }
     text

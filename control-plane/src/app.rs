@@ -148,6 +148,11 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     check_exposure(&config)?;
     make_private_folder(&config.place.data_dir)?;
     let _only_one = lock(&config.place.data_dir)?;
+    // First: a port that is taken must not cost the only look at the first password.
+    let http_listener = bind(config.listen, "--listen")?;
+    let ops_listener = bind(config.ops_listen, "--ops-listen")?;
+    let node_listener = bind(config.node_listen, "--node-listen")?;
+    check_onnxruntime(config.onnxruntime.as_deref())?;
     let table = match &config.policies {
         Some(folder) => authz::load(folder).await,
         None => authz::load_builtin().await,
@@ -171,9 +176,6 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     let packages = Packages::open(&config.place.data_dir.join("packages"), limits)
         .map_err(|error| format!("{}: {error}", config.place.data_dir.join("packages").display()))?;
     let stopping = CancellationToken::new();
-    let http_listener = bind(config.listen, "--listen")?;
-    let ops_listener = bind(config.ops_listen, "--ops-listen")?;
-    let node_listener = bind(config.node_listen, "--node-listen")?;
     let addresses = Addresses::of(&http_listener, &node_listener, &ops_listener)?;
 
     let push = Push::start(
@@ -315,7 +317,29 @@ fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
         listener.set_nonblocking(true)?;
         Ok(listener)
     });
-    listener.map_err(|error| format!("{flag} {address}: {error}"))
+    listener.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "{flag} {address}: another program listens there, perhaps another control plane: end it, or give another {flag}"
+        ),
+        _ => format!("{flag} {address}: {error}"),
+    })
+}
+
+/// Local nodes need the library; whoever has none hears it now, and not from a node that ends again and again.
+fn check_onnxruntime(library: Option<&Path>) -> Result<(), String> {
+    match library {
+        Some(path) if !path.is_file() => Err(format!(
+            "--onnxruntime {}: there is no such file; scripts/onnxruntime fetches the library",
+            path.display()
+        )),
+        Some(_) => Ok(()),
+        None => {
+            eprintln!(
+                "castoff: local nodes will not start without ONNX Runtime's library: give --onnxruntime or CASTOFF_ONNXRUNTIME (scripts/onnxruntime fetches it)"
+            );
+            Ok(())
+        }
+    }
 }
 
 /// The operator's own certificate for the port of the nodes.

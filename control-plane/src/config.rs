@@ -9,11 +9,17 @@ use std::path::{Path, PathBuf};
 #[derive(Args, Clone, Debug)]
 pub struct Place {
     /// The folder for the database, the master key, packages and local nodes
-    #[arg(long, env = "CASTOFF_DATA_DIR", default_value = "data", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "CASTOFF_DATA_DIR",
+        default_value = "data",
+        value_name = "DIR"
+    )]
     pub data_dir: PathBuf,
 
     /// A file that holds the URL of a PostgreSQL database; or set CASTOFF_DATABASE_URL [default: SQLite in the data folder]
-    #[arg(long, env = "CASTOFF_DATABASE_URL_FILE", value_name = "FILE")]
+    #[arg(long, global = true, env = "CASTOFF_DATABASE_URL_FILE", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
 }
 

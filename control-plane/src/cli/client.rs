@@ -61,8 +61,9 @@ impl Client {
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none())
             .ok_or_else(|| {
+                let address = address.trim_end_matches("/api/v1");
                 Failure::Usage(format!(
-                    "{address} is not an address such as https://castoff.example.com"
+                    "{address} is not an address such as https://castoff.example.com or http://127.0.0.1:8400"
                 ))
             })?;
         if !base.username().is_empty() || base.password().is_some() {
@@ -166,6 +167,15 @@ impl Client {
         Ok(String::from_utf8_lossy(&self.whole(response).await?).into_owned())
     }
 
+    /// A stream of events after one of them, or from now on.
+    pub(super) async fn listen(&self, path: &[&str], last: Option<&str>) -> Result<Response, Failure> {
+        let mut request = self.request(Method::GET, path, &[])?;
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        self.send(request).await
+    }
+
     /// PUT of a file, which is told how many bytes have gone.
     pub(super) async fn upload(
         &self,
@@ -241,6 +251,7 @@ impl Client {
         if status.as_u16() == 401 && matches!(self.proof, Proof::None) && !response.url().path().ends_with("/session") {
             return Err(Failure::NotLoggedIn);
         }
+        let asked = response.url().to_string();
         let retry_after = response
             .headers()
             .get("retry-after")
@@ -251,6 +262,7 @@ impl Client {
             status: status.as_u16(),
             body,
             retry_after,
+            asked,
         })))
     }
 
@@ -281,8 +293,10 @@ impl Client {
     fn lost(&self, error: &reqwest::Error) -> Failure {
         let what = if error.is_timeout() {
             "does not answer in time"
-        } else {
+        } else if error.is_connect() || error.is_body() {
             "cannot be reached"
+        } else {
+            "does not speak as a Castoff server does"
         };
         let place = self.base.origin().ascii_serialization();
         Failure::Unreachable(format!("{place} {what}: {}", reason(error)))

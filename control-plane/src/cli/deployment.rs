@@ -264,7 +264,13 @@ fn nodes(status: &Value) -> Table {
     for node in status.get("nodes").and_then(Value::as_array).into_iter().flatten() {
         let stale = node.get("stale").and_then(Value::as_bool) == Some(true);
         let state = cell(node, "/state");
-        let reasons = [cell(node, "/reason"), cell(node, "/last_exit")];
+        // How its process ended once is no reason for a node that is ready since.
+        let last_exit = if state == "ready" {
+            String::new()
+        } else {
+            cell(node, "/last_exit")
+        };
+        let reasons = [cell(node, "/reason"), last_exit];
         table.row([
             cell(node, "/id"),
             if stale { format!("{state} (stale)") } else { state },
@@ -298,7 +304,7 @@ mod tests {
     fn nodes_say_why_they_are_not_ready() {
         let status = json!({"state": "degraded", "nodes": [
             {"id": "n1", "state": "ready", "acked": {"epoch": 1, "version": 7}, "restarts": 0, "stale": true,
-             "last_seen_at": "2026-11-25T12:00:00.000Z", "http_address": "127.0.0.1:8500"},
+             "last_seen_at": "2026-11-25T12:00:00.000Z", "http_address": "127.0.0.1:8500", "last_exit": "signal 9"},
             {"id": "n2", "state": "crash-looping", "acked": null, "restarts": 4, "last_exit": "exit code 3"}]});
         assert_eq!(
             nodes(&status).lines(),

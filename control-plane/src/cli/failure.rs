@@ -56,6 +56,8 @@ pub(super) struct Refusal {
     pub(super) body: Value,
     /// Seconds after which another attempt makes sense.
     pub(super) retry_after: Option<u64>,
+    /// The address that was asked.
+    pub(super) asked: String,
 }
 
 impl Failure {
@@ -129,16 +131,28 @@ impl Failure {
 impl Refusal {
     fn lines(&self) -> Vec<String> {
         let word = |name: &str| self.body.get(name).map(flat).filter(|text| !text.is_empty());
+        let ours = |slug: &str| self.body.get("type") == Some(&format!("https://castoff.dev/problems/{slug}").into());
+        if ours("unauthenticated") && self.status == 401 {
+            return vec![
+                "error: the access token is not accepted: it has ended, or was taken back".to_owned(),
+                "  log in with `castoff login`; CASTOFF_TOKEN and --token-file count before a login".to_owned(),
+            ];
+        }
         let title = word("title");
-        // The dialects of a node say `error`, `detail` or `message`.
-        let detail = word("detail").or_else(|| word("error")).or_else(|| word("message"));
+        // The dialects of a node say `error`, `detail` or `message`. Where places are named, they say it all.
+        let places = self.body.get("errors").and_then(Value::as_array);
+        let detail = match (&title, places) {
+            (Some(_), Some(places)) if !places.is_empty() => None,
+            _ => word("detail").or_else(|| word("error")).or_else(|| word("message")),
+        };
         let said = match (title, detail) {
             (Some(title), Some(detail)) if title != detail => format!("{title}: {detail}"),
             (Some(text), _) | (None, Some(text)) => text,
-            (None, None) => format!("the server answered {}", self.status),
+            (None, None) if self.status >= 500 => format!("the server answered {}", self.status),
+            (None, None) => format!("{} answered {}: is this Castoff's address?", self.asked, self.status),
         };
         let mut lines = vec![format!("error: {said}")];
-        for error in self.body.get("errors").and_then(Value::as_array).into_iter().flatten() {
+        for error in places.into_iter().flatten() {
             let part = |name: &str| error.get(name).map(flat).unwrap_or_default();
             lines.push(match (part("pointer"), part("reason")) {
                 (pointer, reason) if pointer.is_empty() => format!("  {reason}"),
@@ -146,10 +160,11 @@ impl Refusal {
             });
         }
         lines.extend(missing(&self.body));
-        if self.status == 401 && self.body.get("type").is_some() {
-            lines.push("  log in with `castoff login`".to_owned());
+        if ours("not-found") {
+            lines.push(format!("  asked for {}", self.asked));
         }
-        if let Some(seconds) = self.retry_after {
+        // A problem about waiting says how long already.
+        if let Some(seconds) = self.retry_after.filter(|_| !ours("slow-down")) {
             lines.push(format!("  try again in {seconds} s"));
         }
         lines
@@ -199,6 +214,7 @@ mod tests {
             status,
             body,
             retry_after: None,
+            asked: "http://127.0.0.1:8400/api/v1/services/rose".to_owned(),
         }))
     }
 
@@ -241,10 +257,34 @@ mod tests {
     }
 
     #[test]
+    fn a_hint_is_for_whom_it_helps() {
+        let ours = |slug: &str| format!("https://castoff.dev/problems/{slug}");
+        let lines = refused(
+            401,
+            json!({"type": ours("unauthenticated"), "title": "Nobody", "detail": "log in"}),
+        )
+        .lines();
+        assert!(lines.join(" ").contains("castoff login"), "{lines:?}");
+        // A node's 401 is about a key, and a log-in would not help.
+        let lines = refused(
+            401,
+            json!({"type": ours("bad-key"), "title": "Unauthorized", "detail": "wrong"}),
+        )
+        .lines();
+        assert!(!lines.join(" ").contains("castoff login"), "{lines:?}");
+        let lines = refused(
+            404,
+            json!({"type": ours("not-found"), "title": "Nothing", "detail": "hidden"}),
+        )
+        .lines();
+        assert_eq!(lines[1], "  asked for http://127.0.0.1:8400/api/v1/services/rose");
+    }
+
+    #[test]
     fn every_invalid_value_is_named() {
         let failure = refused(
             422,
-            json!({"title": "Invalid", "errors": [
+            json!({"title": "Invalid", "detail": "/name must have 1 to 29 characters", "errors": [
                 {"pointer": "/name", "reason": "must have 1 to 29 characters"},
                 {"pointer": "", "reason": "must be an object"}]}),
         );
@@ -269,5 +309,9 @@ mod tests {
             ["error: a\u{fffd}[2Jb"]
         );
         assert_eq!(refused(502, Value::Null).lines(), ["error: the server answered 502"]);
+        assert_eq!(
+            refused(404, Value::Null).lines(),
+            ["error: http://127.0.0.1:8400/api/v1/services/rose answered 404: is this Castoff's address?"]
+        );
     }
 }

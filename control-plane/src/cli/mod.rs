@@ -9,6 +9,7 @@ mod client;
 mod credentials;
 mod deploy;
 mod deployment;
+mod events;
 mod failure;
 mod infra;
 mod keys;
@@ -87,6 +88,8 @@ pub enum Command {
     Deployment(deployment::Command),
     /// What the nodes of a deployment log
     Logs(logs::Logs),
+    /// What happens to deployments, as it happens
+    Events(events::Events),
     /// The keys that open a deployment or a service
     #[command(subcommand, visible_alias = "key")]
     Keys(keys::Command),
@@ -165,6 +168,7 @@ async fn dispatch(command: Command, globals: Globals, whole: fn() -> clap::Comma
         Command::Status(status) => status.run(&desk).await,
         Command::Deployment(command) => command.run(&desk).await,
         Command::Logs(logs) => logs.run(&desk).await,
+        Command::Events(events) => events.run(&desk).await,
         Command::Keys(command) => command.run(&desk).await,
         Command::Query(query) => query.run(&desk).await,
         Command::CanI(can_i) => can_i.run(&desk).await,

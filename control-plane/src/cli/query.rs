@@ -104,6 +104,13 @@ impl Query {
         match node.post(&path, &[], Some(&body)).await {
             Ok(answer) => desk.out.raw(&answer.body),
             Err(Failure::NotLoggedIn) => Err(Failure::NoKey),
+            Err(failure) if matches!(failure.status(), Some(401 | 403)) => {
+                desk.out.note(&format!(
+                    "the keys of {0}: castoff keys list --deployment {0}",
+                    self.deployment
+                ));
+                Err(failure)
+            }
             Err(failure) => Err(failure),
         }
     }

@@ -51,7 +51,9 @@ impl Login {
             .map_err(|failure| match failure {
                 // Whoever is just logging in needs no hint to log in.
                 Failure::Refused(mut refusal) => {
-                    refusal.body.as_object_mut().map(|body| body.remove("type"));
+                    if let (401, Some(body)) = (refusal.status, refusal.body.as_object_mut()) {
+                        body.retain(|name, _| name == "detail");
+                    }
                     Failure::Refused(refusal)
                 }
                 other => other,

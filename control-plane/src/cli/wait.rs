@@ -107,7 +107,11 @@ fn explain(status: &Value, here: &[&Value], state: &str, behind: usize) -> Strin
         lines.push(format!("{behind} of {} nodes have not taken it over", here.len()));
     }
     for node in here {
-        let reasons = [cell(node, "/reason"), cell(node, "/last_exit")];
+        let last_exit = match cell(node, "/state").as_str() {
+            "ready" => String::new(),
+            _ => cell(node, "/last_exit"),
+        };
+        let reasons = [cell(node, "/reason"), last_exit];
         if let Some(reason) = reasons.iter().find(|reason| !reason.is_empty()) {
             lines.push(format!(
                 "node {} ({}): {reason}",

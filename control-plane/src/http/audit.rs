@@ -3,6 +3,7 @@
 use super::caller::Caller;
 use super::input::Query;
 use super::output::{Answer, List};
+use super::permit::may_be_name;
 use super::state::Api;
 use crate::domain::{Invalid, Time};
 use crate::store::{AuditFilter, AuditRow, PageRequest, Seen};
@@ -68,12 +69,12 @@ impl From<AuditRow> for AuditOut {
     }
 }
 
-/// PostgreSQL takes no NUL in a text, and no name has one.
 fn name(pointer: &str, text: Option<String>) -> Result<Option<String>, Invalid> {
     match text {
-        Some(text) if text.chars().any(char::is_control) => {
-            Err(Invalid::new(pointer, "is no name: it has control characters"))
-        }
+        Some(text) if !may_be_name(&text) => Err(Invalid::new(
+            pointer,
+            "is no name: too long, or with control characters",
+        )),
         text => Ok(text),
     }
 }

@@ -3,6 +3,7 @@
 use super::caller::Caller;
 use super::input::Query;
 use super::output::Answer;
+use super::permit::may_be_name;
 use super::problem::{AskOut, Problem};
 use super::state::Api;
 use crate::authz::{Action, Half, Source, Standing, Verdict};
@@ -77,6 +78,9 @@ pub async fn ask(
             .service
             .as_deref()
             .ok_or_else(|| Invalid::new("/service", "is missing: this deed is about one"))?;
+        let name = Some(name)
+            .filter(|name| may_be_name(name))
+            .ok_or_else(|| unknown("/service"))?;
         let found = api
             .store
             .service(&actor, name)
@@ -96,6 +100,9 @@ pub async fn ask(
     if action.needs(Half::Infrastructure) {
         let name = question.infrastructure.as_deref();
         let name = name.ok_or_else(|| Invalid::new("/infrastructure", "is missing: this deed is about one"))?;
+        let name = Some(name)
+            .filter(|name| may_be_name(name))
+            .ok_or_else(|| unknown("/infrastructure"))?;
         let found = api
             .store
             .infrastructure(&actor, name)

@@ -16,15 +16,53 @@ use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::stream::{self, Stream};
 use serde::Serialize;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Streams at once: each costs a query when something happens.
-static PLACES: Semaphore = Semaphore::const_new(1_000);
+const PLACES: usize = 1_000;
+/// Streams of one account at once: nobody can take all the places.
+const PLACES_EACH: usize = 20;
+
+/// The streams that are open, by account.
+static OPEN: LazyLock<Mutex<HashMap<Uuid, usize>>> = LazyLock::new(Mutex::default);
+
+/// A stream's place, given back when it ends.
+#[derive(Debug)]
+struct Place(Uuid);
+
+impl Place {
+    fn take(account: Uuid) -> Result<Self, Problem> {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |whose: &str| Problem::new(Kind::Unavailable, format!("too many event streams {whose} are open"));
+        if open.values().sum::<usize>() >= PLACES {
+            return Err(full("of all people"));
+        }
+        let own = open.entry(account).or_default();
+        if *own >= PLACES_EACH {
+            return Err(full("of yours"));
+        }
+        *own += 1;
+        Ok(Self(account))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = open.get(&self.0).map_or(0, |own| own.saturating_sub(1));
+        if left == 0 {
+            open.remove(&self.0);
+        } else {
+            open.insert(self.0, left);
+        }
+    }
+}
 
 /// One event.
 #[derive(Serialize, ToSchema)]
@@ -43,7 +81,7 @@ struct Follow {
     deployment: Option<Uuid>,
     last: i64,
     changes: tokio::sync::broadcast::Receiver<Change>,
-    _place: tokio::sync::SemaphorePermit<'static>,
+    _place: Place,
 }
 
 /// The events of everything that the caller may see, from now on or after `Last-Event-ID`.
@@ -71,9 +109,7 @@ async fn follow(
     deployment: Option<Uuid>,
     headers: &HeaderMap,
 ) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>> {
-    let place = PLACES
-        .try_acquire()
-        .map_err(|_| Problem::new(Kind::Unavailable, "too many event streams are open"))?;
+    let place = Place::take(actor.account_id)?;
     let changes = api.store.changes();
     let given = headers
         .get("last-event-id")
@@ -149,4 +185,19 @@ fn event(event: crate::store::Event) -> Event {
     };
     let sse = Event::default().id(out.id.to_string()).event(&out.kind);
     sse.json_data(&out).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_account_cannot_take_all_places() {
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let held: Vec<Place> = (0..PLACES_EACH).map(|_| Place::take(one).unwrap()).collect();
+        assert!(Place::take(one).is_err());
+        assert!(Place::take(other).is_ok());
+        drop(held);
+        assert!(Place::take(one).is_ok());
+    }
 }

@@ -207,6 +207,7 @@ pub async fn remove(
     if_match: IfMatch,
 ) -> Answer<StatusCode> {
     if_match.check(permit.revision)?;
-    api.store.delete_infrastructure(permit).await?;
+    let visible = Visible::of(permit.actor(), &api.table);
+    api.store.delete_infrastructure(permit, &visible).await?;
     Ok(StatusCode::NO_CONTENT)
 }

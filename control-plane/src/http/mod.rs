@@ -121,6 +121,9 @@ fn api_routes() -> OpenApiRouter<Api> {
     accounts.merge(services).merge(deployments)
 }
 
+/// What a page of ours may load: what comes from here. Swagger UI sets styles inline and draws from `data:`.
+const OUR_OWN_ONLY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
 /// The whole OpenAPI document.
 pub fn document() -> utoipa::openapi::OpenApi {
     let (_, document) = OpenApiRouter::<Api>::with_openapi(openapi::base())
@@ -142,8 +145,12 @@ pub fn router(api: Api) -> Router {
         .nest("/api/v1", api_routes())
         .split_for_parts();
     let text = document_text();
-    let docs = utoipa_swagger_ui::SwaggerUi::new("/docs")
-        .config(utoipa_swagger_ui::Config::from("/openapi.json").validator_url("none"));
+    let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").config(
+        utoipa_swagger_ui::Config::from("/openapi.json")
+            .validator_url("none")
+            .use_base_layout()
+            .doc_expansion("none"),
+    );
     let json = move || {
         let text = text.clone();
         async move {
@@ -171,6 +178,7 @@ pub fn router(api: Api) -> Router {
         .layer(set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(set(header::X_FRAME_OPTIONS, "DENY"))
         .layer(set(header::REFERRER_POLICY, "no-referrer"))
+        .layer(set(header::CONTENT_SECURITY_POLICY, OUR_OWN_ONLY))
         .layer(CatchPanicLayer::custom(|_| {
             tracing::error!("a handler panicked");
             Problem::new(Kind::Internal, "it is in the log of the control plane").into_response()

@@ -110,6 +110,7 @@ fn message(deployment: &Deployment, nodes: &[Node]) -> String {
     let reason = deployment.problem.clone().or(reason);
     let base = match state(deployment, nodes) {
         DeploymentState::Off => "switched off".to_owned(),
+        DeploymentState::Running if ready == 1 => "1 node ready".to_owned(),
         DeploymentState::Running => format!("{ready} nodes ready"),
         DeploymentState::Starting => "no node is ready yet".to_owned(),
         DeploymentState::Degraded => format!("{ready} of {} nodes ready", deployment.scale.replicas),
@@ -274,7 +275,7 @@ fn call(deployment: &Deployment, endpoint: &Endpoint) -> (String, Value) {
                 .map(|input| {
                     let shape: Vec<i64> = input.shape.iter().map(|dim| (*dim).max(1)).collect();
                     // A sample of a large image is no help to anybody: its data is cut, and said so by its count.
-                    let count = shape.iter().product::<i64>().clamp(1, 64);
+                    let count = shape.iter().copied().fold(1, i64::saturating_mul).clamp(1, 64);
                     let data: Vec<Value> = (0..count).map(|_| value(input.datatype)).collect();
                     json!({"name": input.name, "datatype": input.datatype, "shape": shape, "data": data})
                 })
@@ -284,10 +285,33 @@ fn call(deployment: &Deployment, endpoint: &Endpoint) -> (String, Value) {
     }
 }
 
-fn python_literal(body: &Value) -> String {
-    // JSON of these bodies is Python but for the truth values.
-    body.to_string()
-        .replace("false", "False")
-        .replace("true", "True")
-        .replace("null", "None")
+/// JSON as Python writes it.
+fn python_literal(value: &Value) -> String {
+    let all = |parts: Vec<String>| parts.join(", ");
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        // A JSON string or number means the same in Python.
+        Value::String(_) | Value::Number(_) => value.to_string(),
+        Value::Array(parts) => format!("[{}]", all(parts.iter().map(python_literal).collect())),
+        Value::Object(parts) => {
+            let pair = |(name, part): (&String, &Value)| format!("{}: {}", json!(name), python_literal(part));
+            format!("{{{}}}", all(parts.iter().map(pair).collect()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_python_whatever_columns_are_called() {
+        let body = json!({"features": {"is_true": true, "null": null, "falsehood": "it is \"false\"", "n": [1, 0.5]}});
+        assert_eq!(
+            python_literal(&body),
+            r#"{"features": {"is_true": True, "null": None, "falsehood": "it is \"false\"", "n": [1, 0.5]}}"#
+        );
+    }
 }

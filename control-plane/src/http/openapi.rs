@@ -9,7 +9,7 @@ use utoipa::{OpenApi as _, ToSchema};
 #[openapi(
     info(
         title = "Castoff",
-        description = "Deploys ONNX models as protected services. Errors are RFC 9457 problems. Lists are pages: give `next` as `cursor`. Send `If-Match` with an ETag to change only what you read, and `Idempotency-Key` to repeat a creation safely.",
+        description = "Deploys ONNX models as protected services. To try calls out on this page, log in with `POST /api/v1/session` (accounts): its cookie counts here from then on. Programs send an access token. Errors are RFC 9457 problems. Lists are pages: give `next` as `cursor`. Send `If-Match` with an ETag to change only what you read, and `Idempotency-Key` to repeat a creation safely.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(ProblemOut)),

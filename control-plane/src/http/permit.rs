@@ -25,7 +25,12 @@ pub trait Named: Sized + Send {
 /// A part of the path, if it can be a name at all: the longest has 64 characters, and none holds what does not print.
 pub fn part<'a>(path: &'a RawPathParams, name: &str) -> Option<&'a str> {
     let (_, value) = path.iter().find(|(key, _)| *key == name)?;
-    (value.len() <= 256 && !value.chars().any(char::is_control)).then_some(value)
+    may_be_name(value).then_some(value)
+}
+
+/// Whether a text can be a name at all. PostgreSQL takes no NUL, and nothing that we keep is without bounds.
+pub fn may_be_name(text: &str) -> bool {
+    text.len() <= 256 && !text.chars().any(char::is_control)
 }
 
 impl Named for Platform {
@@ -78,12 +83,10 @@ impl<P: Need<R>, R: Named> FromRequestParts<Api> for Permit<P, R> {
                     .get::<axum::extract::MatchedPath>()
                     .map(|path| path.as_str().to_owned());
                 let action = format!("{} {}", parts.method, route.unwrap_or_default());
-                let object = path
-                    .iter()
-                    .next()
-                    .map(|(_, value)| value.to_owned())
-                    .unwrap_or_default();
-                api.store.record_refusal(&actor, &action, "route", &object).await?;
+                // Nothing was looked up by it where the platform is asked, so it may still be anything.
+                let named = path.iter().next().and_then(|(name, _)| part(&path, name));
+                let object = named.unwrap_or_default();
+                api.store.record_refusal(&actor, &action, "route", object).await?;
                 Err(problem)
             }
             other => other,

@@ -9,7 +9,7 @@ use crate::artifacts::Refused;
 use crate::authz::{Read, Write};
 use crate::domain::package::Endpoint;
 use crate::domain::{Service, Time, Version, VersionName};
-use crate::store::{NewVersion, Permit};
+use crate::store::{NewVersion, Permit, Visible};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -150,6 +150,7 @@ pub async fn package(permit: Permit<Write, Service>, State(api): State<Api>, Las
 #[utoipa::path(delete, path = "/services/{service}/versions/{version}", tag = "services", params(("service" = String, Path), ("version" = String, Path)),
     responses((status = 204)))]
 pub async fn remove(permit: Permit<Write, Service>, State(api): State<Api>, Last(version): Last) -> Answer<StatusCode> {
-    api.store.delete_version(&permit, &version).await?;
+    let visible = Visible::of(permit.actor(), &api.table);
+    api.store.delete_version(&permit, &version, &visible).await?;
     Ok(StatusCode::NO_CONTENT)
 }

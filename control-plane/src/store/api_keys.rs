@@ -203,7 +203,11 @@ impl Store {
         }
         .insert(tx)
         .await
-        .map_err(Error::taken("key"))?;
+        .map_err(|error| match Error::taken("key")(error) {
+            // Names of keys may be the same, their texts may not.
+            Error::Taken(_) => Error::InUse("this very key is here already".to_owned()),
+            other => other,
+        })?;
         key(row)
     }
 

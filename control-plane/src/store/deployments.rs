@@ -7,7 +7,7 @@ use super::{Error, Page, PageRequest, Permit, Store, Visible};
 use crate::authz::View;
 use crate::domain::{Deployment, DeploymentName, HeaderName, Revision, Time};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
-use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 #[derive(FromQueryResult)]
@@ -145,6 +145,39 @@ impl TryFrom<revisions::Model> for Revision {
     }
 }
 
+async fn names(
+    db: &impl ConnectionTrait,
+    visible: &Visible<Deployment>,
+    ids: &[Uuid],
+) -> Result<Vec<(Uuid, String)>, Error> {
+    let rows = deployments::Entity::find()
+        .filter(deployments::Column::Id.is_in(ids.iter().copied()))
+        .filter(deployments::Column::ServiceId.in_subquery(visible.seen().services()))
+        .filter(deployments::Column::InfrastructureId.in_subquery(visible.seen().infrastructures()))
+        .order_by_asc(deployments::Column::Name)
+        .all(db)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+}
+
+/// Deployments that are in the way of something, by name as far as the caller may know them.
+pub(super) async fn in_the_way(
+    db: &impl ConnectionTrait,
+    visible: &Visible<Deployment>,
+    ids: &[Uuid],
+) -> Result<String, Error> {
+    let names: Vec<String> = names(db, visible, ids)
+        .await?
+        .into_iter()
+        .map(|(_, name)| name)
+        .collect();
+    Ok(match (names.len(), ids.len()) {
+        (0, _) => "a deployment that you may not see".to_owned(),
+        (known, all) if known < all => format!("{}, and what you may not see", names.join(", ")),
+        _ => names.join(", "),
+    })
+}
+
 impl Store {
     /// The deployments that may be listed, by name: those of services that may be seen, on infrastructures that may be
     /// seen.
@@ -241,13 +274,7 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn names_of(&self, visible: &Visible<Deployment>, ids: &[Uuid]) -> Result<Vec<(Uuid, String)>, Error> {
-        let rows = deployments::Entity::find()
-            .filter(deployments::Column::Id.is_in(ids.iter().copied()))
-            .filter(deployments::Column::ServiceId.in_subquery(visible.seen().services()))
-            .filter(deployments::Column::InfrastructureId.in_subquery(visible.seen().infrastructures()))
-            .all(&self.db)
-            .await?;
-        Ok(rows.into_iter().map(|row| (row.id, row.name)).collect())
+        names(&self.db, visible, ids).await
     }
 
     /// (deployment, epoch, version) of some configs.

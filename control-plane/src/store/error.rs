@@ -13,7 +13,7 @@ pub enum Error {
     #[error("the row has changed since it was read")]
     Stale,
     /// The name is used already.
-    #[error("the name of the {0} is taken")]
+    #[error("another {0} has this name")]
     Taken(&'static str),
     /// Something is in the way.
     #[error("{0}")]

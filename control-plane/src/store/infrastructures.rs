@@ -1,12 +1,15 @@
 //! Infrastructures: where deployments run.
 
 use super::audit::Deed;
+use super::deployments::in_the_way;
 use super::entity::{deployments, infrastructures};
 use super::error::stored;
 use super::services::{parse_word, word};
 use super::{Error, Page, PageRequest, Permit, Platform, Store, Visible, configs};
 use crate::authz::Administer;
-use crate::domain::{Access, Allowances, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time};
+use crate::domain::{
+    Access, Allowances, Deployment, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time,
+};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -189,17 +192,21 @@ impl Store {
     ///
     /// # Errors
     /// It has deployments, it has changed since the permit was given, or the database failed.
-    pub async fn delete_infrastructure(&self, permit: Permit<Administer, Infrastructure>) -> Result<(), Error> {
+    pub async fn delete_infrastructure(
+        &self,
+        permit: Permit<Administer, Infrastructure>,
+        visible: &Visible<Deployment>,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let tx = self.begin().await?;
         let deployed = deployments::Entity::find()
             .filter(deployments::Column::InfrastructureId.eq(permit.id))
-            .count(&tx)
+            .all(&tx)
             .await?;
-        if deployed > 0 {
-            return Err(Error::InUse(format!(
-                "the infrastructure has {deployed} deployments: delete them first"
-            )));
+        if !deployed.is_empty() {
+            let ids: Vec<Uuid> = deployed.into_iter().map(|row| row.id).collect();
+            let names = in_the_way(&tx, visible, &ids).await?;
+            return Err(Error::InUse(format!("something runs there: delete {names} first")));
         }
         let gone = infrastructures::Entity::delete_many()
             .filter(infrastructures::Column::Id.eq(permit.id))

@@ -1,11 +1,12 @@
 //! Services: what can be deployed.
 
 use super::audit::Deed;
+use super::deployments::in_the_way;
 use super::entity::{accounts, services};
 use super::error::stored;
 use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, configs};
 use crate::authz::{Administer, CreateService};
-use crate::domain::{AccountName, Invalid, KeyVisibility, Service, ServiceAccess, ServiceName, Time};
+use crate::domain::{AccountName, Deployment, Invalid, KeyVisibility, Service, ServiceAccess, ServiceName, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, FromQueryResult, QueryFilter};
@@ -239,20 +240,23 @@ impl Store {
     ///
     /// # Errors
     /// It has deployments, it has changed since the permit was given, or the database failed.
-    pub async fn delete_service(&self, permit: Permit<Administer, Service>) -> Result<(), Error> {
+    pub async fn delete_service(
+        &self,
+        permit: Permit<Administer, Service>,
+        visible: &Visible<Deployment>,
+    ) -> Result<(), Error> {
         use super::entity::deployments;
-        use sea_orm::PaginatorTrait;
         let now = self.clock.now();
         let tx = self.begin().await?;
         configs::lock_services(&tx, &[permit.id]).await?;
         let deployed = deployments::Entity::find()
             .filter(deployments::Column::ServiceId.eq(permit.id))
-            .count(&tx)
+            .all(&tx)
             .await?;
-        if deployed > 0 {
-            return Err(Error::InUse(format!(
-                "the service has {deployed} deployments: delete them first"
-            )));
+        if !deployed.is_empty() {
+            let ids: Vec<Uuid> = deployed.into_iter().map(|row| row.id).collect();
+            let names = in_the_way(&tx, visible, &ids).await?;
+            return Err(Error::InUse(format!("the service is deployed: delete {names} first")));
         }
         let gone = services::Entity::delete_many()
             .filter(services::Column::Id.eq(permit.id))

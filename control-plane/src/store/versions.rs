@@ -1,9 +1,10 @@
 //! Versions of a service: immutable, named once and for ever.
 
 use super::audit::Deed;
+use super::deployments::in_the_way;
 use super::entity::{deployments, versions};
 use super::error::stored;
-use super::{Error, Page, PageRequest, Permit, Store, configs};
+use super::{Error, Page, PageRequest, Permit, Store, Visible, configs};
 use crate::authz::{Read, View, Write};
 use crate::domain::package::{Digest, Endpoint, Manifest};
 use crate::domain::{Deployment, Leg, Service, Time, Version, VersionName};
@@ -159,7 +160,12 @@ impl Store {
     ///
     /// # Errors
     /// A deployment routes to it, there is none, or the database failed.
-    pub async fn delete_version(&self, permit: &Permit<Write, Service>, name: &str) -> Result<(), Error> {
+    pub async fn delete_version(
+        &self,
+        permit: &Permit<Write, Service>,
+        name: &str,
+        visible: &Visible<Deployment>,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let tx = self.begin().await?;
         configs::lock_services(&tx, &[permit.id]).await?;
@@ -169,14 +175,18 @@ impl Store {
             .filter(deployments::Column::ServiceId.eq(permit.id))
             .all(&tx)
             .await?;
+        let mut routing = Vec::new();
         for deployment in deployed {
             let legs: Vec<Leg> = stored(serde_json::from_str(&deployment.route), "a route")?;
             if legs.iter().any(|leg| leg.version.as_str() == name) {
-                // Which deployment is not said: the caller may not be allowed to see it.
-                return Err(Error::InUse(format!(
-                    "a deployment routes to version {name}: switch it to another first"
-                )));
+                routing.push(deployment.id);
             }
+        }
+        if !routing.is_empty() {
+            let names = in_the_way(&tx, visible, &routing).await?;
+            return Err(Error::InUse(format!(
+                "calls are routed to version {name}: switch {names} to another first"
+            )));
         }
         versions::Entity::update_many()
             .col_expr(versions::Column::DeletedAt, Expr::value(now.ms()))
