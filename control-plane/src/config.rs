@@ -158,6 +158,9 @@ impl Place {
 pub fn read_secret(path: &Path, most: u64) -> Result<String, String> {
     let fail = |reason: String| format!("{}: {reason}", path.display());
     let meta = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
+    if meta.is_dir() {
+        return Err(fail("is a folder, not a file".to_owned()));
+    }
     if meta.len() > most {
         return Err(fail(format!("is larger than {most} bytes")));
     }

@@ -1,5 +1,6 @@
 //! A deployment's life: routes, revisions, switches, guards.
 
+use acceptance::world::grant;
 use acceptance::{Cast, Database, World, eventually, models, on_both_databases};
 use serde_json::json;
 
@@ -51,15 +52,20 @@ on_both_databases! {
     fn what_is_in_use_stays(cast: Cast) {
         let dev = cast.iris_on_dev();
         for (actor, path, by) in [
-            (&cast.dana, "/services/iris", "deployment"),
-            (&cast.admin, "/infrastructures/dev", "deployment"),
-            (&cast.dana, "/services/iris/versions/v1", "deployment"),
+            (&cast.dana, "/services/iris", "iris-on-dev"),
+            (&cast.admin, "/infrastructures/dev", "iris-on-dev"),
+            (&cast.dana, "/services/iris/versions/v1", "iris-on-dev"),
             (&cast.dana, "/deployments/iris-on-dev", "enabled"),
         ] {
             let refused = actor.delete(path).expect(409);
             assert_eq!(refused["type"], "https://castoff.dev/problems/in-use", "{path}");
             assert!(refused.string("/detail").contains(by), "{path}: {}", refused.text());
         }
+        // Who may not see the deployment learns that there is one, and not its name.
+        let wim = cast.world.user("wim", &["writers"]);
+        grant(&cast.dana, "services", "iris", "writers", &["write"]);
+        let refused = wim.delete("/services/iris/versions/v1").expect(409);
+        assert!(!refused.text().contains("iris-on-dev"), "{}", refused.text());
         dev.answers();
         dev.delete();
         cast.dana.delete("/services/iris/versions/v1").expect(204);

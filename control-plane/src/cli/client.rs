@@ -263,6 +263,7 @@ impl Client {
             body,
             retry_after,
             asked,
+            hint: None,
         })))
     }
 

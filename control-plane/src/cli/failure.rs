@@ -58,6 +58,8 @@ pub(super) struct Refusal {
     pub(super) retry_after: Option<u64>,
     /// The address that was asked.
     pub(super) asked: String,
+    /// What may help, where the command knows more than the answer.
+    pub(super) hint: Option<String>,
 }
 
 impl Failure {
@@ -163,6 +165,7 @@ impl Refusal {
         if ours("not-found") {
             lines.push(format!("  asked for {}", self.asked));
         }
+        lines.extend(self.hint.iter().map(|hint| format!("  {}", printable(hint))));
         // A problem about waiting says how long already.
         if let Some(seconds) = self.retry_after.filter(|_| !ours("slow-down")) {
             lines.push(format!("  try again in {seconds} s"));
@@ -215,6 +218,7 @@ mod tests {
             body,
             retry_after: None,
             asked: "http://127.0.0.1:8400/api/v1/services/rose".to_owned(),
+            hint: None,
         }))
     }
 

@@ -104,12 +104,13 @@ impl Query {
         match node.post(&path, &[], Some(&body)).await {
             Ok(answer) => desk.out.raw(&answer.body),
             Err(Failure::NotLoggedIn) => Err(Failure::NoKey),
-            Err(failure) if matches!(failure.status(), Some(401 | 403)) => {
-                desk.out.note(&format!(
-                    "the keys of {0}: castoff keys list --deployment {0}",
-                    self.deployment
-                ));
-                Err(failure)
+            // The node speaks of the key: a log-in to the control plane would not help.
+            Err(Failure::Refused(mut refusal)) if matches!(refusal.status, 401 | 403) => {
+                if let Some(body) = refusal.body.as_object_mut() {
+                    body.remove("type");
+                }
+                refusal.hint = Some(format!("its keys: castoff keys list --deployment {}", self.deployment));
+                Err(Failure::Refused(refusal))
             }
             Err(failure) => Err(failure),
         }
