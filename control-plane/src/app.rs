@@ -1,5 +1,7 @@
 //! The control plane, put together: what is opened, in which order, and how it ends.
 
+mod listen;
+
 use crate::admin::plain;
 use crate::artifacts::{Limits, Packages};
 use crate::authn::{Password, Passwords, Secret, SlowDown};
@@ -14,6 +16,7 @@ use crate::push::{Identity, Joins, Publisher, Push, PushSettings};
 use crate::store::{self, Installation, MasterKey, Store};
 use crate::{authz, collector, telemetry};
 use axum_server::Handle;
+use listen::{bind, check_exposure, serve_http, tls};
 use std::fs;
 use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -35,10 +38,6 @@ pub struct Opened {
 
 /// How long answers that are under way may take when the control plane ends.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);
-/// What a connection may take to begin a request, and its headers to come.
-const HEAD: Duration = Duration::from_secs(30);
-/// How often HTTP/2 asks whether the other side is there, and how long it may take to say so.
-const ARE_YOU_THERE: Duration = Duration::from_secs(20);
 
 /// Opens the database, brings its schema up, and finds or makes the installation.
 ///
@@ -243,16 +242,6 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     Ok(())
 }
 
-fn check_exposure(config: &Serve) -> Result<(), String> {
-    if config.listen.ip().is_loopback() || config.tls_cert.is_some() || config.insecure_http {
-        return Ok(());
-    }
-    Err(format!(
-        "--listen {} is reachable from other machines, and passwords would travel in the clear: give --tls-cert and --tls-key, or --insecure-http behind a proxy that has TLS",
-        config.listen
-    ))
-}
-
 /// Two control planes on one folder would start every node twice. Released by the system, however this process ends.
 fn lock(folder: &Path) -> Result<fs::File, String> {
     let path = folder.join("lock");
@@ -312,19 +301,6 @@ async fn claim(config: &Serve, store: &Store, passwords: &Passwords) -> Result<(
     Ok(())
 }
 
-fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
-    let listener = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    listener.map_err(|error| match error.kind() {
-        std::io::ErrorKind::AddrInUse => format!(
-            "{flag} {address}: another program listens there, perhaps another control plane: end it, or give another {flag}"
-        ),
-        _ => format!("{flag} {address}: {error}"),
-    })
-}
-
 /// Local nodes need the library; whoever has none hears it now, and not from a node that ends again and again.
 fn check_onnxruntime(library: Option<&Path>) -> Result<(), String> {
     match library {
@@ -377,49 +353,6 @@ fn local(config: &Serve, store: &Store, joins: Joins) -> Result<Local, String> {
         store.changes(),
     );
     opened.map_err(|error| error.to_string())
-}
-
-async fn tls(config: &Serve) -> Result<Option<axum_server::tls_rustls::RustlsConfig>, String> {
-    let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else {
-        return Ok(None);
-    };
-    let loaded = axum_server::tls_rustls::RustlsConfig::from_pem_file(cert, key).await;
-    loaded
-        .map(Some)
-        .map_err(|error| format!("--tls-cert, --tls-key: {error}"))
-}
-
-async fn serve_http(
-    listener: TcpListener,
-    router: axum::Router,
-    tls: Option<axum_server::tls_rustls::RustlsConfig>,
-    handle: Handle<SocketAddr>,
-) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let result = match tls {
-        Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
-            Ok(server) => impatient(server).handle(handle).serve(service).await,
-            Err(error) => Err(error),
-        },
-        None => match axum_server::from_tcp(listener) {
-            Ok(server) => impatient(server).handle(handle).serve(service).await,
-            Err(error) => Err(error),
-        },
-    };
-    if let Err(error) = result {
-        tracing::error!(%error, "an HTTP port failed");
-    }
-}
-
-/// Lets nobody hold a connection by saying nothing on it.
-fn impatient<A>(mut server: axum_server::Server<SocketAddr, A>) -> axum_server::Server<SocketAddr, A> {
-    server.http_builder().http1().header_read_timeout(HEAD);
-    server
-        .http_builder()
-        .http2()
-        .keep_alive_interval(ARE_YOU_THERE)
-        .keep_alive_timeout(ARE_YOU_THERE);
-    server.first_request_timeout(HEAD)
 }
 
 /// Where this control plane listens: the ports may have been chosen by the system.

@@ -203,7 +203,8 @@ impl Sample {
         }
         let at = if self.python { "/python" } else { "/curl" };
         if let Some(hint) = sample.get("key_hint").and_then(Value::as_str) {
-            desk.out.note(hint);
+            desk.out
+                .note(&format!("set CASTOFF_KEY to a key of it, such as {hint}"));
         }
         // Code of several lines, made by the server: line ends stay, the rest is checked.
         cell(&sample, at).lines().try_for_each(|line| desk.out.line(line))
