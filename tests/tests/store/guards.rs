@@ -1,7 +1,7 @@
 //! What stands in the way of a deletion or a change, and what is remembered.
 
 use super::*;
-use castoff_control_plane::store::{DeploymentChange, InfrastructureChange, Remembered};
+use castoff_control_plane::store::{DeploymentChange, InfrastructureChange, Remembered, Visible};
 
 #[track_caller]
 fn in_use<T: std::fmt::Debug>(result: Result<T, Error>, reason: &str) {
@@ -16,11 +16,12 @@ on_both_databases! {
         rows.service("iris").await;
         rows.infrastructure("dev").await;
         rows.deployment("iris", "dev", Access::Inherit).await;
-        in_use(rows.store.delete_service(rows.my_service("iris").await).await, "1 deployments");
+        let all = Visible::of(&rows.root, &rows.table);
+        in_use(rows.store.delete_service(rows.my_service("iris").await, &all).await, "iris-on-dev");
         let dev = rows.on_infrastructure(&rows.root, "dev").await.unwrap();
-        in_use(rows.store.delete_infrastructure(dev).await, "1 deployments");
+        in_use(rows.store.delete_infrastructure(dev, &all).await, "iris-on-dev");
         let write = rows.on_service::<Write>(&rows.root, "iris").await.unwrap();
-        in_use(rows.store.delete_version(&write, "v1").await, "routes to version v1");
+        in_use(rows.store.delete_version(&write, "v1", &all).await, "routed to version v1: switch iris-on-dev");
         in_use(rows.store.delete_deployment(rows.my_deployment("iris-on-dev").await).await, "enabled");
         // What a deployment uses cannot be disallowed under it.
         let dev = rows.on_infrastructure(&rows.root, "dev").await.unwrap();
@@ -50,15 +51,15 @@ on_both_databases! {
         rows.store.change_deployment(&permit, "disable-deployment", off).await.unwrap();
         rows.store.delete_deployment(rows.my_deployment("iris-on-dev").await).await.unwrap();
 
-        rows.store.delete_version(&write, "v1").await.unwrap();
+        rows.store.delete_version(&write, "v1", &all).await.unwrap();
         in_use(rows.store.add_version(&write, new_version("v1", [7; 32])).await, "was deleted");
         let service = rows.my_service("iris").await;
         let ring = rows.store.service_keys_to_change(&service).await.unwrap();
         rows.store.create_key(&ring, new_key("shared")).await.unwrap();
-        rows.store.delete_service(rows.my_service("iris").await).await.unwrap();
+        rows.store.delete_service(rows.my_service("iris").await, &all).await.unwrap();
         assert!(matches!(rows.store.service(&rows.root, "iris").await, Err(Error::NotFound(_))));
         let dev = rows.on_infrastructure(&rows.root, "dev").await.unwrap();
-        rows.store.delete_infrastructure(dev).await.unwrap();
+        rows.store.delete_infrastructure(dev, &all).await.unwrap();
     }
 
     /// Somebody deletes what somebody else deploys at the same moment: both must not succeed.
@@ -73,7 +74,8 @@ on_both_databases! {
             let new = new_deployment(&name, Access::Keys);
             let (deployer, deleter) = (rows.store.clone(), rows.store.clone());
             let deployed = tokio::spawn(async move { deployer.create_deployment(&site, new).await });
-            let deleted = tokio::spawn(async move { deleter.delete_service(permit).await });
+            let visible = Visible::of(&rows.root, &rows.table);
+            let deleted = tokio::spawn(async move { deleter.delete_service(permit, &visible).await });
             let (deployed, deleted) = (deployed.await.unwrap(), deleted.await.unwrap());
             assert_ne!(deployed.is_ok(), deleted.is_ok(), "{deployed:?} {deleted:?}");
 
@@ -85,7 +87,8 @@ on_both_databases! {
             let new = new_deployment(&name, Access::Keys);
             let (deployer, deleter) = (rows.store.clone(), rows.store.clone());
             let deployed = tokio::spawn(async move { deployer.create_deployment(&site, new).await });
-            let deleted = tokio::spawn(async move { deleter.delete_version(&write, "v1").await });
+            let visible = Visible::of(&rows.root, &rows.table);
+            let deleted = tokio::spawn(async move { deleter.delete_version(&write, "v1", &visible).await });
             let (deployed, deleted) = (deployed.await.unwrap(), deleted.await.unwrap());
             assert_ne!(deployed.is_ok(), deleted.is_ok(), "{deployed:?} {deleted:?}");
         }
