@@ -127,6 +127,37 @@ def train():
     save("text", make_pipeline(reader, classifier()).fit(texts, labels), [("text", StringTensorType([None, 1]))], zipmap=True)
 
 
+def by_hand():
+    """What no trainer makes: a classifier of named classes without ZipMap, and a model that does not come to an end."""
+    plain = onnx.load(HERE / "iris-columns.onnx")
+    graph = plain.graph
+    [zipmap] = [node for node in graph.node if node.op_type == "ZipMap"]
+    graph.node.remove(zipmap)
+    [maps] = [output for output in graph.output if output.name == zipmap.output[0]]
+    graph.output.remove(maps)
+    graph.output.append(port(zipmap.input[0], onnx.TensorProto.FLOAT, [None, len(SPECIES)]))
+    write("iris-plain", plain)
+
+    number, flag, count = onnx.TensorProto.FLOAT, onnx.TensorProto.BOOL, onnx.TensorProto.INT64
+    make = onnx.helper
+    step = [make.make_node("Identity", ["go"], ["go_on"]), make.make_node("Add", ["v", "x"], ["w"])]
+    goes_in = [port("i", count, []), port("go", flag, []), port("v", number, ["N", 1])]
+    turn = make.make_graph(step, "turn", goes_in, [port("go_on", flag, []), port("w", number, ["N", 1])])
+    loop = make.make_node("Loop", ["turns", "", "x"], ["y"], body=turn)
+    turns = make.make_tensor("turns", count, [], [2**63 - 1])
+    graph = make.make_graph([loop], "endless", [port("x", number, ["N", 1])], [port("y", number, ["N", 1])], [turns])
+    write("endless", make.make_model(graph, opset_imports=[make.make_opsetid("", OPSET)], ir_version=8))
+
+
+def port(name, element, shape):
+    return onnx.helper.make_tensor_value_info(name, element, shape)
+
+
+def write(name, model):
+    onnx.checker.check_model(model)
+    (HERE / f"{name}.onnx").write_bytes(model.SerializeToString(deterministic=True))
+
+
 def package():
     """The example of a package: one model as two endpoints."""
     folder = HERE / "iris-package"
@@ -156,7 +187,7 @@ def output(name, value):
     return v2(name, array if array.dtype.name in DATATYPES else array.astype(object))
 
 
-def records(columns, rows, outputs, labels):
+def records(columns, rows, outputs, labels, classes):
     """What the records dialect must say of each row."""
     value, *probabilities = outputs
     answers = []
@@ -165,7 +196,7 @@ def records(columns, rows, outputs, labels):
         answer = {"features": dict(zip(columns, row)), "prediction": prediction}
         for table in probabilities:
             width = table["shape"][1]
-            names = labels or json.loads(table["parameters"]["classes"])
+            names = labels or classes or json.loads(table["parameters"]["classes"])
             of_row = table["data"][index * width : (index + 1) * width]
             answer["probas"] = dict(zip(map(str, names), of_row))
         if labels:
@@ -174,14 +205,14 @@ def records(columns, rows, outputs, labels):
     return answers
 
 
-def ask(expected, model, inputs, columns=None, rows=None, labels=None):
+def ask(expected, model, inputs, columns=None, rows=None, labels=None, classes=None):
     """Runs a model and writes down what came out."""
     session = onnxruntime.InferenceSession(HERE / f"{model}.onnx", providers=["CPUExecutionProvider"])
     names = [port.name for port in session.get_outputs()]
     outputs = [output(*pair) for pair in zip(names, session.run(None, inputs))]
     said = {"model": f"{model}.onnx", "inputs": [v2(*pair) for pair in inputs.items()], "outputs": outputs}
     if columns:
-        said["records"] = records(columns, rows, outputs, labels)
+        said["records"] = records(columns, rows, outputs, labels, classes)
     (HERE / "expected" / f"{expected}.json").write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -197,6 +228,7 @@ def answers():
     ask("iris-tensor", "iris-tensor", together(IRIS_ROWS))
     ask("iris-zipmap", "iris-zipmap", together(IRIS_ROWS))
     ask("iris-columns", "iris-columns", apart(IRIS_COLUMNS, IRIS_ROWS), IRIS_COLUMNS, IRIS_ROWS)
+    ask("iris-plain", "iris-plain", apart(IRIS_COLUMNS, IRIS_ROWS), IRIS_COLUMNS, IRIS_ROWS, classes=SPECIES)
     ask("iris-package", "iris-tensor", together(IRIS_ROWS), IRIS_COLUMNS, IRIS_ROWS, SPECIES)
     shades = np.arange(3 * 64) * 7 % 17
     ask("digits", "digits", together([*shades.reshape(3, 64).tolist(), *drawn()]))
@@ -222,6 +254,7 @@ def main():
     if not arguments.parse_args().answers:
         print("training and exporting")
         train()
+        by_hand()
         package()
     print("asking Python's onnxruntime", onnxruntime.__version__)
     (HERE / "expected").mkdir(exist_ok=True)

@@ -65,14 +65,15 @@ fn walk(message: Message, mut bytes: &[u8], depth: u8) -> Result<(), String> {
     Ok(())
 }
 
-enum Value<'a> {
+/// The value of a field.
+pub(super) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     Fixed,
 }
 
 /// The first field of a message and what follows it; `None` where the bytes are no message of ONNX.
-fn next(bytes: &[u8]) -> Option<(u64, Value<'_>, &[u8])> {
+pub(super) fn next(bytes: &[u8]) -> Option<(u64, Value<'_>, &[u8])> {
     let (tag, rest) = varint(bytes)?;
     let (value, rest) = match tag & 7 {
         0 => varint(rest).map(|(number, rest)| (Value::Number(number), rest))?,
@@ -88,7 +89,8 @@ fn next(bytes: &[u8]) -> Option<(u64, Value<'_>, &[u8])> {
     Some((tag >> 3, value, rest))
 }
 
-fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+/// A number and what follows it.
+pub(super) fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let mut number = 0u64;
     for (index, &byte) in bytes.iter().take(10).enumerate() {
         number |= u64::from(byte & 0x7f) << (7 * index);

@@ -5,6 +5,7 @@
 //! the count of runs hold for every protocol.
 
 mod admission;
+mod classes;
 mod external;
 mod ort;
 pub mod tensor;
@@ -80,6 +81,7 @@ impl Engine {
         Ok(Model {
             inputs,
             outputs,
+            classes: classes::of(bytes),
             load,
             runs,
             jobs,
@@ -94,6 +96,7 @@ pub const MOST_SESSIONS: usize = 256;
 pub struct Model {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    classes: Vec<Label>,
     load: Arc<Load>,
     runs: Arc<AtomicU64>,
     jobs: flume::Sender<worker::Job>,
@@ -108,6 +111,11 @@ impl Model {
     /// What it gives, in its own order.
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
+    }
+
+    /// What it calls its classes, in the order of its probabilities; empty when it does not say.
+    pub fn classes(&self) -> &[Label] {
+        &self.classes
     }
 
     /// Runs under its title since the process started, whatever came of them.

@@ -67,13 +67,32 @@ pub(super) async fn predict(
         predicted.running += started.elapsed();
         predicted
             .predictions
-            .extend(read(endpoint.model.outputs(), &endpoint.labels, &outputs, rows)?);
+            .extend(read(endpoint.model.outputs(), Names::of(endpoint), &outputs, rows)?);
     }
     Ok(predicted)
 }
 
+/// What classes are called.
+#[derive(Clone, Copy)]
+struct Names<'a> {
+    /// By the package; empty when it does not say.
+    labels: &'a [String],
+    /// By the model itself, in the order of its probabilities.
+    own: &'a [Label],
+}
+
+impl<'a> Names<'a> {
+    fn of(endpoint: &'a Endpoint) -> Self {
+        Self {
+            labels: &endpoint.labels,
+            own: endpoint.model.classes(),
+        }
+    }
+}
+
 /// One prediction per row.
-fn read(ports: &[Port], labels: &[String], outputs: &[Output], rows: usize) -> Result<Vec<Prediction>, Failure> {
+fn read(ports: &[Port], names: Names<'_>, outputs: &[Output], rows: usize) -> Result<Vec<Prediction>, Failure> {
+    let labels = names.labels;
     let roles = Roles::of(ports, labels);
     let named = |index: usize| {
         let (port, output) = (ports.get(index), outputs.get(index));
@@ -85,7 +104,7 @@ fn read(ports: &[Port], labels: &[String], outputs: &[Output], rows: usize) -> R
         None => Vec::new(),
         Some(index) => {
             let (port, output) = named(index)?;
-            classes(output, labels, rows).map_err(|wrong| at(port, &wrong))?
+            classes(output, names, rows).map_err(|wrong| at(port, &wrong))?
         }
     }
     .into_iter();
@@ -169,7 +188,7 @@ struct Class {
 }
 
 /// The classes of each row.
-fn classes(output: &Output, labels: &[String], rows: usize) -> Result<Vec<Vec<Class>>, String> {
+fn classes(output: &Output, names: Names<'_>, rows: usize) -> Result<Vec<Vec<Class>>, String> {
     let table: Vec<Vec<(Option<Label>, Value)>> = match output {
         Output::Maps(maps) => maps
             .iter()
@@ -181,7 +200,11 @@ fn classes(output: &Output, labels: &[String], rows: usize) -> Result<Vec<Vec<Cl
         Output::Tensor(tensor) => by_row(tensor, rows)?
             .into_iter()
             .map(|row| match row {
-                Value::Array(row) => row.into_iter().map(|probability| (None, probability)).collect(),
+                Value::Array(row) => {
+                    let own = |index| names.own.get(index).filter(|_| names.own.len() == row.len()).cloned();
+                    let own: Vec<_> = (0..row.len()).map(own).collect();
+                    own.into_iter().zip(row).collect()
+                }
                 probability => vec![(None, probability)],
             })
             .collect(),
@@ -190,9 +213,9 @@ fn classes(output: &Output, labels: &[String], rows: usize) -> Result<Vec<Vec<Cl
         return Err(format!("it has {} rows for {rows} records", table.len()));
     }
     let row = |row: Vec<(Option<Label>, Value)>| {
-        let ours = labels.len() == row.len();
+        let ours = names.labels.len() == row.len();
         let class = |(index, (own, probability)): (usize, (Option<Label>, Value))| {
-            let ours = labels.get(index).filter(|_| ours).cloned();
+            let ours = names.labels.get(index).filter(|_| ours).cloned();
             let name = ours.unwrap_or_else(|| own.as_ref().map_or_else(|| index.to_string(), Label::name));
             let weight = probability.as_f64().unwrap_or_default();
             Class {
@@ -321,108 +344,4 @@ fn double(number: f64) -> Result<Value, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::engine::DataType;
-    use serde_json::json;
-
-    fn port(name: &str, data_type: DataType, shape: &[i64]) -> Port {
-        Port {
-            name: name.to_owned(),
-            kind: PortKind::Tensor {
-                data_type,
-                shape: shape.to_vec(),
-            },
-        }
-    }
-
-    fn maps(name: &str) -> Port {
-        Port {
-            name: name.to_owned(),
-            kind: PortKind::Maps,
-        }
-    }
-
-    fn tensor(shape: &[i64], data: Data) -> Output {
-        Output::Tensor(Tensor::new(shape.to_vec(), data).unwrap())
-    }
-
-    #[test]
-    fn a_classifier_answers_with_its_own_labels() {
-        let ports = [port("output_label", DataType::Int64, &[-1]), maps("output_probability")];
-        let row = vec![(Label::Number(4), 0.1), (Label::Number(9), 0.9)];
-        let outputs = [tensor(&[1], Data::Int64(vec![9])), Output::Maps(vec![row])];
-        let own = read(&ports, &[], &outputs, 1).unwrap();
-        assert_eq!(
-            Value::Object(own[0].clone().into_fields()),
-            json!({ "prediction": 9, "probas": { "4": 0.1, "9": 0.9 } })
-        );
-        let named = read(&ports, &["no".to_owned(), "yes".to_owned()], &outputs, 1).unwrap();
-        assert_eq!(
-            Value::Object(named[0].clone().into_fields()),
-            json!({ "prediction": "yes", "probas": { "no": 0.1, "yes": 0.9 } })
-        );
-    }
-
-    #[test]
-    fn probabilities_in_a_tensor_are_told_by_name_or_by_labels() {
-        let table = Data::Fp32(vec![0.25, 0.75, 0.5, 0.5]);
-        let ports = [
-            port("label", DataType::Bytes, &[-1]),
-            port("probabilities", DataType::Fp32, &[-1, 2]),
-        ];
-        let texts = Data::Bytes(vec!["b".to_owned(), "a".to_owned()]);
-        let outputs = [tensor(&[2], texts), tensor(&[2, 2], table.clone())];
-        let read_both = read(&ports, &["a".to_owned(), "b".to_owned()], &outputs, 2).unwrap();
-        assert_eq!(read_both[0].value, "b");
-        assert_eq!(read_both[1].probas.as_ref().unwrap()["a"], 0.5);
-
-        let only = [port("logits", DataType::Fp32, &[-1, 2])];
-        let read_table = read(
-            &only,
-            &["a".to_owned(), "b".to_owned()],
-            &[tensor(&[2, 2], table.clone())],
-            2,
-        )
-        .unwrap();
-        assert_eq!((&read_table[0].value, &read_table[1].value), (&json!("b"), &json!("a")));
-        let bare = read(&only, &[], &[tensor(&[2, 2], table)], 2).unwrap();
-        assert_eq!(
-            (bare[0].value.clone(), bare[0].probas.clone()),
-            (json!([0.25, 0.75]), None)
-        );
-    }
-
-    #[test]
-    fn a_regression_is_a_number_in_its_shortest_digits() {
-        let ports = [port("variable", DataType::Fp32, &[-1, 1])];
-        let outputs = [tensor(&[2, 1], Data::Fp32(vec![12356.23, 0.1]))];
-        let predictions = read(&ports, &[], &outputs, 2).unwrap();
-        assert_eq!(
-            Value::Object(predictions[0].clone().into_fields()).to_string(),
-            r#"{"prediction":12356.23}"#
-        );
-        assert_eq!(predictions[1].value.to_string(), "0.1");
-    }
-
-    #[test]
-    fn what_cannot_be_said_names_its_output() {
-        let ports = [port("variable", DataType::Fp32, &[-1, 1])];
-        let failure = read(&ports, &[], &[tensor(&[1, 1], Data::Fp32(vec![f32::NAN]))], 1).unwrap_err();
-        assert_eq!(failure.reason, Reason::Output);
-        assert!(failure.detail.starts_with("output variable: "), "{}", failure.detail);
-        assert!(read(&ports, &[], &[tensor(&[3, 1], Data::Fp32(vec![1.0; 3]))], 2).is_err());
-        assert!(read(&[], &[], &[], 1).is_err());
-    }
-
-    #[test]
-    fn tensors_nest_as_their_shape() {
-        let nest = |shape: &[i64], count: i64| {
-            nested(&Tensor::new(shape.to_vec(), Data::Int64((0..count).collect())).unwrap()).unwrap()
-        };
-        assert_eq!(nest(&[2, 3], 6), json!([[0, 1, 2], [3, 4, 5]]));
-        assert_eq!(nest(&[], 1), json!(0));
-        assert_eq!(nest(&[2], 2), json!([0, 1]));
-        assert_eq!(nest(&[0, 3], 0), json!([]));
-    }
-}
+mod tests;
