@@ -3,13 +3,13 @@
 use super::config_facts::{ConfigFacts, KeyFact, LegFact};
 use super::entity::{api_keys, configs, deployments, infrastructures, installation, services};
 use super::error::stored;
-use super::services::parse_word;
+use super::services::{parse_word, word};
 use super::{Error, Store};
 use crate::domain::package::Digest;
 use crate::domain::{Access, HeaderName, Leg, ServiceAccess, Time};
 use castoff_wire::key::KeyHash;
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockType, OnConflict};
+use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockType, OnConflict, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
@@ -73,6 +73,8 @@ pub(super) async fn raise_inheriting(
     let rows = deployments::Entity::find()
         .filter(deployments::Column::ServiceId.eq(service_id))
         .filter(deployments::Column::Access.eq("inherit"))
+        // The order in which infrastructures are locked.
+        .order_by_asc(deployments::Column::InfrastructureId)
         .all(tx)
         .await?;
     let ids: Vec<Uuid> = rows.into_iter().map(|row| row.id).collect();
@@ -80,6 +82,25 @@ pub(super) async fn raise_inheriting(
         raise(store, tx, *id).await?;
     }
     Ok(ids)
+}
+
+/// (deployment, service) of those on an infrastructure that inherit from a public service.
+pub(super) async fn inherit_public(
+    tx: &DatabaseTransaction,
+    infrastructure_id: Uuid,
+) -> Result<Vec<(Uuid, Uuid)>, Error> {
+    let public = Query::select()
+        .column(services::Column::Id)
+        .from(services::Entity)
+        .and_where(services::Column::Access.eq(word(&ServiceAccess::Public)?))
+        .to_owned();
+    let found = deployments::Entity::find()
+        .filter(deployments::Column::InfrastructureId.eq(infrastructure_id))
+        .filter(deployments::Column::Access.eq(word(&Access::Inherit)?))
+        .filter(deployments::Column::ServiceId.in_subquery(public))
+        .all(tx)
+        .await?;
+    Ok(found.into_iter().map(|row| (row.id, row.service_id)).collect())
 }
 
 /// Writes the next version of a deployment's config from what the transaction sees.
@@ -147,7 +168,12 @@ async fn gather(tx: &DatabaseTransaction, deployment_id: Uuid) -> Result<ConfigF
     let access: Access = parse_word(&deployment.access)?;
     let inherits = access == Access::Inherit;
     let service_access: ServiceAccess = parse_word(&service.access)?;
-    let public = access == Access::Public || (inherits && service_access == ServiceAccess::Public);
+    let public = match (access, service_access) {
+        (Access::Public, _) => true,
+        // Else a service's owner could open what the infrastructure's admin keeps closed.
+        (Access::Inherit, ServiceAccess::Public) => allows_public(tx, deployment.infrastructure_id).await?,
+        _ => false,
+    };
     Ok(ConfigFacts {
         deployment_id,
         deployment: deployment.name.clone(),
@@ -160,6 +186,13 @@ async fn gather(tx: &DatabaseTransaction, deployment_id: Uuid) -> Result<ConfigF
         public,
         key_header: stored(HeaderName::parse(&deployment.key_header), "a header's name")?,
     })
+}
+
+/// Whether deployments there may be public now. It stays so until the transaction ends.
+async fn allows_public(tx: &DatabaseTransaction, infrastructure_id: Uuid) -> Result<bool, Error> {
+    lock_infrastructure(tx, infrastructure_id).await?;
+    let row = infrastructures::Entity::find_by_id(infrastructure_id).one(tx).await?;
+    Ok(row.ok_or(Error::NotFound("infrastructure"))?.allow_public)
 }
 
 async fn legs(tx: &DatabaseTransaction, deployment: &deployments::Model) -> Result<Vec<LegFact>, Error> {
@@ -271,7 +304,10 @@ impl Store {
             )
             .exec(&tx)
             .await?;
-        let deployments = deployments::Entity::find().all(&tx).await?;
+        let deployments = deployments::Entity::find()
+            .order_by_asc(deployments::Column::InfrastructureId)
+            .all(&tx)
+            .await?;
         for deployment in deployments {
             raise(self, &tx, deployment.id).await?;
         }

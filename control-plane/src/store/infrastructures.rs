@@ -5,7 +5,7 @@ use super::deployments::in_the_way;
 use super::entity::{deployments, infrastructures};
 use super::error::stored;
 use super::services::{parse_word, word};
-use super::{Error, Page, PageRequest, Permit, Platform, Store, Visible, configs};
+use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, configs};
 use crate::authz::Administer;
 use crate::domain::{
     Access, Allowances, Deployment, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time,
@@ -144,7 +144,21 @@ impl Store {
         let description = change.description.unwrap_or_else(|| before.description.clone());
         let allow = change.allow.unwrap_or(before.allow);
         let tx = self.begin().await?;
+        let opens = allow.public && !before.allow.public;
+        let inheriting = configs::inherit_public(&tx, before.id).await?;
+        if opens {
+            let services: Vec<Uuid> = inheriting.iter().map(|(_, service)| *service).collect();
+            configs::lock_services(&tx, &services).await?;
+        }
         configs::lock_infrastructure(&tx, before.id).await?;
+        // Asked again under the lock: what has become public in between counts.
+        let inheriting = configs::inherit_public(&tx, before.id).await?;
+        if !allow.public && before.allow.public && !inheriting.is_empty() {
+            return Err(Error::InUse(format!(
+                "{} deployments inherit from a public service: change them first",
+                inheriting.len()
+            )));
+        }
         for (access, allowed) in [(Access::Inherit, allow.inherit), (Access::Public, allow.public)] {
             if allowed {
                 continue;
@@ -176,6 +190,10 @@ impl Store {
         if changed.rows_affected == 0 {
             return Err(Error::Stale);
         }
+        let raised = if opens { inheriting } else { Vec::new() };
+        for (deployment, _) in &raised {
+            configs::raise(self, &tx, *deployment).await?;
+        }
         Deed::new("change-infrastructure", "infrastructure", before.name.as_str())
             .on_infrastructure(before.id)
             .change(
@@ -185,6 +203,9 @@ impl Store {
             .record(&tx, permit.actor(), now)
             .await?;
         tx.commit().await?;
+        for (deployment, _) in raised {
+            self.tell(Change::Config(deployment));
+        }
         Ok(())
     }
 
