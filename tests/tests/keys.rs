@@ -223,7 +223,7 @@ fn a_key_that_expires_in_the_past_or_is_weak_is_not_taken_by_accident() {
     make(json!({"name": "again", "key": "an-imported-key-without-our-format"})).expect(409);
 }
 
-/// F9, K29: every use is attributable to its key.
+/// F9: every use is attributable to its key.
 #[test]
 fn f9_uses_are_counted_by_key() {
     let cast = World::with_cast(Database::Sqlite);
@@ -255,9 +255,73 @@ fn f9_uses_are_counted_by_key() {
     assert_eq!((&shown["calls"], &shown["last_used_at"]), (&json!(0), &Value::Null));
 }
 
+/// K26: any number of keys.
+#[test]
+fn k26_any_number_of_keys_open_a_deployment() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let make = |number: u32| {
+        let made = cast
+            .dana
+            .post(&dev.path("/keys"), json!({"name": format!("k{number}")}));
+        made.expect(201).string("/key")
+    };
+    let mut keys: Vec<String> = (0..120).map(make).collect();
+    // The receipt of the last says that the nodes have them all.
+    keys.push(dev.new_key("last"));
+    for key in &keys {
+        dev.call(key).expect(200);
+    }
+    assert_eq!(cast.dana.list(&dev.path("/keys")).len(), keys.len() + 1);
+}
+
+/// K29: each key is told apart, by who made it, by its uses and in the audit, and goes alone.
+#[test]
+fn k29_each_key_is_traceable_and_revocable() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let body = json!({"name": "of omar"});
+    let made = cast.omar.post(&dev.path("/keys?wait=30s"), body).expect(201);
+    let (key, id) = (made.string("/key"), made.string("/id"));
+    dev.call(&key).expect(200);
+    let path = dev.path(&format!("/keys/{id}"));
+    eventually("the use shows on this key", || {
+        cast.dana.get(&path).expect(200)["calls"] == 1
+    });
+    assert_eq!(cast.dana.get(&path).expect(200)["created_by"], "omar");
+    cast.dana
+        .post(&format!("{path}/revoke?wait=30s"), json!({}))
+        .expect(200);
+    dev.call(&key).expect(REFUSED);
+    dev.answers();
+    let audit = cast.dana.list("/audit?object=of%20omar");
+    let deeds: Vec<_> = audit
+        .iter()
+        .map(|row| (row["action"].as_str(), row["actor"].as_str()))
+        .collect();
+    for deed in [(Some("create-key"), Some("omar")), (Some("revoke-key"), Some("dana"))] {
+        assert!(deeds.contains(&deed), "{deeds:?}");
+    }
+    // A key that is refused although it is known is in the node's log by its id, and by nothing else of it.
+    let body = json!({"name": "for another", "endpoints": ["another"]});
+    let scoped = cast.dana.post(&dev.path("/keys?wait=30s"), body).expect(201);
+    let (key, id) = (scoped.string("/key"), scoped.string("/id"));
+    dev.call(&key).expect(403);
+    let node = &dev.nodes()[0].id;
+    eventually("the refusal is logged by id", || {
+        let log = cast
+            .dana
+            .get(&dev.path(&format!("/logs?node={node}")))
+            .expect(200)
+            .text();
+        assert!(!log.contains(&key[8..40]));
+        log.contains(&id).then_some(()).ok_or(log)
+    });
+}
+
 /// K20: who reads the service and views the infrastructure lists its keys, masked; who does not sees none.
 #[test]
-fn k20_readers_list_masked_keys() {
+fn k20_readers_list_masked_keys_of_deployments() {
     let cast = World::with_cast(Database::Sqlite);
     let dev = cast.iris_on_dev();
     let nora = cast.world.user("nora", &["marketing"]);

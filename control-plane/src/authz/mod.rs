@@ -29,6 +29,8 @@ pub trait Need<R> {
 
 /// May read a service.
 pub struct Read;
+/// May list a service's keys.
+pub struct ListKeys;
 /// May write a service's versions.
 pub struct Write;
 /// May deploy.

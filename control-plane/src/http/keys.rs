@@ -6,7 +6,7 @@ use super::permit::Last;
 use super::problem::Problem;
 use super::receipts::{Receipt, collect};
 use super::state::Api;
-use crate::authz::{Administer, Deploy, Read, View};
+use crate::authz::{Administer, Deploy, ListKeys, View};
 use crate::domain::{ApiKey, Deployment, Invalid, KeyClass, KeyState, KeyText, Service, Time, Title};
 use crate::store::{Changed, KeyChange, KeyRing, NewKey, Permit, WritableRing};
 use axum::extract::State;
@@ -351,6 +351,6 @@ macro_rules! handlers {
 }
 
 handlers!(of_service, "service", "services", "service", Service,
-    read: Read, service_keys, write: Administer, service_keys_to_change);
+    read: ListKeys, service_keys, write: Administer, service_keys_to_change);
 handlers!(of_deployment, "deployment", "deployments", "deployment", Deployment,
     read: View, deployment_keys, write: Deploy, deployment_keys_to_change);

@@ -7,15 +7,17 @@ use super::input::Query;
 use super::output::{Answer, Created, List, Secretive, whole};
 use super::problem::Problem;
 use super::state::Api;
-use crate::authz::{Deploy, View};
+use crate::authn::Actor;
+use crate::authz::{Deploy, ListKeys, View};
 use crate::domain::package::{Datatype, Endpoint, EndpointKind};
-use crate::domain::{Deployment, InfrastructureKind, Invalid, KeyState, Time};
-use crate::store::{Error, Node, NodeState, PageRequest, Permit};
+use crate::domain::{Access, ApiKey, Deployment, EndpointName, InfrastructureKind, Invalid, KeyState, Time};
+use crate::store::{Error, KeyRing, Node, NodeState, PageRequest, Permit};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::sync::Arc;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -60,7 +62,7 @@ pub struct Status {
 /// Code that calls a deployment.
 #[derive(Serialize, ToSchema)]
 pub struct Sample {
-    /// The first key that the caller may see, masked: which one to put in place of $CASTOFF_KEY.
+    /// The first key that opens it and that the caller may see, masked: which one to put in place of $CASTOFF_KEY.
     key_hint: Option<String>,
     /// To be pasted into a shell.
     curl: String,
@@ -214,18 +216,12 @@ pub async fn create_token(permit: Permit<Deploy, Deployment>, State(api): State<
     responses((status = 200, body = Sample)))]
 pub async fn sample(
     permit: Permit<View, Deployment>,
-    _caller: Caller,
+    Caller(actor): Caller,
     State(api): State<Api>,
 ) -> Answer<axum::Json<Sample>> {
     let nodes = api.store.nodes(&permit).await?;
-    let now = api.store.clock().now();
-    let ring = api.store.deployment_keys(&permit).await?;
-    let keys = api.store.keys(&ring, &PageRequest::default()).await?.items;
-    let key_hint = keys
-        .into_iter()
-        .find(|key| key.state(now) == KeyState::Active)
-        .map(|key| key.masked);
     let endpoint = api.store.first_endpoint(&permit).await?;
+    let key_hint = first_key(&api, &actor, &permit, &endpoint.name).await?;
     let base = url(&permit, &nodes).unwrap_or_else(|| "http://ADDRESS".to_owned());
     let (path, body) = call(&permit, &endpoint);
     let header = permit.key_header.as_str();
@@ -239,6 +235,34 @@ pub async fn sample(
         python_literal(&body),
     );
     Ok(axum::Json(Sample { key_hint, curl, python }))
+}
+
+/// The first key that opens the endpoint, masked: of the deployment's own keys, then of the service's when they open it,
+/// too, and the caller may see them.
+async fn first_key(
+    api: &Api,
+    actor: &Arc<Actor>,
+    permit: &Permit<View, Deployment>,
+    endpoint: &EndpointName,
+) -> Answer<Option<String>> {
+    let now = api.store.clock().now();
+    let opens = |key: &ApiKey| {
+        let scoped = key.endpoints.is_empty() || key.endpoints.iter().any(|name| name == endpoint.as_str());
+        scoped && key.state(now) == KeyState::Active
+    };
+    let first = async |ring: &KeyRing<'_>| -> Answer<Option<String>> {
+        let keys = api.store.keys(ring, &PageRequest::default()).await?.items;
+        Ok(keys.into_iter().find(opens).map(|key| key.masked))
+    };
+    let own = first(&api.store.deployment_keys(permit).await?).await?;
+    if own.is_some() || permit.access != Access::Inherit {
+        return Ok(own);
+    }
+    let service = api.store.service(actor, &permit.service).await?;
+    match service.admit::<ListKeys>(&api.table, actor) {
+        Ok(service) => first(&api.store.service_keys(&service).await?).await,
+        Err(_) => Ok(None),
+    }
 }
 
 /// Where an endpoint is called, and with a body of the right form whose values are zeros.

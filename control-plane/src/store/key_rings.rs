@@ -2,7 +2,7 @@
 
 use super::api_keys::{KeyRing, WritableRing};
 use super::{Error, Permit, Store};
-use crate::authz::{Administer, Deploy, Read, View};
+use crate::authz::{Administer, Deploy, ListKeys, View};
 use crate::domain::{Deployment, KeyPlace, KeyVisibility, Service};
 use sea_orm::EntityTrait;
 
@@ -11,7 +11,7 @@ impl Store {
     ///
     /// # Errors
     /// None: as for a deployment, whose service is asked.
-    pub async fn service_keys<'a>(&self, permit: &'a Permit<Read, Service>) -> Result<KeyRing<'a>, Error> {
+    pub async fn service_keys<'a>(&self, permit: &'a Permit<ListKeys, Service>) -> Result<KeyRing<'a>, Error> {
         Ok(ring(permit, permit.actor()))
     }
 

@@ -24,8 +24,8 @@
 use super::rows::{Platform, Site};
 use crate::authn::Actor;
 use crate::authz::{
-    Action, Administer, CreateService, DecisionTable, Deploy, Half, InfrastructureMask, Need, Read, ServiceMask,
-    Standing, Verdict, View, Write,
+    Action, Administer, CreateService, DecisionTable, Deploy, Half, InfrastructureMask, ListKeys, Need, Read,
+    ServiceMask, Standing, Verdict, View, Write,
 };
 use crate::domain::{Deployment, Infrastructure, Service};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
@@ -37,6 +37,9 @@ use uuid::Uuid;
 
 impl Need<Service> for Read {
     const ACTION: Action = Action::SeeService;
+}
+impl Need<Service> for ListKeys {
+    const ACTION: Action = Action::ListServiceKeys;
 }
 impl Need<Service> for Write {
     const ACTION: Action = Action::WriteVersions;

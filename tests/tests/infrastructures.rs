@@ -1,0 +1,183 @@
+//! What a grant on an infrastructure gives, and to whom. Groups are granted; a deployment is where two grants meet.
+
+use acceptance::world::{grant, has};
+use acceptance::{Actor, Cast, Database, World, json};
+
+/// A cast with the service `iris`, and nora of the group `crew`, which was granted nothing.
+fn with_crew() -> (Cast, Actor) {
+    let cast = World::with_cast(Database::Sqlite);
+    cast.iris();
+    let nora = cast.world.user("nora", &["crew"]);
+    (cast, nora)
+}
+
+/// A deployment on dev that no node runs for.
+fn at_rest(by: &Actor) -> acceptance::Answer {
+    let body = json!({"service": "iris", "infrastructure": "dev", "version": "v1", "enabled": false});
+    by.post("/deployments", body)
+}
+
+/// K6: what a group was granted on a service and on an infrastructure its members have, for as long as they are members.
+#[test]
+fn k6_members_have_what_their_groups_were_granted() {
+    let (cast, nora) = with_crew();
+    let both = |status| {
+        nora.get("/services/iris").expect(status);
+        nora.get("/infrastructures/dev").expect(status);
+    };
+    both(404);
+    grant(&cast.dana, "services", "iris", "crew", &["read"]);
+    grant(&cast.admin, "infrastructures", "dev", "crew", &["view"]);
+    both(200);
+    cast.admin.delete("/groups/crew/members/nora").expect(204);
+    both(404);
+    cast.admin.put("/groups/crew/members/nora", json!({})).expect(204);
+    both(200);
+    cast.dana.delete("/services/iris/grants/crew").expect(204);
+    cast.admin.delete("/infrastructures/dev/grants/crew").expect(204);
+    both(404);
+    // Nobody is granted anything but by a group.
+    let refused = cast
+        .dana
+        .put("/services/iris/grants/nora", json!({"privileges": ["read"]}));
+    refused.expect(404);
+}
+
+/// K7: a deployment has no grants of its own, not even for a platform admin.
+#[test]
+fn k7_a_deployment_has_no_grants() {
+    let (cast, _nora) = with_crew();
+    at_rest(&cast.dana).expect(201);
+    let path = "/deployments/iris-on-dev/grants";
+    cast.admin.get(path).expect(404);
+    let granted = cast.admin.put(&format!("{path}/crew"), json!({"privileges": ["view"]}));
+    granted.expect(404);
+    let described = acceptance::models::folder().join("../../openapi.json");
+    let described: serde_json::Value = serde_json::from_slice(&std::fs::read(described).unwrap()).unwrap();
+    let mut routes = described["paths"].as_object().unwrap().keys();
+    assert!(!routes.any(|route| route.contains("/deployments") && route.contains("grants")));
+}
+
+/// K12: infrastructures are created by platform admins, whatever else somebody may.
+#[test]
+fn k12_only_platform_admins_create_infrastructures() {
+    let (cast, nora) = with_crew();
+    grant(&cast.admin, "infrastructures", "dev", "crew", &["admin"]);
+    cast.admin
+        .patch("/groups/crew", json!({"create_service": true}))
+        .expect(200);
+    let body = json!({"name": "mine", "kind": "local", "stage": "dev"});
+    for actor in [&nora, &cast.dana, &cast.omar, &cast.sam] {
+        actor.post("/infrastructures", body.clone()).expect(403);
+    }
+    cast.admin.patch("/groups/crew", json!({"admin": true})).expect(200);
+    nora.post("/infrastructures", body).expect(201);
+}
+
+/// K13: as many groups as there are, each with its own privilege.
+#[test]
+fn k13_any_number_of_groups_is_granted() {
+    let (cast, _nora) = with_crew();
+    let groups: Vec<String> = (0..60).map(|number| format!("group-{number:02}")).collect();
+    let privileges = ["view", "deploy", "admin"];
+    for (number, group) in groups.iter().enumerate() {
+        cast.admin.post("/groups", json!({"name": group})).expect(201);
+        grant(&cast.admin, "infrastructures", "dev", group, &[privileges[number % 3]]);
+    }
+    let listed = cast.admin.list("/infrastructures/dev/grants");
+    for (number, group) in groups.iter().enumerate() {
+        let granted = listed.iter().find(|grant| grant["group"] == group.as_str());
+        let granted = granted.unwrap_or_else(|| panic!("{group} is not listed"));
+        let privileges = granted["privileges"].as_array().unwrap();
+        assert!(
+            privileges.contains(&json!(["view", "deploy", "admin"][number % 3])),
+            "{granted}"
+        );
+    }
+    // The last of them counts as the first does.
+    let lena = cast.world.user("lena", &["group-59"]);
+    lena.patch("/infrastructures/dev", json!({"description": "x"}))
+        .expect(200);
+}
+
+/// K14: view shows deployments, but only of services that one may read.
+#[test]
+fn k14_view_shows_the_deployments_of_readable_services_only() {
+    let (cast, nora) = with_crew();
+    at_rest(&cast.dana).expect(201);
+    cast.service("digits", "digits.onnx");
+    let body = json!({"service": "digits", "infrastructure": "dev", "version": "v1", "enabled": false});
+    cast.dana.post("/deployments", body).expect(201);
+    grant(&cast.admin, "infrastructures", "dev", "crew", &["view"]);
+    assert!(nora.list("/deployments").is_empty());
+    grant(&cast.dana, "services", "digits", "crew", &["read"]);
+    let seen = nora.list("/deployments");
+    assert!(has(&seen, "digits-on-dev") && seen.len() == 1, "{seen:?}");
+    nora.get("/deployments/digits-on-dev").expect(200);
+    nora.get("/deployments/iris-on-dev").expect(404);
+    nora.post("/deployments/digits-on-dev/enable", json!({})).expect(403);
+    nora.patch("/deployments/digits-on-dev", json!({"note": "x"}))
+        .expect(403);
+}
+
+/// K15: deploy on both is to create, update, switch on and off, roll back and delete; it is not to administer.
+#[test]
+fn k15_deploy_creates_updates_switches_and_deletes() {
+    let (cast, nora) = with_crew();
+    grant(&cast.admin, "infrastructures", "dev", "crew", &["deploy"]);
+    at_rest(&nora).expect(422);
+    grant(&cast.dana, "services", "iris", "crew", &["deploy"]);
+    at_rest(&nora).expect(201);
+    let path = |rest: &str| format!("/deployments/iris-on-dev{rest}");
+    let changes = [
+        json!({"scale": {"replicas": 2}}),
+        json!({"limits": {"queue": 7, "deadline_ms": 1234}}),
+        json!({"key_header": "x-crew-key"}),
+        json!({"access": "inherit"}),
+    ];
+    for change in changes {
+        let changed = nora.patch(&path(""), change.clone()).expect(200);
+        for (name, value) in change.as_object().unwrap() {
+            match value.as_object() {
+                None => assert_eq!(&changed[name], value, "{name}"),
+                Some(parts) => parts
+                    .iter()
+                    .for_each(|(part, value)| assert_eq!(&changed[name][part], value, "{name}/{part}")),
+            }
+        }
+    }
+    nora.post(&path("/enable?wait=60s"), json!({})).expect(200);
+    nora.post(&path("/keys"), json!({"name": "mine"})).expect(201);
+    nora.post(&path("/rollback"), json!({"to": 1})).expect_any(&[200, 202]);
+    nora.post(&path("/disable"), json!({})).expect_any(&[200, 202]);
+    nora.patch("/infrastructures/dev", json!({"description": "mine"}))
+        .expect(403);
+    nora.put("/infrastructures/dev/grants/crew", json!({"privileges": ["admin"]}))
+        .expect(403);
+    nora.delete("/infrastructures/dev").expect(403);
+    let keys = nora.list(&path("/keys"));
+    let id = keys[0]["id"].as_str().unwrap();
+    nora.post(&path(&format!("/keys/{id}/revoke")), json!({}))
+        .expect_any(&[200, 202]);
+    nora.delete(&path("")).expect(204);
+}
+
+/// K16: admin of an infrastructure is its settings and its grants, and what deploy is.
+#[test]
+fn k16_admin_changes_settings_and_permissions() {
+    let (cast, nora) = with_crew();
+    grant(&cast.admin, "infrastructures", "dev", "crew", &["admin"]);
+    let settings = json!({"description": "ours", "stage": "test", "allow": {"public": false}});
+    let changed = nora.patch("/infrastructures/dev", settings).expect(200);
+    assert_eq!(
+        (&changed["stage"], &changed["allow"]["public"]),
+        (&json!("test"), &json!(false))
+    );
+    grant(&nora, "infrastructures", "dev", "devops", &["view"]);
+    nora.delete("/infrastructures/dev/grants/data-scientists").expect(204);
+    cast.dana.get("/infrastructures/dev").expect(404);
+    cast.omar.get("/infrastructures/dev").expect(200);
+    // Of another one, nothing.
+    nora.get("/infrastructures/prod").expect(404);
+    nora.delete("/infrastructures/dev").expect(204);
+}
