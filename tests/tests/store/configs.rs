@@ -92,7 +92,7 @@ on_both_databases! {
         rows.store.create_key(&ring, imported()).await.unwrap();
         let before = versions(&rows, &all).await;
         let again = rows.store.create_key(&ring, imported()).await.map(drop);
-        assert!(matches!(again, Err(Error::Taken(_))), "{again:?}");
+        assert!(matches!(again, Err(Error::InUse(_))), "{again:?}");
 
         let rename = || ServiceChange { description: Some("flowers".to_owned()), ..ServiceChange::default() };
         rows.store.change_service(&service, rename()).await.unwrap();
