@@ -242,6 +242,70 @@ fn a_crash_loop_is_shown() {
     });
 }
 
+/// A library that is none: the deployment says so in the node's own words, and recovers when it is mended.
+#[test]
+fn a_broken_runtime_is_shown_and_recovered_from() {
+    let library = acceptance::scratch::subfolder("runtime").join("libonnxruntime.so");
+    std::fs::write(&library, "this is no library").unwrap();
+    let path = library.to_str().unwrap().to_owned();
+    let world = acceptance::World::start_with(acceptance::Database::Sqlite, &["--onnxruntime", &path]);
+    let admin = &world.admin;
+    let body = json!({"name": "dev", "kind": "local", "stage": "dev"});
+    admin.post("/infrastructures", body).expect(201);
+    admin.post("/services", json!({"name": "iris"})).expect(201);
+    admin
+        .upload("iris", "v1", acceptance::models::read("iris-columns.onnx"))
+        .expect(201);
+    let body = json!({"service": "iris", "infrastructure": "dev", "version": "v1"});
+    admin.post("/deployments", body).expect(201);
+    let status = eventually("the crash loop is shown", || {
+        let status = admin.get("/deployments/iris-on-dev/status").expect(200);
+        match status["state"] == "crash-looping" {
+            true => Ok(status),
+            false => Err(status.text()),
+        }
+    });
+    let message = status.string("/message");
+    assert!(
+        message.contains("exit code 2") && message.contains("ONNX Runtime") && message.contains(&path),
+        "{message}"
+    );
+    let logs = admin.get("/deployments/iris-on-dev/logs").expect(200);
+    assert!(logs.text().contains("ONNX Runtime"), "{}", logs.text());
+    std::fs::remove_file(&library).unwrap();
+    std::os::unix::fs::symlink(acceptance::castoff::onnxruntime(), &library).unwrap();
+    eventually("it runs", || {
+        let status = admin.get("/deployments/iris-on-dev/status").expect(200);
+        (status["state"] == "running").then_some(()).ok_or(status.text())
+    });
+}
+
+/// The port of a deployment is taken while it is switched off: said in plain words, and served once it is free again.
+#[test]
+fn a_port_that_is_taken_is_named_and_waited_for() {
+    let cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let address = dev.url.trim_start_matches("http://").to_owned();
+    cast.dana.post(&dev.path("/disable"), json!({})).expect(200);
+    let squatter = eventually("the port is free", || std::net::TcpListener::bind(&address));
+    cast.dana.post(&dev.path("/enable"), json!({})).expect_any(&[200, 202]);
+    let said = format!(
+        "port {} is held by another program",
+        address.rsplit(':').next().unwrap()
+    );
+    eventually("the status says so", || {
+        let status = cast.dana.get(&dev.path("/status")).expect(200);
+        let message = status.string("/message");
+        let right = message.contains(&said) && status["state"] != "running";
+        right.then_some(()).ok_or(message)
+    });
+    drop(squatter);
+    dev.running();
+    dev.answers();
+    let message = cast.dana.get(&dev.path("/status")).expect(200).string("/message");
+    assert!(!message.contains("held"), "{message}");
+}
+
 /// A second control plane on the same data would start everything twice.
 #[test]
 fn a_data_directory_has_one_control_plane() {

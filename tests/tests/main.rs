@@ -5,6 +5,7 @@
 mod access;
 mod accounts;
 mod answers;
+mod behaviours;
 mod beyond;
 mod calling;
 mod concurrency;

@@ -73,6 +73,41 @@ fn k20_read_shows_the_keys_of_the_service() {
     assert!(revealed.is_some(), "{audit:?}");
 }
 
+/// An operator's own rules are obeyed: here, who reads a service does not list its keys.
+#[test]
+fn who_lists_keys_is_a_rule() {
+    let policies = acceptance::scratch::subfolder("policies");
+    let ours = models::folder().join("../../policies");
+    for name in ["model.conf", "builtin.csv"] {
+        let rules = std::fs::read_to_string(ours.join(name)).unwrap();
+        let rules = rules.replace(
+            "p, service:read, list-service-keys",
+            "p, service:admin, list-service-keys",
+        );
+        std::fs::write(policies.join(name), rules).unwrap();
+    }
+    let world = World::start_with(Database::Sqlite, &["--policies", policies.to_str().unwrap()]);
+    world.admin.post("/services", json!({"name": "iris"})).expect(201);
+    let made = world
+        .admin
+        .post("/services/iris/keys", json!({"name": "k"}))
+        .expect(201);
+    let nora = world.user("nora", &["crew"]);
+    grant(&world.admin, "services", "iris", "crew", &["read"]);
+    nora.get("/services/iris").expect(200);
+    for path in ["".to_owned(), format!("/{}", made.string("/id"))] {
+        let refused = nora.get(&format!("/services/iris/keys{path}")).expect(403);
+        assert_eq!(
+            refused["missing"],
+            json!(["admin on service iris"]),
+            "{}",
+            refused.text()
+        );
+    }
+    grant(&world.admin, "services", "iris", "crew", &["admin"]);
+    nora.get("/services/iris/keys").expect(200);
+}
+
 /// K21: write is to upload versions and to delete them.
 #[test]
 fn k21_write_uploads_and_deletes_versions() {

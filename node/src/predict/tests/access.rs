@@ -36,7 +36,7 @@ const ROUTES: [(&str, &str); 16] = [
 ];
 
 #[tokio::test]
-async fn no_route_answers_without_a_key_and_no_model_runs() {
+async fn f7_no_route_answers_without_a_key_and_no_model_runs() {
     let Some(world) = World::new() else { return };
     for (method, path) in ROUTES {
         let without = world.call(with(&[], method, path, DOUBLE)).await;
@@ -86,23 +86,52 @@ async fn operators_can_see_that_no_model_ran() {
 }
 
 #[tokio::test]
+async fn f2_a_missing_key_is_a_401() {
+    let Some(world) = World::new() else { return };
+    for headers in [&[][..], &[("x-api-key", "")]] {
+        let missing = world.call(with(headers, "POST", "/sum/predict", "{}")).await;
+        assert_eq!(
+            (missing.status.as_u16(), missing.json()),
+            (401, json!({ "detail": "Not authenticated" }))
+        );
+        assert_eq!(missing.headers["www-authenticate"], "APIKey");
+    }
+}
+
+#[tokio::test]
+async fn f3_a_wrong_key_is_a_403() {
+    let Some(world) = World::new() else { return };
+    for wrong in ["nope", &key(9)] {
+        let answer = world
+            .call(with(&[("x-api-key", wrong)], "POST", "/sum/predict", "{}"))
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.json()),
+            (403, json!({ "detail": "Invalid API key" }))
+        );
+    }
+}
+
+#[tokio::test]
+async fn f8_a_key_is_compared_by_its_hash_at_this_deployment() {
+    let Some(mut world) = World::new() else { return };
+    // What the node holds is no key: neither the hash nor its text opens anything.
+    let held = world.access().keys[0].hash.clone();
+    let text: String = held.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(infer(&world, &[("x-api-key", &text)], "").await.status, 401);
+    // The same key has another hash at another deployment: one that was brought from there opens nothing.
+    let elsewhere = castoff_wire::key::KeyHash::of(key(1).as_bytes()).at(uuid::Uuid::from_u128(8));
+    world.access().keys[0].hash = elsewhere.to_vec();
+    world.apply().unwrap();
+    assert_eq!(infer(&world, &[("x-api-key", &key(1))], "").await.status, 401);
+    world.access().keys[0].hash = held;
+    world.apply().unwrap();
+    assert_eq!(infer(&world, &[("x-api-key", &key(1))], "").await.status, 200);
+}
+
+#[tokio::test]
 async fn refusals_speak_the_dialect() {
     let Some(world) = World::new() else { return };
-    let missing = world
-        .call(with(&[("x-api-key", "")], "POST", "/sum/predict", "{}"))
-        .await;
-    assert_eq!(
-        (missing.status.as_u16(), missing.json()),
-        (401, json!({ "detail": "Not authenticated" }))
-    );
-    assert_eq!(missing.headers["www-authenticate"], "APIKey");
-    let wrong = world
-        .call(with(&[("x-api-key", "nope")], "POST", "/sum/predict", "{}"))
-        .await;
-    assert_eq!(
-        (wrong.status.as_u16(), wrong.json()),
-        (403, json!({ "detail": "Invalid API key" }))
-    );
     let v2 = world.call(with(&[], "POST", INFER, "")).await;
     assert_eq!(v2.json(), json!({ "error": "an API key is needed" }));
     let records = world

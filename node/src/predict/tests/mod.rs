@@ -6,4 +6,5 @@ mod access;
 mod dialects;
 mod onnx;
 mod overload;
+mod v2;
 mod world;

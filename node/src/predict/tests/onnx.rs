@@ -103,6 +103,19 @@ pub(super) fn double() -> Vec<u8> {
     )
 }
 
+/// sum = x + x, same = x.
+pub(super) fn both() -> Vec<u8> {
+    let shape = &[-1, 2][..];
+    model(
+        &[
+            node("Add", &["x", "x"], &["sum"], &[]),
+            node("Identity", &["x"], &["same"], &[]),
+        ],
+        &[("x", FLOAT, shape)],
+        &[("sum", FLOAT, shape), ("same", FLOAT, shape)],
+    )
+}
+
 /// A regression: variable = age + income, each a column.
 pub(super) fn sum_of_columns() -> Vec<u8> {
     let column = &[-1, 1][..];
