@@ -158,6 +158,40 @@ fn a_deployment_is_watched_and_read() {
     assert!(audit.iter().all(|row| row["actor"] == "dana"), "{audit:?}");
 }
 
+/// Who may see a deployment hears what happens to it; who may not hears nothing.
+#[test]
+fn events_tell_those_who_may_see() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let listen = |actor: &acceptance::Actor, path: &str| actor.request("GET", path).stream();
+    let (of_one, of_all) = (listen(&cast.dana, &dev.path("/events")), listen(&cast.omar, "/events"));
+    let strangers = listen(&cast.sam, "/events");
+    assert_eq!(listen(&cast.sam, &dev.path("/events")).status, 404);
+    cast.dana
+        .patch(&dev.path(""), json!({"limits": {"queue": 9}, "note": "ticket 43"}))
+        .expect_any(&[200, 202]);
+    for heard in [&of_one, &of_all] {
+        eventually("the change is heard", || {
+            let text = heard.text();
+            let told = text.contains("change by dana") && text.contains("iris-on-dev");
+            told.then_some(()).ok_or(text)
+        });
+    }
+    // Who may see it from now on hears what comes from now on.
+    cast.admin.post("/groups", json!({"name": "everybody"})).expect(201);
+    cast.admin.put("/groups/everybody/members/sam", json!({})).expect(204);
+    grant(&cast.admin, "infrastructures", "dev", "everybody", &["view"]);
+    grant(&cast.dana, "services", "iris", "everybody", &["read"]);
+    cast.omar
+        .patch(&dev.path(""), json!({"limits": {"queue": 10}}))
+        .expect_any(&[200, 202]);
+    eventually("sam hears of the second change", || {
+        let text = strangers.text();
+        text.contains("change by omar").then_some(()).ok_or(text)
+    });
+    assert!(!strangers.text().contains("change by dana"), "{}", strangers.text());
+}
+
 #[test]
 fn a_creation_repeated_with_its_idempotency_key_happens_once() {
     let cast = World::with_cast(Database::Sqlite);

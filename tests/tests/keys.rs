@@ -58,7 +58,9 @@ on_both_databases! {
         assert_eq!(receipt["deployment"], "iris-on-dev", "{}", revoked.text());
         assert_eq!(receipt["pending"], json!([]));
         assert_eq!(receipt["durable_copy_written"], true);
-        assert_eq!(number(receipt, "acked"), 2);
+        assert_eq!(receipt["acked"], 2);
+    let named: BTreeSet<String> = serde_json::from_value(receipt["nodes"].clone()).unwrap();
+    assert_eq!(named, nodes, "it names every node");
         // Each of them has acknowledged this version or a later one.
         let version = receipt["version"].as_u64().unwrap();
         eventually("every node shows what it acknowledged", || {
@@ -73,12 +75,6 @@ on_both_databases! {
             dev.call(&dev.key).expect(200);
         }
     }
-}
-
-/// A count that may be written as a number or as the list of what is counted.
-fn number(receipt: &Value, name: &str) -> u64 {
-    let listed = receipt[name].as_array().map(|list| list.len() as u64);
-    listed.or_else(|| receipt[name].as_u64()).unwrap_or_default()
 }
 
 #[test]
@@ -181,6 +177,34 @@ fn rotation_leaves_both_keys_valid_for_the_overlap() {
     eventually("the original has expired", || {
         dev.call(&successor.string("/key")).status == REFUSED
     });
+    // What has ended has no successor: it would end with it.
+    cast.dana.post(&path, json!({})).expect(409);
+    // A successor inherits end and scope, and the overlap does not outlive the original's own end.
+    let end = "2098-01-01T00:00:00Z";
+    let body = json!({"name": "scoped", "expires_at": end, "endpoints": ["iris"]});
+    let scoped = cast.dana.post(&dev.path("/keys"), body).expect(201).string("/id");
+    let rotate = |id: &str, overlap: u64| {
+        let path = dev.path(&format!("/keys/{id}/rotate"));
+        cast.dana.post(&path, json!({"overlap_seconds": overlap})).expect(201)
+    };
+    let heir = rotate(&scoped, 600);
+    assert_eq!(
+        (&heir["endpoints"], &heir["name"]),
+        (&json!(["iris"]), &json!("scoped"))
+    );
+    assert!(
+        heir.string("/expires_at").starts_with("2098-01-01T00:00:00"),
+        "{}",
+        heir.text()
+    );
+    let soon = acceptance::world::in_seconds(60);
+    let heir = dev.path(&format!("/keys/{}", heir.string("/id")));
+    cast.dana
+        .patch(&heir, json!({"expires_at": soon}))
+        .expect_any(&[200, 202]);
+    let before = cast.dana.get(&heir).expect(200)["expires_at"].clone();
+    rotate(heir.rsplit('/').next().unwrap(), 86_400);
+    assert_eq!(cast.dana.get(&heir).expect(200)["expires_at"], before);
 }
 
 #[test]
@@ -200,9 +224,12 @@ fn nodes_keep_expiry_and_not_before_themselves() {
     let soon = acceptance::world::in_seconds(4);
     let short = key("short", json!({"expires_at": soon}));
     dev.call(&short).expect(200);
+    let awaited = key("awaited", json!({"not_before": acceptance::world::in_seconds(4)}));
+    dev.call(&awaited).expect(REFUSED);
     // The control plane is not asked: it is gone.
     cast.world.server.kill();
     eventually("the key has expired", || dev.call(&short).status == REFUSED);
+    eventually("the other has begun", || dev.call(&awaited).status == 200);
     dev.answers();
 }
 

@@ -12,7 +12,7 @@ use super::services::{parse_word, word};
 use super::vault::Place;
 use super::{Change, Error, Page, PageRequest, Store, configs};
 use crate::authn::random_bytes;
-use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyText, KeyVisibility, Time, Title};
+use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyState, KeyText, KeyVisibility, Time, Title};
 use castoff_wire::key::KeyHash;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
@@ -341,8 +341,11 @@ impl Store {
             .one(&tx)
             .await?
             .ok_or(Error::NotFound("key"))?)?;
-        if old.revoked_at.is_some() {
-            return Err(Error::InUse("the key is revoked: make a new one instead".to_owned()));
+        // A successor would inherit the end that has passed.
+        let state = old.state(now);
+        if let KeyState::Revoked | KeyState::Expired = state {
+            let state = word(&state)?;
+            return Err(Error::InUse(format!("the key is {state}: make a new one instead")));
         }
         let overlap_ends = now.after_ms(overlap_ms);
         let ends = old.expires_at.map_or(overlap_ends, |end| end.min(overlap_ends));

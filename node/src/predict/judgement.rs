@@ -46,7 +46,10 @@ pub(super) fn admit(node: &Node, place: &Place, head: &Parts, arrived: Instant) 
     }
     match verdict {
         Ok(Caller::Anonymous) => node.count_anonymous(),
-        Ok(Caller::Holder(key)) => key.usage.record(now_ms),
+        Ok(Caller::Holder(key)) => {
+            key.usage.record(now_ms);
+            tracing::debug!(key.id = %key.id, endpoint, "a call was let in");
+        }
         Err(refusal) => {
             refused(node, refusal.name(), Some(refusal));
             return Err(refusal.failure());
