@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub enum ServiceAccess {
     /// Whoever holds one of the service's keys.
     Keys,
-    /// Anybody. Said explicitly, and audited.
+    /// Anybody, where the infrastructure allows public. Said explicitly, and audited.
     Public,
 }
 
