@@ -3,7 +3,7 @@
 //! Apart from the tests, because numbers are to be read, not passed. The rule a newcomer would break: only the optimized
 //! programs are measured, over real sockets, and every answer is checked; a fast refusal is no result.
 
-use acceptance::{Database, Deployed, World, json, models};
+use acceptance::{Database, Deployed, World, eventually, json, models};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::thread;
@@ -37,6 +37,7 @@ fn main() {
         }
     }
     revokes(&deployed, &cast);
+    replacement(&deployed);
 }
 
 fn request(deployed: &Deployed, path: &str, body: &str) -> Vec<u8> {
@@ -131,4 +132,19 @@ fn revokes(deployed: &Deployed, cast: &acceptance::Cast) {
 fn quantiles(sorted: &[u64]) -> [u64; 3] {
     let at = |part: f64| sorted[((sorted.len() - 1) as f64 * part) as usize];
     [at(0.5), at(0.99), at(1.0)]
+}
+
+/// How long a deployment of one node does not answer after `kill -9` of it. Once: a second one would be told to wait.
+fn replacement(deployed: &Deployed) {
+    deployed.processes(1)[0].kill();
+    let killed = Instant::now();
+    eventually("a new node serves", || {
+        deployed
+            .try_call(&deployed.key)
+            .is_ok_and(|answer| answer.status == 200)
+    });
+    println!(
+        "kill -9 of the only node until a new one answers: {} ms",
+        killed.elapsed().as_millis()
+    );
 }

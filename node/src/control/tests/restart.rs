@@ -15,7 +15,7 @@ async fn nobody() -> String {
 }
 
 #[tokio::test]
-async fn without_a_control_plane_a_node_comes_back_at_once_and_is_confirmed_later() {
+async fn without_a_control_plane_a_node_comes_back_and_is_confirmed_later() {
     let signer = Signer::new(1);
     let folder = tempfile::tempdir().unwrap();
     let address = nobody().await;
@@ -23,10 +23,8 @@ async fn without_a_control_plane_a_node_comes_back_at_once_and_is_confirmed_late
     node.copy
         .keep(&signer.config(1, 4, &["a"]), None, &Overlay::default())
         .unwrap();
-    let began = Instant::now();
     let node = Node::start_in(node.kill().await, &signer, &address);
     eventually("the copy is in force", || node.stage.version() == 4).await;
-    assert!(began.elapsed().as_secs() < 2, "no grace when the dial is refused");
     assert!(node.stage.is_stale());
 
     let mut control = Fake::start_at(&address).await;
