@@ -19,6 +19,7 @@ mod lists;
 mod migrations;
 mod packages;
 mod permissions;
+mod refusals;
 mod routes;
 mod secrets;
 mod services;

@@ -35,10 +35,12 @@ pub use problem::{Kind, Problem};
 pub use state::Api;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use castoff_wire::linger::Lingering;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa_axum::router::OpenApiRouter;
@@ -183,7 +185,17 @@ pub fn router(api: Api) -> Router {
             tracing::error!("a handler panicked");
             Problem::new(Kind::Internal, "it is in the log of the control plane").into_response()
         }))
+        .layer(axum::middleware::map_request(linger))
         .with_state(api)
+}
+
+/// A refusal comes before the body was read; a client that is still sending it must get to read the refusal. One that
+/// asks first (`Expect`) sends nothing when it is refused.
+async fn linger(request: Request) -> Request {
+    if request.headers().contains_key(header::EXPECT) {
+        return request;
+    }
+    request.map(|body| Body::new(Lingering::new(body)))
 }
 
 async fn nothing_here(uri: Uri) -> Response {

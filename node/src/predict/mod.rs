@@ -29,6 +29,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
+use castoff_wire::linger::Lingering;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,6 +41,16 @@ pub fn router(node: Arc<Node>) -> axum::Router {
         .fallback(serve)
         .with_state(node)
         .layer(CatchPanicLayer::new())
+        .layer(axum::middleware::map_request(linger))
+}
+
+/// A refusal comes before the body was read; a client that is still sending it must get to read the refusal. One that
+/// asks first (`Expect`) sends nothing when it is refused.
+async fn linger(request: Request) -> Request {
+    if request.headers().contains_key(header::EXPECT) {
+        return request;
+    }
+    request.map(|body| axum::body::Body::new(Lingering::new(body)))
 }
 
 async fn serve(State(node): State<Arc<Node>>, request: Request) -> Response {
