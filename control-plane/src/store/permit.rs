@@ -4,6 +4,16 @@
 //! it makes a [`Permit`]. Store functions that write demand a permit; a handler that wants one has to name the privilege
 //! in its signature. Lists demand [`Visible`].
 //!
+//! This is how a row is read; what follows fails to compile, each for its own reason.
+//!
+//! ```
+//! # use castoff_control_plane::{authn::Actor, authz::{Read, Write}, domain::Service, store::{Facts, Permit, Unchecked}};
+//! fn read(permit: &Permit<Read, Service>) -> &str { permit.name.as_str() }
+//! ```
+//! ```compile_fail
+//! # use castoff_control_plane::{domain::Service, store::{Facts, Unchecked}};
+//! fn forge(row: Service, facts: Facts) -> Unchecked<Service> { Unchecked::new(row, facts) }
+//! ```
 //! ```compile_fail
 //! # use castoff_control_plane::{domain::Service, store::Unchecked};
 //! fn peek(sealed: &Unchecked<Service>) -> &str { sealed.row.name.as_str() }
