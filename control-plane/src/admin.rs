@@ -21,14 +21,17 @@ pub struct Migrate {
 #[derive(Subcommand)]
 enum Step {
     /// Apply what is pending
+    #[command(after_help = "Example:\n  castoff migrate up")]
     Up,
     /// Take back the last steps, and lose what they hold
+    #[command(after_help = "Example:\n  castoff migrate down --steps 1")]
     Down {
         /// How many
         #[arg(long, default_value_t = 1)]
         steps: u32,
     },
     /// Which steps are applied
+    #[command(after_help = "Example:\n  castoff migrate status")]
     Status,
 }
 
@@ -48,6 +51,7 @@ pub struct AdminKey {
 #[derive(Subcommand)]
 enum Deed {
     /// Make a key, and print it once
+    #[command(after_help = "Example:\n  castoff admin-key create bootstrap --expires-in-days 1")]
     Create {
         /// What it is for
         name: String,
@@ -56,8 +60,10 @@ enum Deed {
         expires_in_days: Option<u16>,
     },
     /// The keys, without their text
+    #[command(after_help = "Example:\n  castoff admin-key list")]
     List,
     /// End a key
+    #[command(after_help = "Example:\n  castoff admin-key delete bootstrap")]
     Delete {
         /// Its name
         name: String,
@@ -80,6 +86,7 @@ pub struct Epoch {
 #[derive(Subcommand)]
 enum EpochDeed {
     /// After a database was restored from a backup: nodes refuse what is older than what they hold, until this
+    #[command(after_help = "Example:\n  castoff epoch raise")]
     Raise,
 }
 

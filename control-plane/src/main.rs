@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 /// Deploys ONNX models as protected services
 #[derive(Parser)]
-#[command(name = "castoff", version, after_help = cli::EXIT_CODES)]
+#[command(name = "castoff", version, after_help = cli::AFTER_HELP)]
 struct Castoff {
     #[command(flatten)]
     globals: cli::Globals,
@@ -64,5 +64,21 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Castoff::command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_has_an_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(
+                help.contains(&format!("\n  {path}")),
+                "{path} --help has no example of it"
+            );
+            let shown = |sub: &&clap::Command| sub.get_name() != "help" && !sub.is_hide_set();
+            for sub in command.get_subcommands().filter(shown) {
+                check(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        check(&Castoff::command(), "castoff");
     }
 }

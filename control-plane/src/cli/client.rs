@@ -208,7 +208,8 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        self.read(self.send(request).await?).await
+        let response = self.send(request).await.map_err(|failure| failure.about(body))?;
+        self.read(response).await
     }
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, Failure> {
@@ -252,6 +253,12 @@ impl Client {
             return Err(Failure::NotLoggedIn);
         }
         let asked = response.url().to_string();
+        let parts = response.url().path_segments().into_iter().flatten();
+        let path = parts
+            .skip_while(|part| *part != "v1")
+            .skip(1)
+            .map(str::to_owned)
+            .collect();
         let retry_after = response
             .headers()
             .get("retry-after")
@@ -263,6 +270,8 @@ impl Client {
             body,
             retry_after,
             asked,
+            path,
+            sent_names: Vec::new(),
             hint: None,
         })))
     }
@@ -300,7 +309,11 @@ impl Client {
             "does not speak as a Castoff server does"
         };
         let place = self.base.origin().ascii_serialization();
-        Failure::Unreachable(format!("{place} {what}: {}", reason(error)))
+        let mut text = format!("{place} {what}: {}", reason(error));
+        if error.is_connect() {
+            text.push_str("\nstart it with `castoff serve`, or name another with --url or CASTOFF_URL");
+        }
+        Failure::Unreachable(text)
     }
 }
 

@@ -6,8 +6,13 @@ use super::table::printable;
 use serde_json::Value;
 use std::io;
 
-/// What the exit codes mean, for `--help`.
-pub const EXIT_CODES: &str = "\
+/// For `--help` of the whole: where to begin, and what the exit codes mean.
+pub const AFTER_HELP: &str = "\
+Examples:
+  castoff serve
+  castoff login --name dana
+  castoff deploy iris v1 --on dev --wait 30s
+
 Exit codes:
   0  done
   1  anything not listed here: another refusal by the server, a file that cannot be read
@@ -58,6 +63,10 @@ pub(super) struct Refusal {
     pub(super) retry_after: Option<u64>,
     /// The address that was asked.
     pub(super) asked: String,
+    /// The parts of its path after `/api/v1`.
+    pub(super) path: Vec<String>,
+    /// Of the body that was sent, the texts that the answer points at, with the pointers.
+    pub(super) sent_names: Vec<(String, String)>,
     /// What may help, where the command knows more than the answer.
     pub(super) hint: Option<String>,
 }
@@ -74,6 +83,21 @@ impl Failure {
             Self::Refused(refusal) => Some(refusal.status),
             _ => None,
         }
+    }
+
+    /// Notes what a refused call had sent, where the answer points at it. Never a secret: only names are looked up.
+    pub(super) fn about(mut self, sent: Option<&Value>) -> Self {
+        if let (Self::Refused(refusal), Some(sent)) = (&mut self, sent) {
+            let places = refusal.body.get("errors").and_then(Value::as_array);
+            let pointers = places
+                .into_iter()
+                .flatten()
+                .filter_map(|place| place.get("pointer")?.as_str());
+            let names =
+                pointers.filter_map(|pointer| Some((pointer.to_owned(), sent.pointer(pointer)?.as_str()?.to_owned())));
+            refusal.sent_names = names.collect();
+        }
+        self
     }
 
     /// The exit code.
@@ -218,6 +242,8 @@ mod tests {
             body,
             retry_after: None,
             asked: "http://127.0.0.1:8400/api/v1/services/rose".to_owned(),
+            path: Vec::new(),
+            sent_names: Vec::new(),
             hint: None,
         }))
     }

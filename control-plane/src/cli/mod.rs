@@ -20,6 +20,7 @@ mod query;
 mod service;
 mod session;
 mod span;
+mod suggestion;
 mod table;
 mod token;
 mod version;
@@ -28,7 +29,7 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
-pub use failure::EXIT_CODES;
+pub use failure::AFTER_HELP;
 pub use output::Format;
 
 use clap::{Args, Subcommand};
@@ -71,27 +72,47 @@ pub enum Command {
     #[command(after_help = "Example:\n  castoff whoami")]
     Whoami,
     /// Services: what can be deployed
-    #[command(subcommand, visible_alias = "services")]
+    #[command(
+        subcommand,
+        visible_alias = "services",
+        after_help = "Examples:\n  castoff service create iris\n  castoff service grant iris devops read deploy"
+    )]
     Service(service::Command),
     /// Versions of a service: the packages
-    #[command(subcommand, visible_alias = "versions")]
+    #[command(
+        subcommand,
+        visible_alias = "versions",
+        after_help = "Example:\n  castoff version push iris v1 iris.onnx"
+    )]
     Version(version::Command),
     /// Infrastructures: where deployments run
-    #[command(subcommand, visible_alias = "infrastructure")]
+    #[command(
+        subcommand,
+        visible_alias = "infrastructure",
+        after_help = "Examples:\n  castoff infra create dev --kind local --stage dev\n  castoff infra grant dev data-scientists deploy"
+    )]
     Infra(infra::Command),
     /// Bring a version of a service to an infrastructure
     Deploy(deploy::Deploy),
     /// How the deployments are, or one of them with its nodes
     Status(deployment::Status),
     /// Deployments: switch on and off, roll back, delete
-    #[command(subcommand, visible_alias = "deployments")]
+    #[command(
+        subcommand,
+        visible_alias = "deployments",
+        after_help = "Examples:\n  castoff deployment history iris-on-dev\n  castoff deployment rollback iris-on-dev --to 1"
+    )]
     Deployment(deployment::Command),
     /// What the nodes of a deployment log
     Logs(logs::Logs),
     /// What happens to deployments, as it happens
     Events(events::Events),
     /// The keys that open a deployment or a service
-    #[command(subcommand, visible_alias = "key")]
+    #[command(
+        subcommand,
+        visible_alias = "key",
+        after_help = "Examples:\n  castoff keys create web-shop --deployment iris-on-dev --save key.txt\n  castoff keys revoke web-shop --deployment iris-on-dev"
+    )]
     Keys(keys::Command),
     /// Call a deployment with a key
     Query(query::Query),
@@ -102,16 +123,32 @@ pub enum Command {
     /// Who changed what
     Audit(ask::Audit),
     /// Users (for platform admins)
-    #[command(subcommand, visible_alias = "users")]
+    #[command(
+        subcommand,
+        visible_alias = "users",
+        after_help = "Example:\n  castoff user create dana"
+    )]
     User(account::User),
     /// Groups and their members (for platform admins)
-    #[command(subcommand, visible_alias = "groups")]
+    #[command(
+        subcommand,
+        visible_alias = "groups",
+        after_help = "Examples:\n  castoff group create data-scientists --create-service\n  castoff group add data-scientists dana"
+    )]
     Group(account::Group),
     /// Accounts of programs (for platform admins)
-    #[command(subcommand, visible_alias = "service-accounts")]
+    #[command(
+        subcommand,
+        visible_alias = "service-accounts",
+        after_help = "Examples:\n  castoff service-account create ci\n  castoff service-account token ci github --save token.txt"
+    )]
     ServiceAccount(account::ServiceAccount),
     /// Your own access tokens
-    #[command(subcommand, visible_alias = "tokens")]
+    #[command(
+        subcommand,
+        visible_alias = "tokens",
+        after_help = "Example:\n  castoff token create notebook --save token.txt"
+    )]
     Token(token::Command),
     /// Print a script that completes commands in a shell
     #[command(after_help = "Example:\n  castoff completion bash > ~/.local/share/bash-completion/completions/castoff")]
@@ -157,27 +194,37 @@ async fn dispatch(command: Command, globals: Globals, whole: fn() -> clap::Comma
         ));
     }
     let desk = Desk { server, url, out };
-    match command {
-        Command::Login(login) => login.run(&desk).await,
-        Command::Logout => session::logout(&desk).await,
-        Command::Whoami => session::whoami(&desk).await,
-        Command::Service(command) => command.run(&desk).await,
-        Command::Version(command) => command.run(&desk).await,
-        Command::Infra(command) => command.run(&desk).await,
-        Command::Deploy(deploy) => deploy.run(&desk).await,
-        Command::Status(status) => status.run(&desk).await,
-        Command::Deployment(command) => command.run(&desk).await,
-        Command::Logs(logs) => logs.run(&desk).await,
-        Command::Events(events) => events.run(&desk).await,
-        Command::Keys(command) => command.run(&desk).await,
-        Command::Query(query) => query.run(&desk).await,
-        Command::CanI(can_i) => can_i.run(&desk).await,
-        Command::Sample(sample) => sample.run(&desk).await,
-        Command::Audit(audit) => audit.run(&desk).await,
-        Command::User(command) => command.run(&desk).await,
-        Command::Group(command) => command.run(&desk).await,
-        Command::ServiceAccount(command) => command.run(&desk).await,
-        Command::Token(command) => command.run(&desk).await,
-        Command::Completion { .. } => Ok(()),
+    let mut done = desk.run(command).await;
+    if let Err(failure) = &mut done {
+        suggestion::add(&desk.server, failure).await;
+    }
+    done
+}
+
+impl Desk {
+    async fn run(&self, command: Command) -> Result<(), Failure> {
+        match command {
+            Command::Login(login) => login.run(self).await,
+            Command::Logout => session::logout(self).await,
+            Command::Whoami => session::whoami(self).await,
+            Command::Service(command) => command.run(self).await,
+            Command::Version(command) => command.run(self).await,
+            Command::Infra(command) => command.run(self).await,
+            Command::Deploy(deploy) => deploy.run(self).await,
+            Command::Status(status) => status.run(self).await,
+            Command::Deployment(command) => command.run(self).await,
+            Command::Logs(logs) => logs.run(self).await,
+            Command::Events(events) => events.run(self).await,
+            Command::Keys(command) => command.run(self).await,
+            Command::Query(query) => query.run(self).await,
+            Command::CanI(can_i) => can_i.run(self).await,
+            Command::Sample(sample) => sample.run(self).await,
+            Command::Audit(audit) => audit.run(self).await,
+            Command::User(command) => command.run(self).await,
+            Command::Group(command) => command.run(self).await,
+            Command::ServiceAccount(command) => command.run(self).await,
+            Command::Token(command) => command.run(self).await,
+            Command::Completion { .. } => Ok(()),
+        }
     }
 }

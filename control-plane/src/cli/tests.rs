@@ -213,3 +213,31 @@ fn addresses_are_checked() {
     );
     assert!(!unprotected("https://castoff.example.com"));
 }
+
+/// What is not there, under a name that is nearly right, in the path and in the body.
+#[tokio::test]
+async fn a_slip_in_a_name_gets_a_suggestion() {
+    let problem = |status: u16, body: Value| (StatusCode::from_u16(status).unwrap(), Json(body));
+    let unknown = json!({"title": "No", "errors": [{"pointer": "/service", "reason": "there is no such service"}]});
+    let router = Router::new()
+        .route(
+            "/api/v1/services",
+            get(|| async { Json(json!({"items": [{"name": "flowers"}, {"name": "iris"}], "next": null})) }),
+        )
+        .route(
+            "/api/v1/deployments",
+            post(move || async move { problem(422, unknown.clone()) }),
+        );
+    let server = client(router, token()).await;
+    let hint = async |mut failure: Failure| {
+        suggestion::add(&server, &mut failure).await;
+        failure.lines().pop().unwrap()
+    };
+    let failure = server.get(&["services", "flowrs", "grants"], &[]).await.unwrap_err();
+    assert_eq!(hint(failure).await, "  did you mean flowers?");
+    let body = json!({"service": "irsi"});
+    let failure = server.post(&["deployments"], &[], Some(&body)).await.unwrap_err();
+    assert_eq!(hint(failure).await, "  did you mean iris?");
+    let failure = server.get(&["services", "lighthouse"], &[]).await.unwrap_err();
+    assert!(!hint(failure).await.contains("did you mean"));
+}
