@@ -270,5 +270,7 @@ fn logs_are_read_by_node() {
     logs("?node=x").expect_any(&[404, 422]);
     logs("?tail=0").expect(422);
     let printed = cast.dana.cli(["logs", "iris-on-dev"]).expect(0);
+    assert!(printed.out.contains(" INFO node started "), "{}", printed.out);
+    let printed = cast.dana.cli(["logs", "iris-on-dev", "-o", "json"]).expect(0);
     assert!(printed.out.contains('{'), "{}", printed.out);
 }

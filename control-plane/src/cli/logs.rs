@@ -5,7 +5,7 @@
 
 use super::Desk;
 use super::failure::Failure;
-use super::table::cell;
+use super::table::{cell, moment, printable};
 use clap::Args;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -37,7 +37,9 @@ impl Logs {
             return self.follow(desk).await;
         }
         let lines = self.ask(desk, self.node.as_deref()).await?;
-        lines.iter().try_for_each(|line| desk.out.line(line))
+        lines
+            .iter()
+            .try_for_each(|line| desk.out.line(&shown(line, desk.out.json())))
     }
 
     async fn follow(&self, desk: &Desk) -> Result<(), Failure> {
@@ -61,10 +63,11 @@ impl Logs {
                 };
                 let before = known.get(&node).map(Vec::as_slice).unwrap_or_default();
                 for line in fresh(before, &now) {
+                    let line = shown(line, desk.out.json());
                     if many {
                         desk.out.line(&format!("{} {line}", node.get(..8).unwrap_or(&node)))?;
                     } else {
-                        desk.out.line(line)?;
+                        desk.out.line(&line)?;
                     }
                 }
                 known.insert(node, now);
@@ -87,6 +90,31 @@ impl Logs {
     }
 }
 
+/// A line as a program or a person reads it.
+fn shown(line: &str, json: bool) -> String {
+    if json { line.to_owned() } else { readable(line) }
+}
+
+/// A line of a node for people: when, how grave, what, and the facts; where in our code it comes from is for `-o json`.
+/// What is no such line, as the runtime may write, stays as it is.
+fn readable(line: &str) -> String {
+    let Ok(Value::Object(entry)) = serde_json::from_str(line) else {
+        return printable(line);
+    };
+    let said = Value::Object(entry.clone());
+    let first = [
+        moment(&said, "/timestamp"),
+        cell(&said, "/level"),
+        cell(&said, "/message"),
+    ];
+    let facts = entry
+        .iter()
+        .filter(|(name, _)| !matches!(name.as_str(), "timestamp" | "level" | "message" | "target"))
+        .map(|(name, value)| format!("{name}={}", cell(value, "")));
+    let words: Vec<String> = first.into_iter().chain(facts).filter(|word| !word.is_empty()).collect();
+    printable(&words.join(" "))
+}
+
 /// The lines of `now` that come after those of `before`: the window has moved on by as few lines as possible.
 fn fresh<'a>(before: &[String], now: &'a [String]) -> &'a [String] {
     for gone in 0..=before.len() {
@@ -101,6 +129,20 @@ fn fresh<'a>(before: &[String], now: &'a [String]) -> &'a [String] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_read_words() {
+        let line = r#"{"timestamp":"2026-11-25T10:39:15.623458Z","level":"INFO","message":"config in force","config.epoch":1,"config.version":3,"target":"castoff_node::control"}"#;
+        assert_eq!(
+            readable(line),
+            "2026-11-25 10:39:15 INFO config in force config.epoch=1 config.version=3"
+        );
+        assert_eq!(shown(line, true), line);
+        for other in ["==> node 1 <==", "plain words", "[1]", "{\"half"] {
+            assert_eq!(readable(other), other);
+        }
+        assert_eq!(readable("a\u{1b}[2Jb"), "a\u{fffd}[2Jb");
+    }
 
     #[test]
     fn new_lines_are_those_after_the_known() {
