@@ -1,7 +1,7 @@
 # The commands of Castoff. `make` lists them. What each one does in detail is in scripts/, one subject a file.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs-check advisories bench models
+.PHONY: help demo test faults lint docs-check advisories bench models
 
 CARGO := cargo
 # All our packages, and of others only what Cargo.lock says.
@@ -22,6 +22,13 @@ test: ## everything: unit and documentation tests, acceptance tests on real proc
 	@$(CARGO) build $(ALL) --bins --tests
 	@echo "== test (acceptance starts castoff, nodes and a PostgreSQL, all on loopback)"
 	@CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) $(CARGO) test $(ALL) --no-fail-fast
+
+faults: ## what is killed, torn, full or forged, far more often than in make test (CASTOFF_SEED=N plays a failure again)
+	@scripts/prerequisites test
+	@scripts/onnxruntime >/dev/null
+	@$(CARGO) build $(ALL) --bins --tests
+	@CASTOFF_KILLS=$${CASTOFF_KILLS:-200} CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
+	    $(CARGO) test --locked -p acceptance --test acceptance -- --nocapture --test-threads=2 faults::
 
 lint: docs-check ## formatting, clippy, documentation, dependencies; every warning is an error
 	@scripts/prerequisites lint

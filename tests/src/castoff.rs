@@ -244,3 +244,21 @@ fn make_master_key(path: &Path) {
         .expect("the master key's file");
     file.write_all(words.concat().as_bytes()).expect("the master key");
 }
+
+/// A digest as the API writes it: `sha256:` and hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sha256([u8; 32]);
+
+impl Sha256 {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(castoff_wire::sha256(&[bytes]))
+    }
+}
+
+impl std::fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

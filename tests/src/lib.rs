@@ -11,12 +11,14 @@ pub mod answer;
 pub mod castoff;
 pub mod cli;
 pub mod deployed;
+pub mod dice;
 pub mod eventually;
 pub mod models;
 pub mod node;
 pub mod ports;
 pub mod postgres;
 pub mod processes;
+pub mod promises;
 pub mod scratch;
 pub mod world;
 

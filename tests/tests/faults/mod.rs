@@ -1,5 +1,7 @@
 //! What is killed: the control plane, a node, both; and what is frozen.
 
+mod kills;
+
 use acceptance::processes::Process;
 use acceptance::{Cast, eventually, on_both_databases};
 use rustix::process::Signal;
