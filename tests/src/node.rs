@@ -1,6 +1,8 @@
 //! A node that an operator starts by hand.
 
+use crate::answer::Request;
 use crate::castoff::{binary, onnxruntime};
+use crate::models;
 use crate::processes::Process;
 use serde_json::Value;
 use std::fs::{self, File};
@@ -19,10 +21,21 @@ impl ByHand {
     /// Starts one with this join document on a free port.
     #[track_caller]
     pub fn start(folder: &Path, join: &Value) -> Self {
+        Self::start_in(folder, join, &[])
+    }
+
+    /// As [`ByHand::start`], with more in its environment. In a folder that a node has left it goes on with what is there.
+    #[track_caller]
+    pub fn start_in(folder: &Path, join: &Value, environment: &[(&str, String)]) -> Self {
         fs::create_dir_all(folder).expect("the node's folder");
+        fs::remove_file(folder.join("process.json")).ok();
         let file = folder.join("join.json");
         fs::write(&file, join.to_string()).expect("the join document");
-        let log = File::create(folder.join("log")).expect("a log");
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join("log"))
+            .expect("a log");
         let child = Command::new(binary("castoff-node"))
             .arg("--join")
             .arg(&file)
@@ -30,6 +43,7 @@ impl ByHand {
             .arg(folder)
             .args(["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
             .env("CASTOFF_ONNXRUNTIME", onnxruntime())
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -42,14 +56,51 @@ impl ByHand {
         }
     }
 
-    /// Where it answers: `http://…`, once it has said so.
+    /// What it says about itself once it listens.
     #[track_caller]
-    pub fn url(&self) -> String {
+    fn said(&self, name: &str) -> String {
         let said = crate::eventually("the node says where it listens", || {
             let text = fs::read(self.folder.join("process.json")).ok()?;
             serde_json::from_slice::<Value>(&text).ok()
         });
-        format!("http://{}", said["http_address"].as_str().expect("an address"))
+        said[name].as_str().expect("it is said").to_owned()
+    }
+
+    /// Where it answers: `http://…`, once it has said so.
+    #[track_caller]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.said("http_address"))
+    }
+
+    /// Who it is to the control plane.
+    #[track_caller]
+    pub fn id(&self) -> String {
+        self.said("node_id")
+    }
+
+    /// The status of a call with a flower to the endpoint of the service iris; 0 when no answer came.
+    #[track_caller]
+    pub fn call(&self, key: &str) -> u16 {
+        let request = Request::post(format!("{}/public/api/v1/iris/iris/predict", self.url()));
+        let request = request.header("x-api-key", key).json(&models::setosa());
+        request.try_send().map_or(0, |answer| answer.status)
+    }
+
+    /// What it counts: the lines of `/metrics` that begin so.
+    #[track_caller]
+    pub fn counted(&self, metric: &str) -> Vec<String> {
+        let answer = Request::get(format!("http://{}/metrics", self.said("ops_address"))).send();
+        let lines = answer.expect(200).text();
+        lines
+            .lines()
+            .filter(|line| line.starts_with(metric))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Its process, while it lives.

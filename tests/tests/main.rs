@@ -15,6 +15,7 @@ mod garbage;
 mod house;
 mod infrastructures;
 mod keys;
+mod line;
 mod lists;
 mod migrations;
 mod packages;

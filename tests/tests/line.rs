@@ -1,0 +1,174 @@
+//! The line between a node and the control plane under attack: cut, half open, slow, and told things late, twice and in
+//! the wrong order.
+
+use acceptance::edge::Key;
+use acceptance::node::ByHand;
+use acceptance::proxy::{Line, Messages, Way};
+use acceptance::{Database, Edge, World, eventually, json};
+use castoff_wire::proto::from_node::Message as Up;
+use castoff_wire::proto::nack::Code;
+use castoff_wire::proto::to_node::Message as Down;
+
+fn lost(edge: &Edge, node: &ByHand) {
+    eventually("the node is seen as lost", || {
+        let seen = edge.seen(node);
+        (seen["state"] == "lost").then_some(()).ok_or(seen.to_string())
+    });
+}
+
+#[test]
+fn a_cut_line_is_dialled_again_and_what_was_revoked_meanwhile_arrives() {
+    let edge = Edge::start();
+    let line = Line::to(&edge.cast.world.server.node);
+    let node = edge.node(&line.url());
+    let kept = edge.new_key("kept");
+    edge.serves(&node, &kept);
+    for round in 0..3 {
+        let revoked = edge.new_key(&format!("revoked-{round}"));
+        edge.serves(&node, &revoked);
+        line.set(Way::Cut);
+        lost(&edge, &node);
+        let receipt = edge.revoke(&revoked, "").expect(202);
+        assert_eq!(receipt["receipts"][0]["pending"], json!([node.id()]));
+        let made = edge.new_key(&format!("made-{round}"));
+        assert_eq!(node.call(&revoked.key), 200, "it cannot know yet");
+        assert_eq!((node.call(&kept.key), node.call(&made.key)), (200, 401));
+        line.set(Way::Open);
+        eventually("the revocation arrives", || node.call(&revoked.key) == 401);
+        edge.serves(&node, &made);
+        edge.up_to_date(&node);
+    }
+    assert_eq!(node.call(&kept.key), 200);
+}
+
+/// The connection stays, but nothing comes through any more, in neither direction.
+#[test]
+fn a_half_open_line_is_noticed_by_both_and_pending_meanwhile() {
+    let edge = Edge::start();
+    let line = Line::to(&edge.cast.world.server.node);
+    let node = edge.node(&line.url());
+    let (kept, revoked) = (edge.new_key("kept"), edge.new_key("revoked"));
+    edge.serves(&node, &kept);
+    edge.serves(&node, &revoked);
+    edge.up_to_date(&node);
+    let events = edge.events();
+    line.set(Way::Swallow);
+    let receipt = edge.revoke(&revoked, "?wait=1s").expect(202);
+    assert_eq!(receipt["receipts"][0]["pending"], json!([node.id()]));
+    eventually("the control plane notices", || {
+        events.text().contains("is lost: three heartbeats were missed")
+    });
+    eventually("the node notices", || {
+        node.logged().contains("three heartbeats were missed")
+    });
+    lost(&edge, &node);
+    assert_eq!(node.call(&kept.key), 200, "it serves on");
+    line.set(Way::Open);
+    eventually("the revocation arrives", || node.call(&revoked.key) == 401);
+    edge.up_to_date(&node);
+    assert_eq!(node.call(&kept.key), 200);
+}
+
+/// Nodes that the control plane starts by itself dial what `--node-url` names.
+#[test]
+fn local_nodes_dial_the_address_that_they_are_told() {
+    let line = Line::new();
+    let cast = World::with_cast_and(Database::Sqlite, &["--node-url", &line.url()]);
+    line.lead_to(&cast.world.server.node);
+    let dev = cast.iris_on_dev();
+    assert!(line.dials() > 0);
+    line.set(Way::Cut);
+    eventually("the node is seen as lost", || dev.nodes()[0].shown["state"] == "lost");
+    let before = dev.nodes()[0].process.expect("it runs on");
+    let path = dev.path(&format!("/keys/{}/revoke", dev.key_id("first")));
+    cast.dana.post(&path, json!({})).expect(202);
+    dev.answers();
+    line.set(Way::Open);
+    eventually("the revocation arrives", || dev.call(&dev.key).status == 401);
+    assert_eq!(dev.processes(1), [before], "the same process");
+}
+
+/// The versions that a node has acknowledged, and the codes of what it has refused, since so many messages.
+fn answers(proxy: &Messages, since: usize) -> (Vec<u64>, Vec<Code>) {
+    let (mut acked, mut refused) = (Vec::new(), Vec::new());
+    for message in proxy.said().into_iter().skip(since) {
+        match message {
+            Up::Ack(ack) => acked.push(ack.position.expect("an ack says of what").version),
+            Up::Nack(nack) => refused.push(nack.code()),
+            _ => {}
+        }
+    }
+    (acked, refused)
+}
+
+/// The same numbers for the same seed, in another order.
+fn shuffled<T>(mut all: Vec<T>, seed: u64) -> Vec<T> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    for last in (1..all.len()).rev() {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        all.swap(last, usize::try_from(state % (last as u64 + 1)).expect("small"));
+    }
+    all
+}
+
+/// Each config twice and in any order: the newest wins, and nothing that came after it brings an older one back.
+#[test]
+fn late_twice_or_in_another_order_the_newest_wins() {
+    let edge = Edge::start();
+    let proxy = Messages::to(&edge.cast.world.server.node);
+    let node = edge.node(&proxy.url());
+    let kept = edge.new_key("kept");
+    edge.serves(&node, &kept);
+    let process = node.process();
+    for seed in 1..=6 {
+        edge.up_to_date(&node);
+        proxy.hold_back();
+        let revoked = edge.new_key(&format!("revoked-{seed}"));
+        held(&proxy, 1);
+        let receipt = edge.revoke(&revoked, "").expect(202);
+        assert_eq!(receipt["receipts"][0]["pending"], json!([node.id()]));
+        held(&proxy, 2);
+        let made: Vec<Key> = (0..3)
+            .map(|number| {
+                let made = edge.new_key(&format!("made-{seed}-{number}"));
+                held(&proxy, 3 + number);
+                made
+            })
+            .collect();
+        let configs = held(&proxy, 5);
+        let since = proxy.said().len();
+        proxy.let_go(&shuffled([configs.clone(), configs].concat(), seed));
+        let (acked, refused) = eventually("each is answered", || {
+            let (acked, refused) = answers(&proxy, since);
+            match acked.len() + refused.len() >= 10 {
+                true => Ok((acked, refused)),
+                false => Err(format!("{acked:?} {refused:?}")),
+            }
+        });
+        assert!(acked.is_sorted(), "seed {seed}: went back: {acked:?}");
+        assert!(
+            refused.iter().all(|code| *code == Code::Older),
+            "seed {seed}: {refused:?}"
+        );
+        edge.up_to_date(&node);
+        assert_eq!(node.call(&revoked.key), 401, "seed {seed}");
+        for key in made.iter().chain([&kept]) {
+            assert_eq!(node.call(&key.key), 200, "seed {seed}");
+        }
+    }
+    assert_eq!(node.process(), process, "the same process, still alive");
+}
+
+/// What is held back once there are so many.
+#[track_caller]
+fn held(proxy: &Messages, count: usize) -> Vec<Down> {
+    eventually("the control plane has sent so many", || {
+        let held = proxy.held();
+        match held.len() == count {
+            true => Ok(held),
+            false => Err(format!("{} of {count}", held.len())),
+        }
+    })
+}
