@@ -18,6 +18,7 @@ mod keys;
 mod line;
 mod lists;
 mod migrations;
+mod oracle;
 mod packages;
 mod permissions;
 mod refusals;

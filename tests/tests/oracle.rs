@@ -1,0 +1,30 @@
+//! Rights, exhaustively: what the control plane decides over HTTP, against a table of the design in Python.
+//!
+//! The programs in `tests/clients/permissions` walk over every operation of `openapi.json` and fail on one that they do
+//! not know. `CASTOFF_EXHAUSTIVE=1` takes every combination of bits and longer histories.
+
+use acceptance::world::PASSWORD;
+use acceptance::{Database, World};
+use std::path::Path;
+use std::process::Command;
+
+/// Plays a program of `tests/clients/permissions` on a control plane, and prints what it says.
+fn play(world: &World, program: &str) {
+    let run = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/run"))
+        .args(["--program", &format!("permissions/{program}.py")])
+        .args([&world.server.url, PASSWORD])
+        .output()
+        .unwrap();
+    let (out, err) = (
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr),
+    );
+    println!("{out}");
+    assert!(run.status.success(), "{program}:\n{out}{err}");
+}
+
+/// Service privileges × infrastructure privileges × owner × platform admin × create-service × anonymous, on every operation.
+#[test]
+fn every_combination_of_rights_is_decided_as_designed() {
+    play(&World::start(Database::Sqlite), "exhaustive");
+}
