@@ -1,4 +1,4 @@
-"""The deeds themselves, with nothing in their way: who may does them, and nobody else does.
+"""The deeds themselves, with nothing in their way: who may does them, and nobody else does."""
 
 import oracle
 from line import API, Line
