@@ -7,8 +7,10 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use castoff_wire::strict;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
 use std::time::Duration;
 
 /// Bytes of a JSON body. The largest that makes sense is a route of ten versions and a few limits.
@@ -85,38 +87,16 @@ fn too_large_or_cut(error: &axum::Error) -> Problem {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let pointer = pointer(error.path());
-        let inner = error.into_inner();
-        match inner.classify() {
-            serde_json::error::Category::Data => Problem::from(Invalid::new(pointer, without_position(&inner))),
-            _ => Problem::new(
-                Kind::Malformed,
-                format!("the body is not JSON: line {}, column {}", inner.line(), inner.column()),
-            ),
+    strict::from_slice(body).map_err(|wrong| {
+        let error = &wrong.error;
+        match error.classify() {
+            Category::Data => Invalid::new(wrong.pointer(), without_position(error)).into(),
+            _ => {
+                let (reason, line, column) = (without_position(error), error.line(), error.column());
+                let detail = format!("the body is not JSON: {reason}, line {line}, column {column}");
+                Problem::new(Kind::Malformed, detail)
+            }
         }
-    })?;
-    deserializer.end().map_err(|error| {
-        Problem::new(
-            Kind::Malformed,
-            format!("something follows the JSON: column {}", error.column()),
-        )
-    })?;
-    Ok(value)
-}
-
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    path.iter().fold(String::new(), |mut pointer, segment| {
-        pointer.push('/');
-        match segment {
-            Segment::Seq { index } => pointer.push_str(&index.to_string()),
-            Segment::Map { key } => pointer.push_str(&key.replace('~', "~0").replace('/', "~1")),
-            Segment::Enum { variant } => pointer.push_str(variant),
-            Segment::Unknown => pointer.push('?'),
-        }
-        pointer
     })
 }
 
@@ -152,7 +132,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
                 .unwrap_or(&text);
             let (pointer, reason) = match text.split_once(": ") {
                 Some((name, reason)) if !name.contains(' ') => (format!("/{name}"), reason),
-                _ => (String::new(), text),
+                // "duplicate field `limit`" says its place itself.
+                _ => match text
+                    .strip_prefix("duplicate field `")
+                    .and_then(|name| name.strip_suffix('`'))
+                {
+                    Some(name) => (format!("/{name}"), "is there twice"),
+                    None => (String::new(), text),
+                },
             };
             Problem::from(Invalid::new(pointer, reason.chars().take(300).collect::<String>()))
         })

@@ -11,6 +11,7 @@ use super::prediction::{Predicted, predict};
 use super::{json, v2_wire};
 use axum::extract::Query;
 use axum::response::Response;
+use castoff_wire::strict;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json as value};
@@ -126,7 +127,7 @@ pub(super) async fn answer(
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| Failure::input(v2_wire::explain(body, &error)))
+    strict::from_slice(body).map_err(|wrong| v2_wire::misread(body, &wrong))
 }
 
 /// Each parameter a column; text becomes a number where the column is one.

@@ -11,6 +11,7 @@ use super::{json, tensors, v2_wire};
 use crate::engine::{Output, Port, PortKind, Tensor};
 use crate::serving::Endpoint;
 use axum::response::Response;
+use castoff_wire::strict::{self, Step};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json as value};
@@ -80,7 +81,10 @@ async fn inputs(call: &Call, endpoint: &Endpoint, body: &[u8]) -> Result<Value, 
     let ports = endpoint.model.inputs();
     let given: HashMap<String, &RawValue> = match ports {
         [only] if !asked.inputs.get().trim_start().starts_with('{') => [(only.name.clone(), asked.inputs)].into(),
-        _ => serde_json::from_str(asked.inputs.get()).map_err(|_| wrong_body("inputs is not an object of tensors"))?,
+        _ => strict::from_slice(asked.inputs.get().as_bytes()).map_err(|wrong| match wrong.at.first() {
+            Some(Step::Name(name)) => Failure::fields(vec![at(name, &wrong.error.to_string(), "value_error")]),
+            _ => wrong_body("inputs is not an object of tensors"),
+        })?,
     };
     let known = |name: &String| ports.iter().any(|port| port.name == *name);
     let mut wrong: Vec<Field> = given
@@ -107,12 +111,19 @@ async fn inputs(call: &Call, endpoint: &Endpoint, body: &[u8]) -> Result<Value, 
 }
 
 fn tensor(port: &Port, data: &RawValue) -> Result<Tensor, String> {
-    let PortKind::Tensor { data_type, .. } = &port.kind else {
+    let PortKind::Tensor {
+        data_type,
+        shape: takes,
+    } = &port.kind
+    else {
         return Err("is not a tensor".to_owned());
     };
     let bytes = data.get().as_bytes();
     let shape = tensors::shape_of(bytes).map_err(|bad| bad.to_string())?;
     let data = tensors::parse(bytes, *data_type, &shape).map_err(|bad| bad.to_string())?;
+    if !tensors::fits(takes, &shape) {
+        return Err(format!("has the shape {shape:?}, the model takes {takes:?}"));
+    }
     Tensor::new(shape, data).ok_or_else(|| "has a shape that does not fit".to_owned())
 }
 
@@ -155,13 +166,5 @@ fn wrong_body(wrong: &str) -> Failure {
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
-    serde_json::from_slice(body).map_err(|error| {
-        let wrong = v2_wire::explain(body, &error);
-        let kind = if error.is_data() { "type_error" } else { "json_invalid" };
-        Failure::fields(vec![Field {
-            at: Vec::new(),
-            wrong,
-            kind,
-        }])
-    })
+    strict::from_slice(body).map_err(|wrong| v2_wire::misread(body, &wrong))
 }

@@ -69,6 +69,13 @@ pub fn shape_of(json: &[u8]) -> Result<Vec<i64>, Bad> {
     Ok(shape)
 }
 
+/// Whether a model that takes this shape takes that one. One that does not say its rank shows no dimensions; the runtime
+/// judges then.
+pub fn fits(takes: &[i64], given: &[i64]) -> bool {
+    let pairs = || takes.iter().zip(given);
+    takes.is_empty() || takes.len() == given.len() && pairs().all(|(own, it)| *own < 0 || own == it)
+}
+
 fn whole(reason: String) -> Bad {
     Bad { element: None, reason }
 }

@@ -126,10 +126,7 @@ fn tensor(port: &Port, input: &InputIn<'_>) -> Result<Tensor, String> {
             data_type.name()
         ));
     }
-    // A model that does not say its rank shows no dimensions; the runtime judges then.
-    let fits = shape.is_empty()
-        || shape.len() == input.shape.len() && shape.iter().zip(&input.shape).all(|(own, it)| *own < 0 || own == it);
-    if !fits {
+    if !tensors::fits(shape, &input.shape) {
         return Err(format!("shape is {:?}, the model takes {shape:?}", input.shape));
     }
     let data = input.data.ok_or("it has no data; binary tensors are not taken")?;

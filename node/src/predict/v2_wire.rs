@@ -3,11 +3,15 @@
 //! Apart from `v2`, which knows models. The rule a newcomer would break: the data of a tensor is neither parsed into nor
 //! written from JSON values; it goes between text and buffer directly.
 
-use super::failure::Failure;
+use super::failure::{Failure, Field};
 use crate::engine::{ClassRow, Data, Label, Output};
+use castoff_wire::strict::{self, Step, Wrong};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+
+/// Characters of what the parser says about a body; it quotes what it met.
+const MOST_SAID: usize = 300;
 
 /// A request.
 #[derive(Deserialize)]
@@ -54,14 +58,19 @@ pub(super) struct OutputAsked<'a> {
 
 /// Reads a request.
 pub(super) fn parse(body: &[u8]) -> Result<Asked<'_>, Failure> {
-    serde_json::from_slice(body).map_err(|error| Failure::input(explain(body, &error)))
+    strict::from_slice(body).map_err(|wrong| Failure::input(explain(body, &wrong)))
 }
 
 /// What is wrong with a body that is not the JSON it should be, and where. JSON has neither NaN nor infinities, though
 /// many writers make them.
-pub(super) fn explain(body: &[u8], error: &serde_json::Error) -> String {
+pub(super) fn explain(body: &[u8], wrong: &Wrong) -> String {
+    let error = &wrong.error;
     if error.is_data() {
-        return format!("the body is not what is asked for: {error}");
+        let said: String = error.to_string().chars().take(MOST_SAID).collect();
+        return match wrong.pointer() {
+            place if place.is_empty() => format!("the body is not what is asked for: {said}"),
+            place => format!("the body is not what is asked for, at {place}: {said}"),
+        };
     }
     let (line, column) = (error.line(), error.column());
     let before: usize = body
@@ -78,6 +87,23 @@ pub(super) fn explain(body: &[u8], error: &serde_json::Error) -> String {
         return format!("NaN and infinities are refused, at line {line} column {column}");
     }
     format!("the body is not JSON: {error}")
+}
+
+/// The same, as a field with its place, for the dialects that say places.
+pub(super) fn misread(body: &[u8], wrong: &Wrong) -> Failure {
+    let step = |step: &Step| match step {
+        Step::Name(name) => name.chars().take(MOST_SAID).collect::<String>().into(),
+        Step::Item(item) => serde_json::Value::from(*item),
+    };
+    Failure::fields(vec![Field {
+        at: wrong.at.iter().map(step).collect(),
+        wrong: explain(body, wrong),
+        kind: if wrong.error.is_data() {
+            "type_error"
+        } else {
+            "json_invalid"
+        },
+    }])
 }
 
 /// An answer that is being written.

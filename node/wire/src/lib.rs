@@ -10,6 +10,7 @@ pub mod linger;
 pub mod position;
 mod redacted;
 pub mod signed;
+pub mod strict;
 
 /// The messages and the gRPC service of `proto/node.proto`.
 #[allow(

@@ -69,7 +69,7 @@ impl<R: Read + Seek> Walk<R> {
             .filter(|number| *number > 0 && *number < 1 << 29);
         let Some(number) = number else {
             return Err(Unreadable::bad(format!(
-                "has a field without a valid number before byte {}",
+                "is not an ONNX model, or damaged: what ends at byte {} is no field",
                 self.at
             )));
         };

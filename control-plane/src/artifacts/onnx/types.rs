@@ -7,6 +7,8 @@ use std::io::{Read, Seek};
 
 /// Types within types: a sequence of maps to tensors has three.
 const DEEPEST_TYPE: u32 = 6;
+/// Of one tensor: four terabytes of singles.
+const MOST_ELEMENTS: i64 = 1 << 40;
 const MOST_DIMENSIONS: usize = 32;
 
 /// An input or output as the model declares it; judged only when it is known not to be an initializer.
@@ -175,6 +177,13 @@ impl<R: Read + Seek> Reading<R> {
                 }
                 _ => {}
             }
+        }
+        let known = shape.iter().filter(|size| **size >= 0);
+        let elements = known.fold(1_i64, |elements, size| elements.saturating_mul(*size));
+        if elements > MOST_ELEMENTS {
+            return Err(Unreadable::bad(format!(
+                "has a tensor of more than {MOST_ELEMENTS} elements: {shape:?}"
+            )));
         }
         Ok(Type::Tensor(element, shape))
     }
