@@ -8,6 +8,7 @@
 
 pub mod actor;
 pub mod answer;
+pub mod archive;
 pub mod castoff;
 pub mod cli;
 pub mod deployed;
@@ -16,11 +17,13 @@ pub mod edge;
 pub mod eventually;
 pub mod models;
 pub mod node;
+pub mod onnx;
 pub mod ports;
 pub mod postgres;
 pub mod processes;
 pub mod promises;
 pub mod proxy;
+pub mod raw;
 pub mod scratch;
 pub mod world;
 

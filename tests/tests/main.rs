@@ -5,6 +5,7 @@
 mod access;
 mod accounts;
 mod answers;
+mod bad_input;
 mod behaviours;
 mod beyond;
 mod calling;

@@ -1,54 +1,13 @@
 //! What may be uploaded, what is refused and why, and that a version never changes.
 
+use acceptance::archive::archive;
 use acceptance::{Cast, Database, World, eventually, json, models};
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 fn with_service() -> Cast {
     let cast = World::with_cast(Database::Sqlite);
     cast.dana.post("/services", json!({"name": "iris"})).expect(201);
     cast
-}
-
-/// An archive as Python makes it: `(name, content)`; links as `(name, "-> target")`.
-fn archive(kind: &str, entries: &[(&str, &[u8])]) -> Vec<u8> {
-    const SCRIPT: &str = r#"
-import base64, io, json, sys, tarfile, zipfile
-kind, entries = json.load(sys.stdin)
-out = io.BytesIO()
-if kind == "zip":
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as z:
-        for name, text in entries:
-            z.writestr(name, base64.b64decode(text))
-else:
-    with tarfile.open(fileobj=out, mode="w:gz") as t:
-        for name, text in entries:
-            data = base64.b64decode(text)
-            info = tarfile.TarInfo(name)
-            if data.startswith(b"-> "):
-                info.type, info.linkname = tarfile.SYMTYPE, data[3:].decode()
-                t.addfile(info)
-            else:
-                info.size = len(data)
-                t.addfile(info, io.BytesIO(data))
-sys.stdout.buffer.write(out.getvalue())
-"#;
-    let mut python = Command::new("python3")
-        .args(["-c", SCRIPT])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3 can be started");
-    let entries: Vec<_> = entries
-        .iter()
-        .map(|(name, bytes)| json!([name, models::base64(bytes)]))
-        .collect();
-    let mut input = python.stdin.take().unwrap();
-    input.write_all(json!([kind, entries]).to_string().as_bytes()).unwrap();
-    drop(input);
-    let output = python.wait_with_output().unwrap();
-    assert!(output.status.success());
-    output.stdout
 }
 
 #[test]

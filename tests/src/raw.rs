@@ -1,0 +1,75 @@
+//! A connection on which a test writes what no client would, and what comes back.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Only against hanging.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Connects to `http://host:port` or `host:port`.
+#[track_caller]
+pub fn dial(url: &str) -> TcpStream {
+    let address: SocketAddr = url.trim_start_matches("http://").parse().expect("an address");
+    let stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit");
+    stream.set_write_timeout(Some(LIMIT)).expect("a limit");
+    stream
+}
+
+/// Writes this, says that there is no more, and reads until the other side closes. `close` may be left out of the head:
+/// the other side closes when it has answered, for there is no more.
+#[track_caller]
+pub fn exchange(url: &str, text: &[u8]) -> (u16, String) {
+    let mut stream = dial(url);
+    // The other side may have answered and closed before it has read all: the answer is there all the same.
+    stream.write_all(text).ok();
+    stream.shutdown(Shutdown::Write).ok();
+    answer(&mut stream)
+}
+
+/// Writes a head and then a megabyte of blanks again and again, until so many bytes are sent or the other side has had
+/// enough.
+#[track_caller]
+pub fn flood(url: &str, head: &[u8], bytes: usize) -> (u16, String) {
+    let mut stream = dial(url);
+    stream.write_all(head).expect("the head is taken");
+    let blanks = vec![b' '; 1 << 20];
+    let mut sent = 0;
+    while sent < bytes && stream.write_all(&blanks).is_ok() {
+        sent += blanks.len();
+    }
+    answer(&mut stream)
+}
+
+/// The status and the whole text of what comes until the other side closes; 0 when nothing came.
+pub fn answer(stream: &mut TcpStream) -> (u16, String) {
+    let mut text = Vec::new();
+    let mut buffer = [0; 4_096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => text.extend_from_slice(&buffer[..read]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_end(&error) => break,
+            Err(error) => panic!(
+                "no end of the answer came: {error}; so far: {}",
+                String::from_utf8_lossy(&text)
+            ),
+        }
+    }
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let status = text
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
+    (status, text)
+}
+
+fn is_end(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+    )
+}
