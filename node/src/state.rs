@@ -47,6 +47,7 @@ pub struct Node {
     last_contact_ms: AtomicI64,
     stale: AtomicBool,
     draining: AtomicBool,
+    trouble: Mutex<Option<String>>,
 }
 
 impl Node {
@@ -66,6 +67,7 @@ impl Node {
             last_contact_ms: AtomicI64::new(now_ms),
             stale: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            trouble: Mutex::default(),
         })
     }
 
@@ -162,6 +164,11 @@ impl Node {
         self.stale.store(stale, Ordering::Relaxed);
     }
 
+    /// What goes wrong on the control side, in one line for people.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *lock(&self.trouble) = trouble;
+    }
+
     /// The node is going down: not ready, and answers ask callers to close their connections.
     pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -187,13 +194,15 @@ impl Node {
     pub fn health(&self) -> proto::Health {
         let (in_flight, queued) = self.load();
         let unready = self.unready();
+        // Why there is no config yet says more than that there is none.
+        let trouble = lock(&self.trouble).clone().filter(|_| !self.is_draining());
         proto::Health {
             ready: unready.is_none(),
             stale: self.stale.load(Ordering::Relaxed),
             in_flight,
             queued,
             refused_configs: self.refused_configs.load(Ordering::Relaxed),
-            reason: unready.unwrap_or_default().to_owned(),
+            reason: trouble.unwrap_or_else(|| unready.unwrap_or_default().to_owned()),
         }
     }
 

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod deployed;
 pub mod dice;
 pub mod edge;
+pub mod disk;
 pub mod eventually;
 pub mod models;
 pub mod node;

@@ -18,6 +18,21 @@ pub fn read(name: &str) -> Vec<u8> {
     }
 }
 
+/// A model with a text of its own in it: other bytes, the same answers. It is the `doc_string`, field 6 of the model, of
+/// which the last one counts.
+pub fn with_text(name: &str, text: &str) -> Vec<u8> {
+    let mut model = read(name);
+    model.push(6 << 3 | 2);
+    let mut length = text.len();
+    while length > 127 {
+        model.push(u8::try_from(length & 127).expect("a byte") | 128);
+        length >>= 7;
+    }
+    model.push(u8::try_from(length).expect("a byte"));
+    model.extend_from_slice(text.as_bytes());
+    model
+}
+
 /// What Python's ONNX Runtime answered, by model.
 #[track_caller]
 pub fn expected(model: &str) -> Value {

@@ -21,6 +21,24 @@ struct Server {
 
 /// The URL of a new, empty database; none when this machine has no PostgreSQL.
 pub fn database() -> Option<String> {
+    let (server, name) = new_name()?;
+    server.run("createdb", &[&name]);
+    Some(server.url(&name))
+}
+
+/// As [`database`], with its tables in this folder.
+pub fn database_in(folder: &Path) -> Option<String> {
+    let (server, name) = new_name()?;
+    if let Some((uid, gid)) = owner() {
+        chown(folder, Some(uid), Some(gid)).expect("the folder can be given to PostgreSQL");
+    }
+    let space = format!("CREATE TABLESPACE space_{name} LOCATION '{}'", folder.display());
+    server.run("psql", &["-q", "-d", "postgres", "-c", &space]);
+    server.run("createdb", &["--tablespace", &format!("space_{name}"), &name]);
+    Some(server.url(&name))
+}
+
+fn new_name() -> Option<(&'static Server, String)> {
     static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let server = match SERVER.get_or_init(start) {
@@ -33,25 +51,26 @@ pub fn database() -> Option<String> {
             return None;
         }
     };
-    let name = format!("world_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
-    let made = Command::new(server.programs.join("createdb"))
-        .args([
-            "-h",
-            "127.0.0.1",
-            "-p",
-            &server.port.to_string(),
-            "-U",
-            "castoff",
-            &name,
-        ])
-        .output()
-        .expect("createdb can be started");
-    assert!(
-        made.status.success(),
-        "createdb: {}",
-        String::from_utf8_lossy(&made.stderr)
-    );
-    Some(format!("postgres://castoff@127.0.0.1:{}/{name}", server.port))
+    Some((server, format!("world_{}", NUMBER.fetch_add(1, Ordering::Relaxed))))
+}
+
+impl Server {
+    fn url(&self, name: &str) -> String {
+        format!("postgres://castoff@127.0.0.1:{}/{name}", self.port)
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let done = Command::new(self.programs.join(program))
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "castoff"])
+            .args(arguments)
+            .output();
+        let done = done.expect("PostgreSQL's programs can be started");
+        assert!(
+            done.status.success(),
+            "{program}: {}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+    }
 }
 
 fn start() -> Result<Server, String> {

@@ -24,6 +24,7 @@ done
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     [ -n "$database" ] && [ -d "/proc/$database" ] && sleep 0.5
 done
+grep -o " $FOLDER[^ ]*" /proc/mounts | while read -r disk; do umount -l "$disk"; done
 rm -rf "$FOLDER"
 "#;
 

@@ -39,7 +39,7 @@ pub struct NodeOut {
     restarts: u64,
     /// How its last process ended.
     last_exit: Option<String>,
-    /// Why it is not ready.
+    /// What goes wrong: why it is not ready, or what it could not do.
     reason: Option<String>,
     /// Its config was not confirmed by the control plane since its start.
     stale: bool,
@@ -105,7 +105,6 @@ impl From<Node> for NodeOut {
 fn message(deployment: &Deployment, nodes: &[Node]) -> String {
     let ready = nodes.iter().filter(|node| node.state == NodeState::Ready).count();
     let reason = nodes.iter().find_map(|node| match node.state {
-        NodeState::Ready => None,
         NodeState::CrashLooping => node.last_exit.clone(),
         _ => node.reason.clone(),
     });

@@ -43,6 +43,8 @@ pub enum Kind {
     Internal,
     /// 503.
     Unavailable,
+    /// 507.
+    Full,
 }
 
 impl Kind {
@@ -82,6 +84,11 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "Castoff cannot answer now",
+            ),
+            Self::Full => (
+                StatusCode::INSUFFICIENT_STORAGE,
+                "full",
+                "The disk of the control plane is full",
             ),
         }
     }
@@ -253,6 +260,13 @@ impl From<Error> for Problem {
                 let mut problem = Self::new(Kind::Unavailable, "the database does not answer: try again");
                 problem.header = Some(Box::new((header::RETRY_AFTER, HeaderValue::from_static("1"))));
                 problem
+            }
+            Error::Database(_) if error.is_full() => {
+                tracing::error!(error = %Chain(&error), "the disk of the database is full");
+                Self::new(
+                    Kind::Full,
+                    "nothing was changed: make space where the database lies, then try again",
+                )
             }
             Error::Database(_) => Self::internal(&error),
         }

@@ -15,6 +15,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::io::ErrorKind;
 use utoipa::ToSchema;
 
 /// A version.
@@ -55,14 +56,27 @@ impl From<Refused> for Problem {
             Refused::Interrupted => Self::new(Kind::Malformed, refused.to_string()),
             Refused::Invalid(invalid) => invalid.into(),
             Refused::Io(error) => {
-                tracing::error!(%error, "a package could not be kept");
+                tracing::error!(%error, "a package could not be kept or read");
+                if is_full(&error) {
+                    let detail = "nothing was kept: make space where the packages lie, then upload again";
+                    return Self::new(Kind::Full, detail);
+                }
                 Self::new(
                     Kind::Unavailable,
-                    "the package could not be kept: the disk of the control plane may be full",
+                    "the package could not be kept or read: the log of the control plane says why",
                 )
             }
         }
     }
+}
+
+/// Whether anything in the chain of an error says that the disk is full.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut chain = std::iter::successors(Some(error), |error| error.source());
+    chain.any(|error| {
+        let error = error.downcast_ref::<std::io::Error>();
+        error.is_some_and(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+    })
 }
 
 /// The versions of a service, by name.

@@ -1,7 +1,7 @@
 //! What can go wrong between a permit and a row.
 
 use crate::domain::Invalid;
-use sea_orm::{DbErr, SqlErr};
+use sea_orm::{DbErr, RuntimeErr, SqlErr};
 
 /// What the store answers when it does not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,22 @@ impl Error {
     /// Whether trying again may help: the database is away or overloaded.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Database(DbErr::Conn(_) | DbErr::ConnectionAcquire(_)))
+    }
+
+    /// Whether the disk of the database is full: nothing was changed, and nothing can be until there is space.
+    pub fn is_full(&self) -> bool {
+        // "53100 disk_full" of PostgreSQL; SQLITE_FULL, of which sqlx gives the extended code.
+        let full = |code: &str| code == "53100" || code == "13";
+        let Self::Database(DbErr::Exec(error) | DbErr::Query(error) | DbErr::Conn(error)) = self else {
+            return false;
+        };
+        match error {
+            RuntimeErr::SqlxError(error) => {
+                let code = error.as_database_error().and_then(|error| error.code());
+                code.is_some_and(|code| full(&code))
+            }
+            RuntimeErr::Internal(_) => false,
+        }
     }
 
     /// A name that is taken, where the database says that a unique column would not be; any other error as it is.

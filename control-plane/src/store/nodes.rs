@@ -59,7 +59,7 @@ pub struct Node {
     pub ready: bool,
     /// Its config was not confirmed by a control plane since its start.
     pub stale: bool,
-    /// Why it is not ready, in one line.
+    /// What goes wrong, in one line: why it is not ready, or what it could not do.
     pub reason: Option<String>,
     /// Configs refused since its start.
     pub refused_configs: u64,

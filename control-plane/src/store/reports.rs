@@ -18,7 +18,7 @@ pub struct NodeReport {
     pub ready: bool,
     /// Its config is not confirmed.
     pub stale: bool,
-    /// Why it is not ready.
+    /// What goes wrong: why it is not ready, or what it could not do.
     pub reason: Option<String>,
     /// Configs refused since its start.
     pub refused_configs: u64,

@@ -9,15 +9,16 @@ use super::copy::{DurableCopy, Kept, Opened};
 use super::dial::Client;
 use super::durable::on_disk;
 use super::fetch::{self, Packages};
+use super::keeper::Keeper;
 use super::load::{self, Failure, Load, Target};
 use super::overlay::Overlay;
 use super::rules::{Held, Step, code_of};
 use super::serves::Serves;
+use super::stir::{self, Stir};
 use castoff_wire::proto::from_node::Message;
 use castoff_wire::proto::nack::Code;
 use castoff_wire::proto::{Position, Signed, SignedDelta};
 use castoff_wire::{Refused, Trust};
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,6 +27,8 @@ use uuid::Uuid;
 /// The first wait before files are asked for again; it doubles up to the last.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// How often errands are looked for.
+const ERRANDS: Duration = Duration::from_secs(2);
 
 /// Whom and what this node obeys, and from where.
 #[derive(Clone)]
@@ -46,6 +49,9 @@ pub struct Follower<S: Serves> {
     orders: Orders,
     held: Held,
     overlay: Overlay,
+    keeper: Keeper,
+    /// Why the config that is wanted is not in force.
+    trouble: Option<String>,
     /// What is in force.
     built: Option<S::Built>,
     /// What a load that was overtaken has built: its models may serve the next.
@@ -59,6 +65,7 @@ pub struct Follower<S: Serves> {
     /// There may be model files that no config needs.
     untidy: bool,
     retry: Option<Instant>,
+    errands: Instant,
     failures: u32,
 }
 
@@ -72,6 +79,8 @@ impl<S: Serves> Follower<S> {
         };
         let this = Self {
             serves,
+            keeper: Keeper::new(orders.copy.clone()),
+            trouble: None,
             orders,
             held,
             overlay: kept.overlay,
@@ -83,6 +92,7 @@ impl<S: Serves> Follower<S> {
             unkept: false,
             untidy: false,
             retry: None,
+            errands: Instant::now() + ERRANDS,
             failures: 0,
         };
         this.revoke_at_once();
@@ -185,11 +195,8 @@ impl<S: Serves> Follower<S> {
         };
         if added {
             self.revoke_at_once();
-            let (copy, overlay) = (self.orders.copy.clone(), self.overlay.clone());
-            log_failure(
-                on_disk(move || copy.keep_overlay(&overlay)).await,
-                "revocations were not kept",
-            );
+            self.unkept |= !self.keeper.keep_overlay(self.overlay.clone()).await;
+            self.note_trouble();
         }
         let stands_there = newest.as_ref() == Some(&to) && self.held.wanted().is_none() && !self.unkept;
         Some(if stands_there {
@@ -199,25 +206,24 @@ impl<S: Serves> Follower<S> {
         })
     }
 
-    /// Waits until a load has ended or is due again. May be dropped and called again.
+    /// Waits until a load has ended or is due again, or there may be errands. May be dropped and called again.
     pub async fn stirs(&mut self) -> Stir<S::Built> {
-        match (&mut self.load, self.retry) {
-            (Some(load), _) => Stir::Ended(load.ended().await),
-            (None, Some(at)) => {
-                tokio::time::sleep_until(at).await;
-                Stir::Retry
-            }
-            (None, None) => std::future::pending().await,
-        }
+        let retry = self.retry.filter(|_| self.load.is_none());
+        stir::next(self.load.as_mut(), retry, self.errands).await
     }
 
     /// Acts on what stirred.
     pub async fn act(&mut self, stir: Stir<S::Built>) -> Option<Message> {
-        let (Stir::Ended(result), Some(load)) = (stir, self.load.take()) else {
-            self.retry = None;
-            self.load_wanted();
-            return None;
+        let result = match stir {
+            Stir::Errands => return self.do_errands().await,
+            Stir::Retry => {
+                self.retry = None;
+                self.load_wanted();
+                return None;
+            }
+            Stir::Ended(result) => result,
         };
+        let load = self.load.take()?;
         let overtaken = match &load.target {
             Target::Whole(opened) => self
                 .held
@@ -242,15 +248,21 @@ impl<S: Serves> Follower<S> {
                 self.note_staleness();
                 None
             }
-            (target, Err(failure)) => self.failed(target, failure),
+            (target, Err(failure)) => self.failed(target, failure).await,
         }
     }
 
     /// What can wait a little: removes unused model files, and writes the durable copy when it could not be written
-    /// before; then its Ack is due.
-    pub async fn errands(&mut self) -> Option<Message> {
+    /// before, or when somebody else has; then its Ack is due.
+    async fn do_errands(&mut self) -> Option<Message> {
+        self.errands = Instant::now() + ERRANDS;
         if self.untidy && self.load.is_none() {
             self.remove_unused().await;
+        }
+        if self.keeper.is_touched().await {
+            self.serves.count_refused();
+            tracing::warn!("the durable copy was changed by somebody else: it is refused, and written again");
+            self.unkept = true;
         }
         if self.unkept { self.keep().await } else { None }
     }
@@ -282,10 +294,10 @@ impl<S: Serves> Follower<S> {
 
     /// Kept before it is loaded: a node that is killed meanwhile must not come back with keys that the offer has revoked.
     async fn accept(&mut self, offer: Opened) {
-        let (copy, signed, overlay) = (self.orders.copy.clone(), offer.signed.clone(), self.overlay.clone());
+        let signed = offer.signed.clone();
         self.held.offered = Some(offer);
-        let kept = on_disk(move || copy.keep_offered(&signed, &overlay)).await;
-        log_failure(kept, "an offered config was not kept");
+        self.unkept |= !self.keeper.keep_offered(signed, self.overlay.clone()).await;
+        self.note_trouble();
     }
 
     async fn put_in_force(&mut self, opened: Opened, built: S::Built) -> Option<Message> {
@@ -301,6 +313,7 @@ impl<S: Serves> Follower<S> {
             offered: None,
         };
         self.failures = 0;
+        self.trouble = None;
         self.note_staleness();
         self.untidy = true;
         self.retry = None;
@@ -318,16 +331,11 @@ impl<S: Serves> Follower<S> {
     async fn keep(&mut self) -> Option<Message> {
         let config = self.held.config.as_ref()?;
         let (position, signed) = (config.position.clone(), config.signed.clone());
-        let (copy, overlay) = (self.orders.copy.clone(), self.overlay.clone());
         // An offer that is newer stays beside it.
         let offered = self.held.offered.as_ref().map(|offered| offered.signed.clone());
-        let kept = on_disk(move || copy.keep(&signed, offered.as_ref(), &overlay)).await;
-        self.unkept = kept.is_err();
-        log_failure(
-            kept,
-            "the durable copy was not written, the control plane is not told that the config is in force",
-        );
-        (!self.unkept).then(|| ack(position))
+        self.unkept = !self.keeper.keep(signed, offered, self.overlay.clone()).await;
+        self.note_trouble();
+        (self.held.in_force && !self.unkept).then(|| ack(position))
     }
 
     /// Only while nothing is loaded: a load has fetched what the config in force does not need.
@@ -336,10 +344,9 @@ impl<S: Serves> Follower<S> {
         let Some(config) = &self.held.config else { return };
         let needed = fetch::files(&config.config).unwrap_or_default();
         let packages = self.orders.packages.clone();
-        log_failure(
-            on_disk(move || packages.remove_unused(&needed)).await,
-            "unused model files were not removed",
-        );
+        if let Err(error) = on_disk(move || packages.remove_unused(&needed)).await {
+            tracing::error!(%error, "unused model files were not removed");
+        }
     }
 
     fn load_wanted(&mut self) {
@@ -362,9 +369,11 @@ impl<S: Serves> Follower<S> {
         self.load = Some(Load::start(target, serves, packages, self.client.clone(), previous));
     }
 
-    fn failed(&mut self, target: Target, failure: Failure) -> Option<Message> {
+    async fn failed(&mut self, target: Target, failure: Failure) -> Option<Message> {
         let position = target.position().clone();
         let (alone, malformed) = (failure.is_alone(), failure.code() == Code::Malformed);
+        self.trouble = Some(failure.to_string());
+        self.note_trouble();
         if failure.code() == Code::Package && !alone {
             self.failures += 1;
             let wait = FIRST_RETRY
@@ -393,7 +402,7 @@ impl<S: Serves> Follower<S> {
             // Not even its key set can be read: the copy as it is.
             (Target::Older { .. }, ..) if malformed => {
                 self.held.offered = None;
-                log_failure(self.orders.copy.drop_offered(), "an offered config was not forgotten");
+                self.unkept |= !self.keeper.drop_offered().await;
                 self.load_wanted();
             }
             _ => {}
@@ -422,21 +431,12 @@ impl<S: Serves> Follower<S> {
             .revoke_at_once(self.overlay.revoked().into_iter().map(<[u8]>::to_vec).collect());
     }
 
+    fn note_trouble(&self) {
+        let trouble = self.trouble.as_deref().or(self.keeper.trouble());
+        self.serves.set_trouble(trouble.map(str::to_owned));
+    }
+
     fn note_staleness(&self) {
         self.serves.set_stale(self.held.in_force && !self.confirmed);
-    }
-}
-
-/// What a follower waits for by itself.
-pub enum Stir<B> {
-    /// A load has ended.
-    Ended(Result<B, Failure>),
-    /// It is time to ask for files again.
-    Retry,
-}
-
-fn log_failure(result: io::Result<()>, what: &'static str) {
-    if let Err(error) = result {
-        tracing::error!(%error, "{what}");
     }
 }

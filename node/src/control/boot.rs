@@ -15,6 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A join document with two keys and a chain of certificates has some 10 kB.
 const MOST_JOIN_BYTES: u64 = 256 << 10;
@@ -50,7 +51,7 @@ pub struct Booted {
     pub dialer: Dialer,
     /// What the durable copy holds. Nothing, when it was refused.
     pub kept: Kept,
-    /// Whether the durable copy was refused.
+    /// Whether the durable copy was refused, or a part of it whose twin is used.
     pub copy_refused: bool,
 }
 
@@ -63,6 +64,10 @@ pub fn boot(args: &Args) -> Result<Booted, NotStarted> {
     if !args.data_dir.is_dir() {
         return Err(NotStarted::Gone(args.data_dir.clone()));
     }
+    durable::sweep(&args.data_dir, Duration::ZERO).map_err(unusable(format!(
+        "--data-dir {} cannot be written",
+        args.data_dir.display()
+    )))?;
     let (join, trust) = read_join(&args.join)?;
     let copy = DurableCopy::open(&args.data_dir).map_err(unusable(format!(
         "--data-dir {} cannot be written",
@@ -74,7 +79,11 @@ pub fn boot(args: &Args) -> Result<Booted, NotStarted> {
     let dialer = Dialer::new(&join, copy.clone())
         .map_err(|error| NotStarted::Unusable(format!("--join {}: {error}", args.join.display())))?;
     let (kept, copy_refused) = match copy.read(&trust, join.deployment) {
-        Ok(kept) => (kept, false),
+        // Of a twin that was not to be believed the status tells, too.
+        Ok(kept) => {
+            let damaged = kept.damaged;
+            (kept, damaged)
+        }
         Err(error) => {
             tracing::error!(%error, "the durable copy is not used, waiting for the control plane");
             (Kept::default(), true)

@@ -2,8 +2,10 @@
 //!
 //! `config` is the config in force; `offered` is a newer one whose models are not loaded (yet), kept because its key set
 //! is in force already; `revoked` holds signed deltas whose config has not come; `token` the newest node token;
-//! `contact` the last moment at which the control plane was heard. The rule a newcomer would break: nothing of this is
-//! believed because of where it lies; each document is opened against the trust again.
+//! `contact` the last moment at which the control plane was heard. Of the first three there is a twin beside each, for a
+//! file that somebody spoils: both are written before anything is acknowledged, so the newest valid one of the two is
+//! never older than what was. The rule a newcomer would break: nothing of this is believed because of where it lies; each
+//! document is opened against the trust again.
 
 use super::durable;
 use super::overlay::Overlay;
@@ -12,8 +14,9 @@ use castoff_wire::{Refused, Trust};
 use prost::Message;
 use std::cmp::Ordering;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use uuid::Uuid;
 
 /// A config with 10,000 keys, each with a few endpoint names, has about 2 MB.
@@ -22,6 +25,15 @@ const MOST_OVERLAY_BYTES: u64 = 32 << 20;
 /// Node tokens have about 50 characters.
 pub const MOST_TOKEN_BYTES: u64 = 4096;
 const PRIVATE: u32 = 0o600;
+/// What is there twice: the name, and the name of its twin.
+const CONFIG: Twins = ["config", "config.twin"];
+const OFFERED: Twins = ["offered", "offered.twin"];
+const REVOKED: Twins = ["revoked", "revoked.twin"];
+
+type Twins = [&'static str; 2];
+
+/// By what it is seen that somebody else has written: of each file its inode, length and time.
+pub type Traces = Vec<Option<(u64, u64, i64, i64)>>;
 
 /// A signed config that was opened.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +79,8 @@ pub struct Kept {
     pub offered: Option<Opened>,
     /// Revocations whose config had not come.
     pub overlay: Overlay,
+    /// One of two twins was not to be believed; the other one is here.
+    pub damaged: bool,
 }
 
 /// Why the copy is not used. All of it then: a copy without its revocations would let revoked keys in.
@@ -90,27 +104,41 @@ pub struct DurableCopy {
 }
 
 impl DurableCopy {
-    /// Opens the folder, made when it is not there.
+    /// Opens the folder, made when it is not there. What a process that was killed had not finished writing is removed.
     ///
     /// # Errors
     /// When it cannot be made.
     pub fn open(data_dir: &Path) -> io::Result<Self> {
         let folder = data_dir.join("copy");
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        durable::sweep(&folder, Duration::ZERO)?;
         Ok(Self { folder })
     }
 
     /// Everything that was kept.
     ///
     /// # Errors
-    /// [`Unusable`] when any part of it is torn, foreign or unreadable.
+    /// [`Unusable`] when any part of it is torn, foreign or unreadable, and its twin, too.
     pub fn read(&self, trust: &Trust, deployment: Uuid) -> Result<Kept, Unusable> {
-        let config = self.opened("config", trust, deployment)?;
-        let overlay = match self.bytes("revoked", MOST_OVERLAY_BYTES)? {
-            Some(bytes) => Overlay::decode(&bytes, trust, deployment)?,
-            None => Overlay::default(),
+        let open = |name, bytes: &[u8]| {
+            let signed = Signed::decode(bytes).map_err(|error| Unusable::Torn(name, error))?;
+            Opened::open(signed, trust, deployment).map_err(|error| Unusable::Refused(name, error))
         };
-        let offered = self.opened("offered", trust, deployment)?.filter(|offered| {
+        let newest = |one: Opened, other: Opened| match order(&other.position, &one.position).is_gt() {
+            true => other,
+            false => one,
+        };
+        let mut damaged = false;
+        let config = self.of_twins(CONFIG, MOST_CONFIG_BYTES, open, newest, &mut damaged)?;
+        let overlay = self.of_twins(
+            REVOKED,
+            MOST_OVERLAY_BYTES,
+            |_, bytes| Overlay::decode(bytes, trust, deployment),
+            Overlay::with,
+            &mut damaged,
+        )?;
+        let offered = self.of_twins(OFFERED, MOST_CONFIG_BYTES, open, newest, &mut damaged)?;
+        let offered = offered.filter(|offered| {
             config
                 .as_ref()
                 .is_none_or(|config| order(&offered.position, &config.position).is_gt())
@@ -118,18 +146,45 @@ impl DurableCopy {
         Ok(Kept {
             config,
             offered,
-            overlay,
+            overlay: overlay.unwrap_or_default(),
+            damaged,
         })
     }
 
-    fn opened(&self, name: &'static str, trust: &Trust, deployment: Uuid) -> Result<Option<Opened>, Unusable> {
-        let Some(bytes) = self.bytes(name, MOST_CONFIG_BYTES)? else {
-            return Ok(None);
-        };
-        let signed = Signed::decode(bytes.as_slice()).map_err(|error| Unusable::Torn(name, error))?;
-        Opened::open(signed, trust, deployment)
-            .map(Some)
-            .map_err(|error| Unusable::Refused(name, error))
+    /// What two twins hold together; the reason of the first that cannot be used when none can.
+    fn of_twins<T>(
+        &self,
+        twins: Twins,
+        most: u64,
+        open: impl Fn(&'static str, &[u8]) -> Result<T, Unusable>,
+        join: impl Fn(T, T) -> T,
+        damaged: &mut bool,
+    ) -> Result<Option<T>, Unusable> {
+        let (mut found, mut unusable) = (None, None);
+        for name in twins {
+            let opened = self
+                .bytes(name, most)
+                .and_then(|bytes| bytes.map(|bytes| open(name, &bytes)).transpose());
+            match opened {
+                Ok(None) => {}
+                Ok(Some(one)) => {
+                    found = Some(match found {
+                        Some(other) => join(other, one),
+                        None => one,
+                    });
+                }
+                Err(error) => unusable = unusable.or(Some(error)),
+            }
+        }
+        match (found, unusable) {
+            (None, Some(unusable)) => Err(unusable),
+            (found, None) => Ok(found),
+            (found, Some(unusable)) => {
+                tracing::warn!(error = %unusable, "its twin is used");
+                *damaged = true;
+                Ok(found)
+            }
+        }
     }
 
     fn bytes(&self, name: &'static str, most: u64) -> Result<Option<Vec<u8>>, Unusable> {
@@ -141,7 +196,7 @@ impl DurableCopy {
     /// # Errors
     /// When the folder cannot be written.
     pub fn keep(&self, signed: &Signed, offered: Option<&Signed>, overlay: &Overlay) -> io::Result<()> {
-        durable::replace(&self.folder.join("config"), &signed.encode_to_vec(), PRIVATE)?;
+        self.replace(CONFIG, &signed.encode_to_vec())?;
         // In this order: a crash in between leaves an older offer, which is not read, and revocations too many.
         match offered {
             Some(offered) => self.keep_offered(offered, overlay),
@@ -154,7 +209,7 @@ impl DurableCopy {
     /// # Errors
     /// When the folder cannot be written.
     pub fn keep_offered(&self, signed: &Signed, overlay: &Overlay) -> io::Result<()> {
-        durable::replace(&self.folder.join("offered"), &signed.encode_to_vec(), PRIVATE)?;
+        self.replace(OFFERED, &signed.encode_to_vec())?;
         self.keep_overlay(overlay)
     }
 
@@ -163,7 +218,7 @@ impl DurableCopy {
     /// # Errors
     /// When the folder cannot be written.
     pub fn drop_offered(&self) -> io::Result<()> {
-        self.remove("offered")
+        self.remove(OFFERED)
     }
 
     /// Keeps the revocations whose config has not come.
@@ -172,8 +227,8 @@ impl DurableCopy {
     /// When the folder cannot be written.
     pub fn keep_overlay(&self, overlay: &Overlay) -> io::Result<()> {
         match overlay.is_empty() {
-            true => self.remove("revoked"),
-            false => durable::replace(&self.folder.join("revoked"), &overlay.encode(), PRIVATE),
+            true => self.remove(REVOKED),
+            false => self.replace(REVOKED, &overlay.encode()),
         }
     }
 
@@ -212,93 +267,32 @@ impl DurableCopy {
         durable::replace(&self.folder.join("contact"), ms.to_string().as_bytes(), PRIVATE)
     }
 
-    fn remove(&self, name: &str) -> io::Result<()> {
-        match std::fs::remove_file(self.folder.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+    /// What the files look like now.
+    pub fn traces(&self) -> Traces {
+        let look = |name: &str| {
+            let meta = std::fs::metadata(self.folder.join(name)).ok()?;
+            Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+        };
+        [CONFIG, OFFERED, REVOKED]
+            .iter()
+            .flatten()
+            .map(|name| look(name))
+            .collect()
+    }
+
+    fn replace(&self, twins: Twins, bytes: &[u8]) -> io::Result<()> {
+        durable::replace_all(&twins.map(|name| self.folder.join(name)), bytes, PRIVATE)
+    }
+
+    fn remove(&self, twins: Twins) -> io::Result<()> {
+        twins
+            .iter()
+            .try_for_each(|name| match std::fs::remove_file(self.folder.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::control::signing::Signer;
-
-    fn copy() -> (tempfile::TempDir, DurableCopy) {
-        let folder = tempfile::tempdir().unwrap();
-        let copy = DurableCopy::open(folder.path()).unwrap();
-        (folder, copy)
-    }
-
-    #[test]
-    fn what_was_kept_comes_back() {
-        let (_folder, copy) = copy();
-        let signer = Signer::new(1);
-        assert!(copy.read(&signer.trust, signer.deployment).unwrap().config.is_none());
-        copy.keep(&signer.config(1, 4, &["a"]), None, &Overlay::default())
-            .unwrap();
-        let kept = copy.read(&signer.trust, signer.deployment).unwrap();
-        assert_eq!(kept.config.unwrap().position.version, 4);
-        assert!(kept.offered.is_none() && kept.overlay.is_empty());
-    }
-
-    #[test]
-    fn a_torn_an_empty_and_a_foreign_copy_are_refused() {
-        let (folder, copy) = copy();
-        let signer = Signer::new(1);
-        let good = signer.config(1, 4, &["a"]).encode_to_vec();
-        let path = folder.path().join("copy/config");
-        for length in 0..good.len() {
-            std::fs::write(&path, &good[..length]).unwrap();
-            assert!(
-                copy.read(&signer.trust, signer.deployment).is_err(),
-                "torn after {length} bytes"
-            );
-        }
-        std::fs::write(&path, Signer::new(2).config(1, 4, &["a"]).encode_to_vec()).unwrap();
-        assert!(matches!(
-            copy.read(&signer.trust, signer.deployment),
-            Err(Unusable::Refused(..))
-        ));
-        std::fs::write(&path, &good).unwrap();
-        assert!(copy.read(&signer.trust, signer.deployment).is_ok());
-        assert!(copy.read(&signer.trust, Uuid::from_u128(99)).is_err());
-    }
-
-    #[test]
-    fn a_copy_without_its_revocations_is_not_used() {
-        let (folder, copy) = copy();
-        let signer = Signer::new(1);
-        copy.keep(&signer.config(1, 4, &["a"]), None, &Overlay::default())
-            .unwrap();
-        std::fs::write(folder.path().join("copy/revoked"), b"torn").unwrap();
-        assert!(copy.read(&signer.trust, signer.deployment).is_err());
-    }
-
-    #[test]
-    fn an_offer_counts_only_while_it_is_newer() {
-        let (_folder, copy) = copy();
-        let signer = Signer::new(1);
-        let none = Overlay::default();
-        copy.keep(&signer.config(1, 4, &["a"]), None, &none).unwrap();
-        for (epoch, version, counts) in [(1, 5, true), (2, 1, true), (1, 4, false), (1, 3, false)] {
-            copy.keep_offered(&signer.config(epoch, version, &["a"]), &none)
-                .unwrap();
-            let kept = copy.read(&signer.trust, signer.deployment).unwrap();
-            assert_eq!(kept.offered.is_some(), counts, "{epoch}.{version}");
-        }
-        copy.keep(&signer.config(1, 6, &["a"]), None, &none).unwrap();
-        assert!(copy.read(&signer.trust, signer.deployment).unwrap().offered.is_none());
-    }
-
-    #[test]
-    fn token_and_contact_are_kept() {
-        let (_folder, copy) = copy();
-        assert!(copy.token().is_none() && copy.contact_ms().is_none());
-        copy.keep_token("t").unwrap();
-        copy.keep_contact(17).unwrap();
-        assert_eq!(copy.token().as_deref(), Some("t"));
-        assert_eq!(copy.contact_ms(), Some(17));
-    }
-}
+mod tests;

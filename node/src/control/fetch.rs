@@ -69,6 +69,7 @@ impl Packages {
     /// When it cannot be made.
     pub fn open(folder: PathBuf, own: bool) -> io::Result<Self> {
         std::fs::create_dir_all(&folder)?;
+        durable::sweep(&folder, ABANDONED)?;
         Ok(Self {
             folder,
             own,
@@ -171,6 +172,7 @@ impl Packages {
 
     /// Removes from a folder of this node's own what the config does not need.
     pub fn remove_unused(&self, needed: &[File]) -> io::Result<()> {
+        durable::sweep(&self.folder, ABANDONED)?;
         if !self.own {
             return Ok(());
         }
@@ -180,8 +182,7 @@ impl Packages {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             let is_file = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-            let is_abandoned = name.ends_with(".tmp") && age(&entry).is_some_and(|age| age > ABANDONED);
-            if is_abandoned || (is_file && !needed.contains(name)) {
+            if is_file && !needed.contains(name) {
                 std::fs::remove_file(entry.path())?;
             }
         }
@@ -203,10 +204,6 @@ impl Packages {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(digest.to_vec());
     }
-}
-
-fn age(entry: &std::fs::DirEntry) -> Option<Duration> {
-    entry.metadata().ok()?.modified().ok()?.elapsed().ok()
 }
 
 fn digest_of(file: &mut std::fs::File) -> io::Result<Vec<u8>> {

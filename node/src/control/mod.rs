@@ -12,6 +12,7 @@ pub mod copy;
 pub mod dial;
 pub mod durable;
 pub mod fetch;
+pub mod keeper;
 pub mod load;
 pub mod node;
 pub mod outbox;
@@ -20,6 +21,7 @@ pub mod process;
 pub mod rules;
 pub mod serves;
 pub mod socket;
+pub mod stir;
 pub mod stream;
 
 #[cfg(test)]

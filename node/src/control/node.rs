@@ -49,6 +49,10 @@ impl Serves for Node {
         Self::set_stale(self, stale);
     }
 
+    fn set_trouble(&self, trouble: Option<String>) {
+        Self::set_trouble(self, trouble);
+    }
+
     fn count_refused(&self) {
         self.count_refused_config();
     }

@@ -56,6 +56,21 @@ impl Overlay {
         }
     }
 
+    /// What either of the two holds.
+    #[must_use]
+    pub fn with(mut self, other: Self) -> Self {
+        for waiting in other.waiting {
+            if self
+                .waiting
+                .iter()
+                .all(|known| known.signed.delta != waiting.signed.delta)
+            {
+                self.waiting.push(waiting);
+            }
+        }
+        self
+    }
+
     /// Ids of the keys that are revoked.
     pub fn revoked(&self) -> BTreeSet<&[u8]> {
         self.waiting

@@ -49,6 +49,9 @@ pub trait Serves: Send + Sync + 'static {
     /// Whether what is served has not been confirmed by the control plane yet.
     fn set_stale(&self, stale: bool);
 
+    /// What goes wrong, in one line for people; nothing when all is well.
+    fn set_trouble(&self, trouble: Option<String>);
+
     /// A config was refused.
     fn count_refused(&self);
 

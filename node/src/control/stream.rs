@@ -217,7 +217,7 @@ impl<S: Serves> Line<S> {
                 _ = report.tick() => {
                     self.report(outbox);
                     told = None;
-                    self.follower.errands().await
+                    None
                 }
                 _ = look.tick() => None,
             };

@@ -1,5 +1,6 @@
 //! What is killed: the control plane, a node, both; and what is frozen.
 
+mod disks;
 mod kills;
 
 use acceptance::processes::Process;

@@ -284,6 +284,7 @@ pub(super) struct Stage {
     revoked: Mutex<Vec<Vec<u8>>>,
     usage: Mutex<Usage>,
     pub(super) refused: AtomicU64,
+    trouble: Mutex<Option<String>>,
     pub(super) stale: AtomicBool,
     gate: (Mutex<bool>, Condvar),
 }
@@ -306,6 +307,10 @@ impl Stage {
         let keys = served.iter().flat_map(|served| &served.access.as_ref().unwrap().keys);
         let open = keys.filter(|key| !revoked.contains(&key.id));
         open.map(|key| String::from_utf8(key.id.clone()).unwrap()).collect()
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_stale(&self) -> bool {
@@ -358,6 +363,10 @@ impl Serves for Stage {
         self.stale.store(stale, Ordering::Relaxed);
     }
 
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap() = trouble;
+    }
+
     fn count_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
@@ -376,6 +385,7 @@ impl Serves for Stage {
             ready: self.version() > 0,
             stale: self.is_stale(),
             refused_configs,
+            reason: self.trouble.lock().unwrap().clone().unwrap_or_default(),
             ..Health::default()
         }
     }

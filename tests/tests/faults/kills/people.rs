@@ -190,10 +190,7 @@ impl Person {
         let (service, version) = (self.a_service()?, self.name());
         // A model with a text of its own in it: other bytes, the same answers. Small, or more than is written at once.
         let size = [100, 100, 300_000, 3_000_000][usize::try_from(self.dice.below(4)).unwrap()];
-        let package = with_text(
-            models::read("iris-columns.onnx"),
-            &[version.as_str(), &"x".repeat(size)].concat(),
-        );
+        let package = models::with_text("iris-columns.onnx", &[&*version, &*"x".repeat(size)].concat());
         let digest = Sha256::of(&package).to_string();
         let thing = format!("{service}/versions/{version}");
         let request = self
@@ -421,17 +418,4 @@ impl Person {
             }
         }
     }
-}
-
-/// An ONNX file with a `doc_string` (field 6 of the model, of which the last one counts).
-fn with_text(mut model: Vec<u8>, text: &str) -> Vec<u8> {
-    model.push(6 << 3 | 2);
-    let mut length = text.len();
-    while length > 127 {
-        model.push(u8::try_from(length & 127).unwrap() | 128);
-        length >>= 7;
-    }
-    model.push(u8::try_from(length).unwrap());
-    model.extend_from_slice(text.as_bytes());
-    model
 }
