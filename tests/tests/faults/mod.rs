@@ -2,6 +2,7 @@
 
 mod disks;
 mod kills;
+mod nodes;
 
 use acceptance::processes::Process;
 use acceptance::{Cast, eventually, on_both_databases};
