@@ -21,14 +21,17 @@ struct Server {
 
 /// The URL of a new, empty database; none when this machine has no PostgreSQL.
 pub fn database() -> Option<String> {
-    let (server, name) = new_name()?;
+    static SHARED: OnceLock<Result<Server, String>> = OnceLock::new();
+    let (server, name) = new_name(&SHARED)?;
     server.run("createdb", &[&name]);
     Some(server.url(&name))
 }
 
-/// As [`database`], with its tables in this folder.
+/// As [`database`], with its tables in this folder, on a server of its own: one that loses a disk fails at every
+/// checkpoint from then on, and every other test's `createdb` is one.
 pub fn database_in(folder: &Path) -> Option<String> {
-    let (server, name) = new_name()?;
+    static APART: OnceLock<Result<Server, String>> = OnceLock::new();
+    let (server, name) = new_name(&APART)?;
     if let Some((uid, gid)) = owner() {
         chown(folder, Some(uid), Some(gid)).expect("the folder can be given to PostgreSQL");
     }
@@ -38,10 +41,9 @@ pub fn database_in(folder: &Path) -> Option<String> {
     Some(server.url(&name))
 }
 
-fn new_name() -> Option<(&'static Server, String)> {
-    static SERVER: OnceLock<Result<Server, String>> = OnceLock::new();
+fn new_name(server: &'static OnceLock<Result<Server, String>>) -> Option<(&'static Server, String)> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let server = match SERVER.get_or_init(start) {
+    let server = match server.get_or_init(start) {
         Ok(server) => server,
         Err(reason) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => {
             panic!("PostgreSQL is needed in CI: {reason}")
@@ -96,7 +98,7 @@ fn start() -> Result<Server, String> {
     }
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let port = port.map_err(|error| error.to_string())?.port();
-    let log = fs::File::create(scratch::folder().join("postgresql.log")).map_err(|error| error.to_string())?;
+    let log = fs::File::create(data.with_extension("log")).map_err(|error| error.to_string())?;
     let mut command = as_owner(&programs.join("postgres"), owner);
     command.arg("-D").arg(&data).args(["-p", &port.to_string()]);
     for setting in [
