@@ -4,15 +4,22 @@
 //! the kernel's queue. The rule a newcomer would break: a second socket on the same port (SO_REUSEPORT) is no way to share
 //! it, because what waits on one of the two is reset when that one is closed.
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::Stdio;
+use std::time::Duration;
 
 /// Connections that may wait for a node.
 const BACKLOG: i32 = 1024;
+
+/// How often it is looked whether the queue is empty before the port is closed, and how long apart: a node that lives
+/// accepts within a millisecond, and one that hangs holds up the others no longer than 100 × 1 ms.
+const LAST_LOOKS: u32 = 100;
+const LOOK: Duration = Duration::from_millis(1);
 
 /// An open listening socket.
 #[derive(Debug)]
@@ -75,12 +82,25 @@ impl Listener {
         Ok(Stdio::from(self.socket.as_fd().try_clone_to_owned()?))
     }
 
-    /// Stops listening at once, whoever else holds the socket: nodes that are leaving must not keep callers waiting, nor
-    /// the port.
-    pub(super) fn close(self) {
+    /// Stops listening, whoever else holds the socket: nodes that are leaving must not keep callers waiting, nor the port.
+    ///
+    /// Connections that wait in the queue would be reset, so the nodes may take those first, if they do so soon.
+    pub(super) async fn close(self) {
+        for _ in 0..LAST_LOOKS {
+            if !self.somebody_waits() {
+                break;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
         if let Err(error) = rustix::net::shutdown(&self.socket, Shutdown::Both) {
             tracing::warn!(%error, "a listening socket was not shut down");
         }
+    }
+
+    /// Whether a connection is in the queue.
+    fn somebody_waits(&self) -> bool {
+        let mut socket = [PollFd::new(&self.socket, PollFlags::IN)];
+        poll(&mut socket, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
     }
 }
 
@@ -107,12 +127,40 @@ mod tests {
         assert_eq!(&answer, b"!");
     }
 
-    #[test]
-    fn a_closed_port_refuses_and_is_free_although_a_node_still_holds_the_socket() {
+    #[tokio::test]
+    async fn what_waits_when_it_is_closed_is_still_taken() {
+        let port = free_port();
+        let listener = Listener::bind(port).unwrap();
+        let node = TcpListener::from(listener.socket.try_clone().unwrap());
+        let mut caller = TcpStream::connect(address(port)).unwrap();
+        let closing = tokio::spawn(listener.close());
+        tokio::task::yield_now().await;
+        let (mut stream, _) = node.accept().unwrap();
+        stream.write_all(b"!").unwrap();
+        closing.await.unwrap();
+        let mut answer = [0];
+        caller.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"!");
+        TcpStream::connect(address(port)).unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn whom_nobody_takes_does_not_keep_it_open() {
+        let port = free_port();
+        let listener = Listener::bind(port).unwrap();
+        let hanging = listener.socket.try_clone().unwrap();
+        let _waiting = TcpStream::connect(address(port)).unwrap();
+        listener.close().await;
+        TcpStream::connect(address(port)).unwrap_err();
+        drop(hanging);
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_refuses_and_is_free_although_a_node_still_holds_the_socket() {
         let port = free_port();
         let listener = Listener::bind(port).unwrap();
         let of_a_leaving_node = listener.socket.try_clone().unwrap();
-        listener.close();
+        listener.close().await;
         let refused = TcpStream::connect(address(port)).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         Listener::handed_over(of_a_leaving_node.try_clone().unwrap(), port).unwrap_err();

@@ -75,9 +75,9 @@ impl Ports {
     }
 
     /// Closes the sockets of all deployments but these.
-    pub(super) fn keep_only(&mut self, listening: &HashSet<Uuid>) {
+    pub(super) async fn keep_only(&mut self, listening: &HashSet<Uuid>) {
         for (_, listener) in self.open.extract_if(|deployment, _| !listening.contains(deployment)) {
-            listener.close();
+            listener.close().await;
         }
     }
 }

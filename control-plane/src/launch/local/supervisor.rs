@@ -151,7 +151,8 @@ impl Supervisor {
         }
         let listening = wanted.iter().filter(|wanted| wanted.enabled);
         self.ports
-            .keep_only(&listening.map(|wanted| wanted.deployment_id).collect());
+            .keep_only(&listening.map(|wanted| wanted.deployment_id).collect())
+            .await;
         self.tell(&wanted, &troubles).await?;
         Ok(Looked {
             again,
