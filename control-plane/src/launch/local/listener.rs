@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
+use socket2::{SockFilter, SockRef};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::Stdio;
@@ -20,6 +21,23 @@ const BACKLOG: i32 = 1024;
 /// accepts within a millisecond, and one that hangs holds up the others no longer than 100 × 1 ms.
 const LAST_LOOKS: u32 = 100;
 const LOOK: Duration = Duration::from_millis(1);
+
+/// Drops who begins to connect (SYN), and lets all else pass: classic BPF on the TCP header, whose byte 13 has the flags.
+///
+/// Who is dropped sends again after a second, and is then refused.
+const NO_NEWCOMERS: [SockFilter; 4] = {
+    const LOAD_BYTE: u16 = 0x30;
+    const JUMP_IF_ANY: u16 = 0x45;
+    const RETURN: u16 = 0x06;
+    const FLAGS: u32 = 13;
+    const SYN: u32 = 0x02;
+    [
+        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS),
+        SockFilter::new(JUMP_IF_ANY, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
+};
 
 /// An open listening socket.
 #[derive(Debug)]
@@ -84,8 +102,12 @@ impl Listener {
 
     /// Stops listening, whoever else holds the socket: nodes that are leaving must not keep callers waiting, nor the port.
     ///
-    /// Connections that wait in the queue would be reset, so the nodes may take those first, if they do so soon.
+    /// Connections that wait in the queue would be reset, so the nodes may take those first, if they do so soon. Nobody
+    /// joins them meanwhile: between the last look and the end, there is no moment in which somebody could.
     pub(super) async fn close(self) {
+        if let Err(error) = SockRef::from(&self.socket).attach_filter(&NO_NEWCOMERS) {
+            tracing::warn!(%error, "callers that come while a port is closed may be reset");
+        }
         for _ in 0..LAST_LOOKS {
             if !self.somebody_waits() {
                 break;
@@ -142,6 +164,23 @@ mod tests {
         caller.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"!");
         TcpStream::connect(address(port)).unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn nobody_joins_the_queue_while_it_is_closed() {
+        let port = free_port();
+        let listener = Listener::bind(port).unwrap();
+        let hanging = listener.socket.try_clone().unwrap();
+        // Keeps it closing for a while.
+        let _waiting = TcpStream::connect(address(port)).unwrap();
+        let closing = tokio::spawn(listener.close());
+        tokio::task::yield_now().await;
+        let newcomer = tokio::task::spawn_blocking(move || TcpStream::connect(address(port)));
+        closing.await.unwrap();
+        // One that had got in would be reset.
+        let refused = newcomer.await.unwrap().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        drop(hanging);
     }
 
     #[tokio::test]
