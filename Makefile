@@ -46,11 +46,11 @@ advisories: ## known vulnerabilities of our dependencies (fetches a database fro
 	    echo "machine reaches. That says nothing about our dependencies; run this where GitHub can be reached."; \
 	    exit 1; }
 
-bench: ## how fast a node answers, and how fast a revoked key is gone (optimized programs: minutes, the first time)
+bench: ## the figures, as a table and a plot in target/bench (ONLY="keys iris": these parts; optimized: minutes, the first time)
 	@scripts/prerequisites lint
 	@scripts/onnxruntime >/dev/null
 	@echo "== build the optimized programs" && $(CARGO) build $(ALL) --release --bins --benches
-	@echo "== measure (on loopback, half a minute)" && $(CARGO) bench $(ALL) --bench node
+	@echo "== measure (on loopback)" && $(CARGO) bench $(ALL) --bench node -- $(ONLY)
 
 models: ## train the models of the tests again, with the answers that are expected (scikit-learn, minutes)
 	@scripts/models

@@ -16,6 +16,8 @@ pub mod dice;
 pub mod disk;
 pub mod edge;
 pub mod eventually;
+pub mod figure;
+pub mod load;
 pub mod models;
 pub mod node;
 pub mod onnx;
@@ -33,6 +35,8 @@ pub use answer::{Answer, Request};
 pub use deployed::Deployed;
 pub use edge::Edge;
 pub use eventually::{Eventually, eventually};
+pub use figure::{Figure, Report};
+pub use load::Load;
 pub use serde_json::{Value, json};
 pub use world::{Cast, Database, World};
 

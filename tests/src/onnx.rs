@@ -4,7 +4,7 @@
 
 /// A field that holds bytes: a string or a message.
 pub fn bytes(field: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = vec![field << 3 | 2];
+    let mut out = varint(u64::from(field) << 3 | 2);
     out.extend(varint(content.len() as u64));
     out.extend_from_slice(content);
     out
@@ -12,7 +12,7 @@ pub fn bytes(field: u8, content: &[u8]) -> Vec<u8> {
 
 /// A field that holds a number.
 pub fn number(field: u8, value: i64) -> Vec<u8> {
-    let mut out = vec![field << 3];
+    let mut out = varint(u64::from(field) << 3);
     out.extend(varint(value.cast_unsigned()));
     out
 }
