@@ -3,6 +3,7 @@
 mod disks;
 mod kills;
 mod nodes;
+mod rolls;
 
 use acceptance::processes::Process;
 use acceptance::{Cast, eventually, on_both_databases};
