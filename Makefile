@@ -50,6 +50,7 @@ advisories: ## known vulnerabilities of our dependencies (fetches a database fro
 bench: ## the figures, as a table and a plot in target/bench (ONLY="keys iris": these parts; optimized: minutes, the first time)
 	@scripts/prerequisites lint
 	@scripts/onnxruntime >/dev/null
+	@echo "== what nodes are compared to" && tests/benches/python/run --prepare
 	@echo "== build the optimized programs" && $(CARGO) build $(ALL) --release --bins --benches
 	@echo "== measure (on loopback)" && $(CARGO) bench $(ALL) --bench node -- $(ONLY)
 

@@ -3,16 +3,33 @@
 //! Apart from the tests, because numbers are to be read, not passed. The rule a newcomer would break: only the optimized
 //! programs are measured, over real sockets, and every answer is checked.
 
-mod calls;
+mod cnn;
+mod iris;
+mod keys;
+mod network;
+mod process;
 mod replacement;
 mod revokes;
+mod rivals;
 
 fn main() {
     acceptance::figure::run(&[
+        ("keys", "the check of a key on a node", keys::measure),
         (
-            "calls",
-            "iris on one local node, JSON, with a key, by callers that each wait for their answer",
-            calls::measure,
+            "iris",
+            "iris by JSON over HTTP with a key, against FastAPI",
+            iris::measure,
+        ),
+        (
+            "cnn",
+            "a CNN, against a loop around ONNX Runtime without a server",
+            cnn::measure,
+        ),
+        ("memory", "what a node with a small model takes", process::memory),
+        (
+            "start",
+            "from exec to the first answer of a node that comes back",
+            process::start,
         ),
         (
             "revokes",
