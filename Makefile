@@ -28,7 +28,7 @@ faults: ## what is killed, torn, full or forged, far more often than in make tes
 	@scripts/onnxruntime >/dev/null
 	@$(CARGO) build $(ALL) --bins --tests
 	@CASTOFF_KILLS=$${CASTOFF_KILLS:-200} CASTOFF_ROLLS=$${CASTOFF_ROLLS:-100} \
-	    CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
+	    CASTOFF_UPLOAD_MB=$${CASTOFF_UPLOAD_MB:-5120} CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
 	    $(CARGO) test --locked -p acceptance --test acceptance -- --nocapture --test-threads=2 faults::
 
 lint: docs-check ## formatting, clippy, documentation, dependencies; every warning is an error

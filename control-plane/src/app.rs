@@ -168,9 +168,12 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     let passwords = Passwords::default();
     claim(&config, &store, &passwords).await?;
 
+    let usual = Limits::default();
     let limits = Limits {
         upload: config.max_package_bytes,
-        ..Limits::default()
+        // Whoever may upload more may have more in it: weights hardly compress.
+        unpacked: usual.unpacked.max(config.max_package_bytes.saturating_mul(2)),
+        ..usual
     };
     let packages = Packages::open(&config.place.data_dir.join("packages"), limits)
         .map_err(|error| format!("{}: {error}", config.place.data_dir.join("packages").display()))?;

@@ -31,6 +31,9 @@ pub async fn run(packages: Packages, store: SystemStore, stopping: CancellationT
                 }
                 Err(reason) => tracing::warn!(reason, "package files could not be collected"),
             }
+            if let Err(error) = packages.sweep().await {
+                tracing::warn!(%error, "unfinished package files could not be swept");
+            }
             tokio::time::sleep(EVERY).await;
         }
     };

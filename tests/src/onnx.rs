@@ -4,8 +4,7 @@
 
 /// A field that holds bytes: a string or a message.
 pub fn bytes(field: u8, content: &[u8]) -> Vec<u8> {
-    let mut out = varint(u64::from(field) << 3 | 2);
-    out.extend(varint(content.len() as u64));
+    let mut out = opening(field, content.len() as u64);
     out.extend_from_slice(content);
     out
 }
@@ -15,6 +14,29 @@ pub fn number(field: u8, value: i64) -> Vec<u8> {
     let mut out = varint(u64::from(field) << 3);
     out.extend(varint(value.cast_unsigned()));
     out
+}
+
+/// The beginning of a field that holds so many bytes.
+fn opening(field: u8, length: u64) -> Vec<u8> {
+    let mut out = varint(u64::from(field) << 3 | 2);
+    out.extend(varint(length));
+    out
+}
+
+/// What stands before and after so many bytes of weights in a model that is [`identity`] all the same.
+pub fn heavy(weights: u64) -> (Vec<u8>, Vec<u8>) {
+    let values = i64::try_from(weights / 4).expect("a size of this world");
+    let mut tensor = [number(1, values), number(2, FLOAT), bytes(8, b"w")].concat();
+    tensor.extend(opening(9, weights));
+    let mut initializer = opening(5, tensor.len() as u64 + weights);
+    initializer.extend(tensor);
+    let node = [bytes(1, b"x"), bytes(2, b"y"), bytes(4, b"Identity")].concat();
+    let begun = [bytes(1, &node), bytes(2, b"g"), initializer].concat();
+    let ports = [input(FLOAT, &[-1, 4]), output(FLOAT, &[-1, 4])].concat();
+    let graph = begun.len() as u64 + weights + ports.len() as u64;
+    let before = [number(1, 8), opening(7, graph), begun].concat();
+    let opset = [bytes(1, b""), number(2, 13)].concat();
+    (before, [ports, bytes(8, &opset)].concat())
 }
 
 fn varint(mut value: u64) -> Vec<u8> {

@@ -43,6 +43,16 @@ impl Process {
         self.signal(Signal::KILL);
     }
 
+    /// The memory that is its own, and its part of what it shares: the proportional set, in MiB.
+    pub fn pss_mib(self) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).expect("the process can be looked at");
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let kib: u64 = line
+            .and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+            .expect("the kernel counts it");
+        kib >> 10
+    }
+
     /// Its arguments, as anybody on the machine can read them.
     pub fn arguments(self) -> String {
         let raw = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();

@@ -22,8 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 /// Bytes written at once; a smaller file is written in one go.
 const PART: u64 = 8 << 20;
-/// Far longer than a file takes to be written.
-const UNFINISHED: Duration = Duration::from_secs(24 * 3_600);
+/// A file that is being written is younger: each part of it makes it so.
+const UNFINISHED: Duration = Duration::from_secs(3_600);
 /// Uploads looked through at the same time; unpacking takes a core.
 const INSPECTIONS: usize = 2;
 
@@ -32,6 +32,7 @@ const INSPECTIONS: usize = 2;
 pub struct Packages {
     objects: Arc<dyn ObjectStore>,
     scratch: PathBuf,
+    kept: PathBuf,
     limits: Limits,
     inspections: Arc<Semaphore>,
     /// Held for reading while files are kept, for writing while one is collected.
@@ -57,7 +58,8 @@ impl Packages {
     pub fn open(folder: &Path, limits: Limits) -> io::Result<Self> {
         let scratch = folder.join("incoming");
         std::fs::create_dir_all(&scratch)?;
-        sweep(&folder.join("sha256"))?;
+        let kept = folder.join("sha256");
+        sweep(&kept)?;
         let objects = LocalFileSystem::new_with_prefix(folder)
             .map_err(failed)?
             .with_fsync(true);
@@ -65,6 +67,7 @@ impl Packages {
         Ok(Self {
             objects: Arc::new(objects),
             scratch,
+            kept,
             limits,
             inspections,
             collecting: Arc::default(),
@@ -163,6 +166,15 @@ impl Packages {
         Ok(true)
     }
 
+    /// Takes away what was not finished and is not being written any more.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or a file not removed.
+    pub async fn sweep(&self) -> io::Result<()> {
+        let kept = self.kept.clone();
+        blocking(move || sweep(&kept)).await?
+    }
+
     async fn put(&self, file: &Section) -> io::Result<()> {
         let place = place(&file.digest);
         if file.size <= PART {
@@ -182,7 +194,7 @@ impl Packages {
         match written.await {
             Ok(_) => Ok(()),
             Err(error) => {
-                // The first error is the one to tell; what is left lies beside the store's files and is never listed.
+                // The first error is the one to tell. What is left is removed, as when this future is dropped: by its `Drop`.
                 let _ = upload.abort().await;
                 Err(error)
             }
@@ -212,11 +224,22 @@ fn sweep(folder: &Path) -> io::Result<()> {
     for folder in folders {
         for file in std::fs::read_dir(folder?.path())? {
             let file = file?;
-            let unfinished = file.file_name().to_string_lossy().contains('#');
-            if unfinished && file.metadata()?.modified()?.elapsed().is_ok_and(|age| age > UNFINISHED) {
-                std::fs::remove_file(file.path())?;
+            if !file.file_name().to_string_lossy().contains('#') {
+                continue;
+            }
+            // One that is finished in this moment has another name by now.
+            match sweep_one(&file) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                swept => swept?,
             }
         }
+    }
+    Ok(())
+}
+
+fn sweep_one(file: &std::fs::DirEntry) -> io::Result<()> {
+    if file.metadata()?.modified()?.elapsed().is_ok_and(|age| age > UNFINISHED) {
+        std::fs::remove_file(file.path())?;
     }
     Ok(())
 }

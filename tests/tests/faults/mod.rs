@@ -1,9 +1,10 @@
-//! What is killed: the control plane, a node, both; and what is frozen.
+//! What is killed: the control plane, a node, both; what is frozen, and what is cut.
 
 mod disks;
 mod kills;
 mod nodes;
 mod rolls;
+mod uploads;
 
 use acceptance::processes::Process;
 use acceptance::{Cast, eventually, on_both_databases};

@@ -96,12 +96,49 @@ async fn what_a_killed_process_left_is_swept_when_it_is_old() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("sha256/ab");
     std::fs::create_dir_all(&place).unwrap();
-    for (name, age) in [("old#1", 30), ("young#1", 1), ("whole", 30)] {
-        let file = std::fs::File::create(place.join(name)).unwrap();
-        let then = file.metadata().unwrap().modified().unwrap() - Duration::from_secs(age * 3_600);
-        file.set_modified(then).unwrap();
-    }
+    let make = || {
+        for (name, minutes) in [("old#1", 90), ("young#1", 30), ("whole", 90)] {
+            let file = std::fs::File::create(place.join(name)).unwrap();
+            let then = file.metadata().unwrap().modified().unwrap() - Duration::from_secs(minutes * 60);
+            file.set_modified(then).unwrap();
+        }
+    };
+    let swept = || !place.join("old#1").exists() && place.join("young#1").exists() && place.join("whole").exists();
+    make();
     let packages = Packages::open(folder.path(), Limits::default()).unwrap();
     assert!(packages.list().try_collect::<Vec<_>>().await.unwrap().is_empty());
-    assert!(!place.join("old#1").exists() && place.join("young#1").exists() && place.join("whole").exists());
+    assert!(swept(), "at the start");
+    make();
+    packages.sweep().await.unwrap();
+    assert!(swept(), "now and then");
+}
+
+#[tokio::test]
+async fn a_file_whose_keeping_is_given_up_is_whole_or_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let packages = Packages::open(folder.path(), Limits::default()).unwrap();
+    // Three parts.
+    let weights = write::block(5, &[write::block(8, b"w"), write::block(9, &vec![7; 20_000_000])].concat());
+    let model = write::model(&[weights, write::input("x", 1, &[-1, 1]), write::output("y", 1, &[-1])]);
+    let received = packages.receive(body(&model), &service()).await.unwrap();
+    let mut given_up = 0;
+    for ms in (0..200).step_by(10) {
+        let keeping = tokio::time::timeout(Duration::from_millis(ms), packages.keep(&received)).await;
+        given_up += usize::from(keeping.is_err());
+        // What is removed is removed on another thread.
+        while unfinished(folder.path()) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let kept: Vec<Stored> = packages.list().try_collect().await.unwrap();
+        assert!(kept.iter().all(|file| file.size == received.size), "{kept:?}");
+    }
+    assert!(given_up > 0);
+}
+
+fn unfinished(folder: &Path) -> usize {
+    let folders = std::fs::read_dir(folder.join("sha256")).into_iter().flatten();
+    let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+    files
+        .filter(|file| file.as_ref().unwrap().file_name().to_string_lossy().contains('#'))
+        .count()
 }
