@@ -8,7 +8,7 @@ use crate::authn::{Password, Passwords, Secret, SlowDown};
 use crate::clock::Clock;
 use crate::config::{Place, Serve, read_secret};
 use crate::domain::AccountName;
-use crate::http::{self, Api};
+use crate::http::{self, Api, Bodies};
 use crate::launch::local::{Local, Settings, program_beside_this};
 use crate::launch::static_nodes::StaticNodes;
 use crate::launch::{Launcher, Leave, StoredTokens};
@@ -168,11 +168,13 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     let passwords = Passwords::default();
     claim(&config, &store, &passwords).await?;
 
+    let patience = Duration::from_secs(config.body_patience);
     let usual = Limits::default();
     let limits = Limits {
         upload: config.max_package_bytes,
         // Whoever may upload more may have more in it: weights hardly compress.
         unpacked: usual.unpacked.max(config.max_package_bytes.saturating_mul(2)),
+        patience,
         ..usual
     };
     let packages = Packages::open(&config.place.data_dir.join("packages"), limits)
@@ -209,6 +211,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         receipts: push.receipts.clone(),
         joins: push.joins.clone(),
         logs,
+        bodies: Bodies::new(patience),
         secure_cookies: config.tls_cert.is_some(),
         stopping: stopping.clone(),
     };

@@ -108,6 +108,10 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_MAX_PACKAGE_BYTES", default_value_t = 2 << 30, value_name = "BYTES")]
     pub max_package_bytes: u64,
 
+    /// Seconds in which a body of JSON must come whole, and of an upload one more MiB
+    #[arg(long, env = "CASTOFF_BODY_PATIENCE", default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub body_patience: u64,
+
     /// End the local nodes when the control plane ends; else they go on serving
     #[arg(long, env = "CASTOFF_STOP_NODES")]
     pub stop_nodes: bool,

@@ -7,6 +7,11 @@ use std::time::Duration;
 /// Only against hanging.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// Between two bytes of a body that is slow.
+const DRIP: Duration = Duration::from_secs(1);
+/// Only against hanging.
+const MOST_DRIPS: u32 = 60;
+
 /// Connects to `http://host:port` or `host:port`.
 #[track_caller]
 pub fn dial(url: &str) -> TcpStream {
@@ -39,6 +44,34 @@ pub fn flood(url: &str, head: &[u8], bytes: usize) -> (u16, String) {
     while sent < bytes && stream.write_all(&blanks).is_ok() {
         sent += blanks.len();
     }
+    answer(&mut stream)
+}
+
+/// Writes a head, and waits for the answer without a byte more and without hanging up.
+#[track_caller]
+pub fn begin(url: &str, head: &[u8]) -> (u16, String) {
+    let mut stream = dial(url);
+    stream.write_all(head).expect("the head is taken");
+    answer(&mut stream)
+}
+
+/// Writes a head and then a byte a second, until an answer begins or a minute has passed.
+#[track_caller]
+pub fn drip(url: &str, head: &[u8]) -> (u16, String) {
+    let mut stream = dial(url);
+    stream.write_all(head).expect("the head is taken");
+    stream.set_read_timeout(Some(DRIP)).expect("a limit");
+    for _ in 0..MOST_DRIPS {
+        match stream.peek(&mut [0; 1]) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            _ => break,
+        }
+        // A chunk of one byte is two lines; as a body of known size it is six bytes.
+        if stream.write_all(b"1\r\nx\r\n").is_err() {
+            break;
+        }
+    }
+    stream.set_read_timeout(Some(LIMIT)).expect("a limit");
     answer(&mut stream)
 }
 

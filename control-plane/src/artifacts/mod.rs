@@ -22,6 +22,10 @@ use crate::domain::Invalid;
 use std::io;
 use std::time::Duration;
 
+/// Bytes that must come within the patience, again and again. With 60 s these are 17 KiB a second: two gigabytes pass a
+/// slow line, and a byte now and then does not.
+pub const LEAST: u64 = 1 << 20;
+
 /// How large an upload may be, and how large what is in it.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -38,7 +42,7 @@ pub struct Limits {
     pub depth: usize,
     /// Bytes of each part.
     pub name_length: usize,
-    /// How long the next bytes of the upload may take.
+    /// How long each [`LEAST`] bytes of the upload may take to come.
     pub patience: Duration,
 }
 
@@ -68,11 +72,11 @@ pub enum Refused {
     /// The sender went away or broke the protocol.
     #[error("the upload broke off")]
     Interrupted,
-    /// The sender stopped sending, without going away.
-    #[error("no more of the upload came for {} s", after.as_secs())]
+    /// The sender sends too slowly, or nothing more, without going away.
+    #[error("the upload is too slow: {LEAST} bytes of it must come every {} s", within.as_secs())]
     Slow {
-        /// How long was waited.
-        after: Duration,
+        /// The patience.
+        within: Duration,
     },
     /// Something is wrong with what was sent. The pointer leads into its `service.yaml`.
     #[error(transparent)]

@@ -2,7 +2,7 @@
 
 use super::package;
 use super::section::Section;
-use super::{Limits, Packages, Refused};
+use super::{LEAST, Limits, Packages, Refused};
 use crate::domain::ServiceName;
 use crate::domain::package::{Digest, Manifest};
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Bytes gathered before they are written: one hop to a blocking thread for each.
 const WRITE: usize = 1 << 20;
@@ -29,6 +30,19 @@ pub struct Received {
 }
 
 impl Packages {
+    /// Refuses an upload by the bytes that it says it has, before any of them is read.
+    ///
+    /// # Errors
+    /// It has more than an upload may have.
+    pub fn check_size(&self, announced: u64) -> Result<(), Refused> {
+        let limit = self.limits().upload;
+        if announced > limit {
+            Err(Refused::TooLarge { limit })
+        } else {
+            Ok(())
+        }
+    }
+
     /// Takes an upload in and looks through it. A lone model gets an endpoint named as the service.
     ///
     /// # Errors
@@ -42,12 +56,17 @@ impl Packages {
         let mut waiting: Vec<Bytes> = Vec::new();
         let (mut size, mut unwritten) = (0_u64, 0);
         let mut body = std::pin::pin!(body);
+        let mut pace = Pace::new(limits.patience);
         loop {
-            let next = tokio::time::timeout(limits.patience, body.next()).await;
-            let Some(chunk) = next.map_err(|_| Refused::Slow { after: limits.patience })? else {
+            let next = pace.next(body.as_mut()).await;
+            let slow = Refused::Slow {
+                within: limits.patience,
+            };
+            let Some(chunk) = next.ok_or(slow)? else {
                 break;
             };
             let chunk = chunk.map_err(|_| Refused::Interrupted)?;
+            pace.came(chunk.len());
             size = size.saturating_add(chunk.len() as u64);
             if size > limits.upload {
                 return Err(Refused::TooLarge { limit: limits.upload });
@@ -67,6 +86,39 @@ impl Packages {
             look_through(upload, &service, &scratch, &limits)
         })
         .await?
+    }
+}
+
+/// How long may still be waited for a sender. What is done here in between is not its fault, and not counted.
+struct Pace {
+    patience: Duration,
+    left: Duration,
+    came: u64,
+}
+
+impl Pace {
+    fn new(patience: Duration) -> Self {
+        Self {
+            patience,
+            left: patience,
+            came: 0,
+        }
+    }
+
+    /// The next part, or its end; nothing when the sender is too slow.
+    async fn next<S: Stream>(&mut self, body: std::pin::Pin<&mut S>) -> Option<Option<S::Item>> {
+        let asked = Instant::now();
+        let next = tokio::time::timeout(self.left, { body }.next()).await.ok();
+        self.left = self.left.saturating_sub(asked.elapsed());
+        next
+    }
+
+    fn came(&mut self, bytes: usize) {
+        self.came += bytes as u64;
+        if self.came >= LEAST {
+            self.came = 0;
+            self.left = self.patience;
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 //! A repeated answer leaves the secret out: it was shown once, and is not kept anywhere.
 
 use super::caller::Caller;
-use super::input;
 use super::output::HoldsSecret;
 use super::problem::{Kind, Problem};
 use super::state::Api;
@@ -62,7 +61,7 @@ async fn answer(api: Api, request: Request, next: Next, key: &HeaderValue) -> Re
         key.ok_or_else(|| Problem::new(Kind::Malformed, "Idempotency-Key must have 1 to 200 ASCII characters"))?;
     let (mut parts, body) = request.into_parts();
     let Caller(actor) = Caller::from_request_parts(&mut parts, &api).await?;
-    let body = input::read(body, input::PATIENCE).await?;
+    let body = api.bodies.read(body).await?;
     let fingerprint = castoff_wire::sha256(&[
         parts.method.as_str().as_bytes(),
         b" ",

@@ -1,9 +1,9 @@
-//! Reading what a request says beside its path: bodies, queries, `If-Match`.
+//! Reading what a request says beside its path: JSON, queries, `If-Match`.
 
 use super::problem::{Kind, Problem};
+use super::state::Api;
 use crate::domain::Invalid;
 use crate::store::PageRequest;
-use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -13,24 +13,19 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use std::time::Duration;
 
-/// Bytes of a JSON body. The largest that makes sense is a route of ten versions and a few limits.
-const MOST_JSON: usize = 256 << 10;
-/// How long it may take to come: 9 KB a second are enough for the largest.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-
 /// A JSON body. Wrong syntax is 400, a wrong value 422 with a pointer.
 pub struct Json<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         let json = request
             .headers()
             .get(header::CONTENT_TYPE)
             .and_then(|kind| kind.to_str().ok())
             .is_some_and(is_json);
-        let body = read(request.into_body(), PATIENCE).await?;
+        let body = api.bodies.read(request.into_body()).await?;
         if !json {
             return Err(Problem::new(
                 Kind::UnsupportedMediaType,
@@ -44,11 +39,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 /// A JSON body that may be left out: an empty one is `{}`.
 pub struct JsonOrNothing<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrNothing<T> {
+impl<T: DeserializeOwned> FromRequest<Api> for JsonOrNothing<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let body = read(request.into_body(), PATIENCE).await?;
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
+        let body = api.bodies.read(request.into_body()).await?;
         if body.is_empty() {
             parse(b"{}").map(Self)
         } else {
@@ -60,30 +55,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonOrNothing<T> {
 fn is_json(kind: &str) -> bool {
     let essence = kind.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json") || essence.eq_ignore_ascii_case("application/merge-patch+json")
-}
-
-/// The whole of a body of JSON, bounded in bytes and in time.
-///
-/// # Errors
-/// 413, 408, or 400 when it was cut off.
-pub(super) async fn read(body: Body, patience: Duration) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(patience, to_bytes(body, MOST_JSON)).await {
-        Ok(read) => read.map_err(|error| too_large_or_cut(&error)),
-        Err(_) => Err(Problem::new(
-            Kind::Slow,
-            format!("the body must come within {} s", patience.as_secs()),
-        )),
-    }
-}
-
-fn too_large_or_cut(error: &axum::Error) -> Problem {
-    let limited =
-        std::error::Error::source(error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
-    if limited {
-        Problem::new(Kind::TooLarge, format!("the body must have at most {MOST_JSON} bytes"))
-    } else {
-        Problem::new(Kind::Malformed, "the body was cut off")
-    }
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
@@ -295,24 +266,5 @@ mod tests {
         assert_eq!(of("3"), IfMatch::Never);
         assert_eq!(of("W/\"3\""), IfMatch::Never);
         assert!(of("\"3\"").check(4).is_err());
-    }
-
-    #[tokio::test]
-    async fn bodies_are_bounded() {
-        use axum::http::StatusCode;
-        use futures::{StreamExt, stream};
-        let body = |stream| Body::from_stream(stream);
-        let begun = || stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
-        let soon = Duration::from_millis(5);
-        let status = |read: Result<Bytes, Problem>| read.map_or_else(|problem| problem.status(), |_| StatusCode::OK);
-        assert_eq!(status(read(body(begun().boxed()), PATIENCE).await), StatusCode::OK);
-        let stalled = begun().chain(stream::pending()).boxed();
-        assert_eq!(status(read(body(stalled), soon).await), StatusCode::REQUEST_TIMEOUT);
-        let cut = begun()
-            .chain(stream::iter([Err(std::io::Error::other("gone"))]))
-            .boxed();
-        assert_eq!(status(read(body(cut), PATIENCE).await), StatusCode::BAD_REQUEST);
-        let large = Body::from(vec![b' '; MOST_JSON + 1]);
-        assert_eq!(status(read(large, PATIENCE).await), StatusCode::PAYLOAD_TOO_LARGE);
     }
 }

@@ -4,6 +4,7 @@
 //! in may ask. What the path names is decided before the body is read.
 
 mod audit;
+mod bodies;
 mod caller;
 mod can_i;
 mod deployment_state;
@@ -31,6 +32,7 @@ mod tokens;
 mod users;
 mod versions;
 
+pub use bodies::Bodies;
 pub use problem::{Kind, Problem};
 pub use state::Api;
 

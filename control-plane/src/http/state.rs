@@ -1,5 +1,6 @@
 //! What handlers work with.
 
+use super::bodies::Bodies;
 use crate::artifacts::Packages;
 use crate::authn::{Passwords, SlowDown};
 use crate::authz::DecisionTable;
@@ -28,6 +29,8 @@ pub struct Api {
     pub joins: Joins,
     /// Reads the logs of local nodes.
     pub logs: NodeLogs,
+    /// Reads bodies of JSON.
+    pub bodies: Bodies,
     /// Cookies are sent over TLS only.
     pub secure_cookies: bool,
     /// Ends long answers when the control plane stops.

@@ -10,7 +10,7 @@ use crate::authz::{Read, Write};
 use crate::domain::package::Endpoint;
 use crate::domain::{Service, Time, Version, VersionName};
 use crate::store::{NewVersion, Permit, Visible};
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -113,6 +113,7 @@ pub async fn upload(
     body: Body,
 ) -> Answer<Response> {
     let name = VersionName::parse(&version).map_err(|invalid| invalid.under("/version"))?;
+    api.packages.check_size(body.size_hint().lower())?;
     let received = api.packages.receive(body.into_data_stream(), &permit.name).await?;
     // Kept first: a version that is acknowledged has its files.
     api.packages.keep(&received).await.map_err(Refused::Io)?;

@@ -12,6 +12,7 @@ mod stage;
 mod states;
 mod table;
 mod tensors;
+mod unsent;
 mod wire;
 
 use stage::Stage;
@@ -31,8 +32,7 @@ fn every_wrong_thing_gets_its_error_and_nothing_changes() {
     let mut before = stage.everything();
     let mut wrong = Vec::new();
     for batch in rows.chunks(BATCH) {
-        for row in batch {
-            let (status, text) = stage.send(row);
+        for (row, (status, text)) in batch.iter().zip(stage.send_all(batch)) {
             if status != row.status || !text.contains(row.says) {
                 let (name, expected, says) = (&row.name, row.status, row.says);
                 let text: String = text.chars().take(600).collect();

@@ -1,18 +1,23 @@
 //! What the wrong things are sent to: a control plane with two deployments that run, and what must stay as it is.
 
 use super::table::{Sent, To, Wrong};
+use super::unsent::takes_its_time;
 use acceptance::processes::Process;
 use acceptance::world::in_seconds;
 use acceptance::{Cast, Database, Deployed, Request, Value, World, eventually, json, models, raw};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::thread::ScopedJoinHandle;
 
 /// What the processes may take at their highest, in MiB, and a tenth more. A control plane has 80 when idle, two hashes of
 /// passwords of 19, and the parts of bodies in flight; a node has 60 with a small model, and a body of 16 as text and
-/// again as what it means. Programs that are not optimized take more: the control plane was seen at 151.
-const PLANE_MIB: u64 = 160;
+/// again as what it means.
+const PLANE_MIB: u64 = 140;
 const NODE_MIB: u64 = 140;
+
+/// Seconds that the control plane waits for a body: short, for there are bodies that do not come.
+pub(super) const PATIENCE: &str = "4";
 
 pub(super) struct Stage {
     cast: Cast,
@@ -24,7 +29,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn set() -> Self {
-        let cast = World::with_cast(Database::Sqlite);
+        let cast = World::with_cast_and(Database::Sqlite, &["--body-patience", PATIENCE]);
         let columns = cast.iris_on_dev();
         cast.service("plain", "iris-tensor.onnx");
         let plain = json!({"service": "plain", "infrastructure": "dev", "version": "v1"});
@@ -88,13 +93,30 @@ impl Stage {
         self.words.iter().fold(text.to_owned(), fill)
     }
 
+    /// What came back for each. Those for which is waited as long as the other side does are sent at the same time.
+    pub(super) fn send_all(&self, rows: &[Wrong]) -> Vec<(u16, String)> {
+        std::thread::scope(|scope| {
+            let sent: Vec<_> = rows
+                .iter()
+                .map(|row| match takes_its_time(row) {
+                    true => Err(scope.spawn(|| self.send(row))),
+                    false => Ok(self.send(row)),
+                })
+                .collect();
+            let answer = |sent: Result<_, ScopedJoinHandle<'_, _>>| sent.unwrap_or_else(|sent| sent.join().unwrap());
+            sent.into_iter().map(answer).collect()
+        })
+    }
+
     /// The status and the text of what came back.
-    pub(super) fn send(&self, row: &Wrong) -> (u16, String) {
+    fn send(&self, row: &Wrong) -> (u16, String) {
         match &row.sent {
             Sent::Raw(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => raw::exchange(self.url(row.to), self.filled(text).as_bytes()),
                 Err(_) => raw::exchange(self.url(row.to), bytes),
             },
+            Sent::Begun(head) => raw::begin(self.url(row.to), self.filled(head).as_bytes()),
+            Sent::Dripped(head) => raw::drip(self.url(row.to), self.filled(head).as_bytes()),
             Sent::Flood(head, bytes) => raw::flood(self.url(row.to), self.filled(head).as_bytes(), *bytes),
             Sent::Asked(ask, headers, body) => {
                 let (method, path) = ask.split_once(' ').unwrap();

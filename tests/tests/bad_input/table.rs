@@ -1,6 +1,6 @@
 //! What is sent wrong, and what each gets: one list, in files by subject.
 
-use super::{bodies, keys, names, packages, states, tensors, wire};
+use super::{bodies, keys, names, packages, states, tensors, unsent, wire};
 
 /// Whom it is sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,10 @@ pub(super) enum Sent {
     Raw(Vec<u8>),
     /// A head, and then so many blanks.
     Flood(&'static str, usize),
+    /// A head, and then nothing, without hanging up.
+    Begun(String),
+    /// A head, and then a byte a second.
+    Dripped(String),
 }
 
 /// One wrong input.
@@ -45,6 +49,7 @@ pub(super) fn all() -> Vec<Wrong> {
         tensors::all(),
         keys::all(),
         wire::all(),
+        unsent::all(),
     ]
     .concat()
 }
@@ -123,4 +128,21 @@ pub(super) fn raw(name: &str, to: To, text: &str, status: u16, says: &'static st
 /// A body that is far too large.
 pub(super) fn flood(name: &str, to: To, head: &'static str, bytes: usize, status: u16, says: &'static str) -> Wrong {
     row(name, to, Sent::Flood(head, bytes), status, says)
+}
+
+/// A head with this line about its body, of which nothing comes.
+pub(super) fn begun(name: &str, to: To, ask: &str, length: &str, status: u16, says: &'static str) -> Wrong {
+    row(name, to, Sent::Begun(head(to, ask, length)), status, says)
+}
+
+/// A head with this line about its body, which comes a byte a second.
+pub(super) fn dripped(name: &str, to: To, ask: &str, length: &str, status: u16, says: &'static str) -> Wrong {
+    row(name, to, Sent::Dripped(head(to, ask, length)), status, says)
+}
+
+fn head(to: To, ask: &str, length: &str) -> String {
+    let proof = if to == To::Plane { "{token}" } else { "{key}" };
+    format!(
+        "{ask} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {proof}\r\ncontent-type: application/json\r\n{length}\r\n\r\n"
+    )
 }

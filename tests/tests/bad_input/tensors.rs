@@ -2,7 +2,7 @@
 
 use super::table::{To, Wrong, call, call_with, flood};
 
-const INFER: &str = "POST /v2/models/plain/infer";
+pub(super) const INFER: &str = "POST /v2/models/plain/infer";
 const PREDICT: &str = "POST /public/api/v1/iris/iris/predict";
 const MULTI: &str = "POST /public/api/v1/iris/iris/predict-multi";
 const SIMPLE: &str = "POST /predict";

@@ -78,6 +78,8 @@ async fn an_upload_that_is_too_large_or_breaks_off_leaves_nothing() {
         packages.receive(broken, &service()).await,
         Err(Refused::Interrupted)
     ));
+    assert!(packages.check_size(250_000).is_ok());
+    assert!(matches!(packages.check_size(250_001), Err(Refused::TooLarge { .. })));
     let mut hasty = packages.clone();
     hasty.limits.patience = Duration::from_millis(5);
     let stalled = stream::iter([Ok::<_, io::Error>(Bytes::from_static(b"abc"))]).chain(stream::pending());
@@ -85,10 +87,38 @@ async fn an_upload_that_is_too_large_or_breaks_off_leaves_nothing() {
         hasty.receive(stalled, &service()).await,
         Err(Refused::Slow { .. })
     ));
+    hasty.limits.patience = Duration::from_millis(30);
+    let dripping = stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Some((Ok::<_, io::Error>(Bytes::from_static(b"x")), ()))
+    });
+    assert!(matches!(
+        hasty.receive(dripping, &service()).await,
+        Err(Refused::Slow { .. })
+    ));
     let refused = packages.receive(body(b"hello"), &service()).await.unwrap_err();
     assert_eq!(refused.to_string(), "the file is text, not an ONNX model");
     assert_eq!(packages.list().try_collect::<Vec<_>>().await.unwrap(), []);
     assert_eq!(std::fs::read_dir(folder.path().join("incoming")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_may_take_longer_than_the_patience_when_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let patience = Duration::from_secs(1);
+    let limits = Limits {
+        patience,
+        ..Limits::default()
+    };
+    let packages = Packages::open(folder.path(), limits).unwrap();
+    let steady = stream::iter(0..6).then(|_| async {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        Ok::<_, io::Error>(Bytes::from_static(&[b'x'; 1 << 20]))
+    });
+    let begun = std::time::Instant::now();
+    let refused = packages.receive(steady, &service()).await.unwrap_err();
+    assert!(matches!(refused, Refused::Invalid(_)), "{refused}");
+    assert!(begun.elapsed() > patience);
 }
 
 #[tokio::test]
