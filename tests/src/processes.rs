@@ -45,7 +45,8 @@ impl Process {
 
     /// The memory that is its own, and its part of what it shares: the proportional set, in MiB.
     pub fn pss_mib(self) -> u64 {
-        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).expect("the process can be looked at");
+        let text =
+            fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid)).expect("the process can be looked at");
         let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
         let kib: u64 = line
             .and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())

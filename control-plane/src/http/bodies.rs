@@ -78,7 +78,10 @@ mod tests {
             .boxed();
         assert_eq!(status(patient.read(body(cut)).await), StatusCode::BAD_REQUEST);
         let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from_static(&[b' '; 1_000])));
-        assert_eq!(status(patient.read(body(endless.boxed())).await), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(
+            status(patient.read(body(endless.boxed())).await),
+            StatusCode::PAYLOAD_TOO_LARGE
+        );
         let announced = Body::from(vec![b' '; MOST_JSON + 1]);
         assert_eq!(status(patient.read(announced).await), StatusCode::PAYLOAD_TOO_LARGE);
     }

@@ -24,10 +24,20 @@ pub(super) fn all() -> Vec<Wrong> {
         let asks_first = format!("{FIVE_GB}\r\nexpect: 100-continue");
         rows.extend([
             begun(&format!("{name} of 5 GB, announced"), to, ask, FIVE_GB, 413, says),
-            begun(&format!("{name} of 5 GB, asked for first"), to, ask, &asks_first, 413, says),
+            begun(
+                &format!("{name} of 5 GB, asked for first"),
+                to,
+                ask,
+                &asks_first,
+                413,
+                says,
+            ),
         ]);
     }
-    let (whole, part) = ("the body must come within 4 s", "1048576 bytes of it must come every 4 s");
+    let (whole, part) = (
+        "the body must come within 4 s",
+        "1048576 bytes of it must come every 4 s",
+    );
     assert_eq!(PATIENCE, "4");
     let late = "did not arrive before the deadline";
     for (name, to, ask, says) in [

@@ -70,7 +70,10 @@ fn an_upload_that_is_cut_leaves_nothing_and_can_be_sent_again() {
         highest = highest.max(large.send(&mut stream, &announced, large.weights * 2 / 3, process));
         how.cut(stream);
         eventually("nothing of it is left", || nothing_of(process, &packages));
-        assert_eq!(world.admin.list("/services/iris/versions"), [] as [acceptance::Value; 0]);
+        assert_eq!(
+            world.admin.list("/services/iris/versions"),
+            [] as [acceptance::Value; 0]
+        );
     }
     let mut stream = raw::dial(&world.server.url);
     highest = highest.max(large.send(&mut stream, &announced, large.weights, process));

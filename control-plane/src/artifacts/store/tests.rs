@@ -148,7 +148,10 @@ async fn a_file_whose_keeping_is_given_up_is_whole_or_gone() {
     let folder = tempfile::tempdir().unwrap();
     let packages = Packages::open(folder.path(), Limits::default()).unwrap();
     // Three parts.
-    let weights = write::block(5, &[write::block(8, b"w"), write::block(9, &vec![7; 20_000_000])].concat());
+    let weights = write::block(
+        5,
+        &[write::block(8, b"w"), write::block(9, &vec![7; 20_000_000])].concat(),
+    );
     let model = write::model(&[weights, write::input("x", 1, &[-1, 1]), write::output("y", 1, &[-1])]);
     let received = packages.receive(body(&model), &service()).await.unwrap();
     let mut given_up = 0;
