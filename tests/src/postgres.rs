@@ -3,7 +3,9 @@
 //! It is the system's server in a temporary folder, on loopback, without durability: it ends with this run. Without its
 //! programs the tests on PostgreSQL say so loudly and pass; in CI they fail.
 
+use crate::processes::Process;
 use crate::scratch;
+use rustix::process::Signal;
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
@@ -13,16 +15,33 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+#[derive(Debug)]
 struct Server {
     programs: PathBuf,
+    data: PathBuf,
     port: u16,
-    _process: Child,
+    settings: &'static [&'static str],
+    process: Child,
 }
+
+/// The machine does not end with a test, so that nothing has to reach the disk itself.
+const COMMON: &[&str] = &[
+    "listen_addresses=127.0.0.1",
+    "unix_socket_directories=",
+    "fsync=off",
+    "full_page_writes=off",
+    "shared_buffers=32MB",
+    "max_connections=200",
+];
+/// Of a server that is not ended by a test: what it has acknowledged may be in its memory only.
+const SHARED: &[&str] = &["synchronous_commit=off"];
+/// Of one that is: what it has acknowledged is with the kernel.
+const OWN: &[&str] = &["synchronous_commit=on"];
 
 /// The URL of a new, empty database; none when this machine has no PostgreSQL.
 pub fn database() -> Option<String> {
-    static SHARED: OnceLock<Result<Server, String>> = OnceLock::new();
-    let (server, name) = new_name(&SHARED)?;
+    static ONE: OnceLock<Result<Server, String>> = OnceLock::new();
+    let (server, name) = new_name(&ONE)?;
     server.run("createdb", &[&name]);
     Some(server.url(&name))
 }
@@ -43,17 +62,78 @@ pub fn database_in(folder: &Path) -> Option<String> {
 
 fn new_name(server: &'static OnceLock<Result<Server, String>>) -> Option<(&'static Server, String)> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let server = match server.get_or_init(start) {
-        Ok(server) => server,
+    let server = needed(server.get_or_init(|| start(SHARED)).as_ref())?;
+    Some((server, format!("world_{}", NUMBER.fetch_add(1, Ordering::Relaxed))))
+}
+
+fn needed<T>(started: Result<T, &String>) -> Option<T> {
+    match started {
+        Ok(server) => Some(server),
         Err(reason) if std::env::var_os("CI").is_some_and(|ci| ci == "true") => {
             panic!("PostgreSQL is needed in CI: {reason}")
         }
         Err(reason) => {
             eprintln!("\n!!! SKIPPED on PostgreSQL: {reason}\n");
-            return None;
+            None
         }
-    };
-    Some((server, format!("world_{}", NUMBER.fetch_add(1, Ordering::Relaxed))))
+    }
+}
+
+/// A server of one test's own, which it may end and start again. It ends with its owner.
+#[derive(Debug)]
+pub struct OwnServer(Server);
+
+/// How a server is ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Shutdown {
+    /// In order: who is connected is hung up on.
+    Fast,
+    /// At once, as in a crash: the next start recovers.
+    Immediate,
+}
+
+impl OwnServer {
+    /// Starts one with an empty database, if this machine has PostgreSQL, and gives the database's URL.
+    pub fn start() -> Option<(Self, String)> {
+        let started = start(OWN);
+        needed(started.as_ref().map(|_| ()))?;
+        let server = started.ok()?;
+        server.run("createdb", &["world"]);
+        let url = server.url("world");
+        Some((Self(server), url))
+    }
+
+    /// Cuts every connection to it.
+    pub fn cut(&self) {
+        let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                   WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()";
+        self.0.run("psql", &["-q", "-d", "postgres", "-c", cut]);
+    }
+
+    /// Ends it and starts it again where it was.
+    pub fn restart(&mut self, how: Shutdown) {
+        self.end(how);
+        let server = &mut self.0;
+        server.process = launch(&server.programs, &server.data, server.port, server.settings)
+            .expect("PostgreSQL can be started again");
+    }
+
+    fn end(&mut self, how: Shutdown) {
+        let signal = match how {
+            Shutdown::Fast => Signal::INT,
+            Shutdown::Immediate => Signal::QUIT,
+        };
+        if let Some(process) = Process::find(self.0.process.id()) {
+            process.signal(signal);
+        }
+        self.0.process.wait().expect("it is ours");
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        self.end(Shutdown::Immediate);
+    }
 }
 
 impl Server {
@@ -75,7 +155,7 @@ impl Server {
     }
 }
 
-fn start() -> Result<Server, String> {
+fn start(settings: &'static [&'static str]) -> Result<Server, String> {
     let programs = programs().ok_or("install it, on Debian: apt-get install postgresql")?;
     let data = scratch::subfolder("postgresql");
     let owner = owner();
@@ -98,18 +178,26 @@ fn start() -> Result<Server, String> {
     }
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let port = port.map_err(|error| error.to_string())?.port();
-    let log = fs::File::create(data.with_extension("log")).map_err(|error| error.to_string())?;
-    let mut command = as_owner(&programs.join("postgres"), owner);
-    command.arg("-D").arg(&data).args(["-p", &port.to_string()]);
-    for setting in [
-        "listen_addresses=127.0.0.1",
-        "unix_socket_directories=",
-        "fsync=off",
-        "synchronous_commit=off",
-        "full_page_writes=off",
-        "shared_buffers=32MB",
-        "max_connections=200",
-    ] {
+    let process = launch(&programs, &data, port, settings)?;
+    Ok(Server {
+        programs,
+        data,
+        port,
+        settings,
+        process,
+    })
+}
+
+/// Starts the server, and waits until it accepts connections.
+fn launch(programs: &Path, data: &Path, port: u16, settings: &[&str]) -> Result<Child, String> {
+    let log = fs::File::options()
+        .create(true)
+        .append(true)
+        .open(data.with_extension("log"))
+        .map_err(|error| error.to_string())?;
+    let mut command = as_owner(&programs.join("postgres"), owner());
+    command.arg("-D").arg(data).args(["-p", &port.to_string()]);
+    for setting in COMMON.iter().chain(settings) {
         command.args(["-c", setting]);
     }
     let process = command
@@ -126,11 +214,7 @@ fn start() -> Result<Server, String> {
             .status();
         asked.is_ok_and(|status| status.success())
     });
-    Ok(Server {
-        programs,
-        port,
-        _process: process,
-    })
+    Ok(process)
 }
 
 /// The newest that is installed.

@@ -4,7 +4,7 @@
 //! it is logged here, once.
 
 use crate::domain::Invalid;
-use crate::store::{Ask, Error};
+use crate::store::{Ask, Error, has_committed};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -41,8 +41,10 @@ pub enum Kind {
     SlowDown,
     /// 500.
     Internal,
-    /// 503.
+    /// 503: nothing was changed.
     Unavailable,
+    /// 503: all of it was changed or nothing, or it was changed and cannot be shown.
+    Unclear,
     /// 507.
     Full,
 }
@@ -84,6 +86,11 @@ impl Kind {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "unavailable",
                 "Castoff cannot answer now",
+            ),
+            Self::Unclear => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unclear",
+                "Castoff cannot say what became of this",
             ),
             Self::Full => (
                 StatusCode::INSUFFICIENT_STORAGE,
@@ -255,11 +262,26 @@ impl From<Error> for Problem {
             Error::Invalid(invalid) => invalid.into(),
             Error::NotAllowed(detail) => Self::new(Kind::Forbidden, detail),
             Error::NoRandom | Error::Unreadable(_) => Self::internal(&error),
+            Error::Database(_) if error.is_passing() && has_committed() => {
+                tracing::error!(error = %Chain(&error), "the database does not answer");
+                Self::new(
+                    Kind::Unclear,
+                    "it was done, and the database was lost before it could be shown: look at it",
+                )
+            }
             Error::Database(_) if error.is_passing() => {
                 tracing::error!(error = %Chain(&error), "the database does not answer");
-                let mut problem = Self::new(Kind::Unavailable, "the database does not answer: try again");
-                problem.header = Some(Box::new((header::RETRY_AFTER, HeaderValue::from_static("1"))));
-                problem
+                Self::new(
+                    Kind::Unavailable,
+                    "the database does not answer, nothing was changed: try again",
+                )
+            }
+            Error::Unclear(_) => {
+                tracing::error!(error = %Chain(&error), "the database does not answer");
+                Self::new(
+                    Kind::Unclear,
+                    "the database was lost at the last moment: all of it was done, or nothing: look, then try again",
+                )
             }
             Error::Database(_) if error.is_full() => {
                 tracing::error!(error = %Chain(&error), "the disk of the database is full");
@@ -293,6 +315,9 @@ impl IntoResponse for Problem {
         let mut response = (status, [kind], text).into_response();
         if let Some((name, value)) = self.header.map(|header| *header) {
             response.headers_mut().insert(name, value);
+        } else if status == StatusCode::SERVICE_UNAVAILABLE {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response
     }

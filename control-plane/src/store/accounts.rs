@@ -4,7 +4,7 @@ use super::audit::{Deed, kind_name};
 use super::entity::{accounts, groups, members, services, sessions, tokens};
 use super::error::stored;
 use super::services::parse_word;
-use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, take_turn};
+use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, commit, take_turn};
 use crate::authn::{Actor, PasswordHash};
 use crate::authz::Administer;
 use crate::domain::{Account, AccountKind, AccountName, Time};
@@ -147,7 +147,7 @@ impl Store {
             .change(None, Some(after))
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 
@@ -190,7 +190,7 @@ impl Store {
             )
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         self.tell(Change::Account(of.id));
         Ok(())
     }
@@ -219,7 +219,7 @@ impl Store {
         Deed::new("set-password", "user", &row.name)
             .record(&tx, actor, now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         self.tell(Change::Account(account_id));
         Ok(())
     }
@@ -261,7 +261,7 @@ impl Store {
         Deed::new("delete-account", kind_name(of.kind), of.name.as_str())
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         self.tell(Change::Account(of.id));
         Ok(())
     }

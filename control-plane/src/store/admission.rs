@@ -8,7 +8,7 @@ use crate::authn::Actor;
 use crate::authz::{InfrastructureMask, ServiceMask, Standing};
 use crate::domain::{Deployment, Infrastructure, Service};
 use sea_orm::sea_query::{Expr, ExprTrait};
-use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
 
 /// Who can give what is missing: shown to whoever may see the thing.

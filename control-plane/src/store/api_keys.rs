@@ -10,7 +10,7 @@ use super::entity::api_keys;
 use super::error::stored;
 use super::services::{parse_word, word};
 use super::vault::Place;
-use super::{Change, Error, Page, PageRequest, Store, configs};
+use super::{Change, Error, Page, PageRequest, Store, commit, configs};
 use crate::authn::random_bytes;
 use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyState, KeyText, KeyVisibility, Time, Title};
 use castoff_wire::key::KeyHash;
@@ -148,7 +148,7 @@ impl Store {
             .record(&tx, ring.actor, made.created_at)
             .await?;
         let raised = ring.raise(self, &tx).await?;
-        tx.commit().await?;
+        commit(tx).await?;
         self.tell_raised(&raised);
         Ok((text, Changed { key: made, raised }))
     }
@@ -313,7 +313,7 @@ impl Store {
         } else {
             ring.raise(self, &tx).await?
         };
-        tx.commit().await?;
+        commit(tx).await?;
         self.tell_raised(&raised);
         Ok(Changed { key: after, raised })
     }
@@ -369,7 +369,7 @@ impl Store {
             .record(&tx, ring.actor, now)
             .await?;
         let raised = ring.raise(self, &tx).await?;
-        tx.commit().await?;
+        commit(tx).await?;
         self.tell_raised(&raised);
         Ok((text, Changed { key: made, raised }))
     }
@@ -402,7 +402,7 @@ impl Store {
             .change(Some(ring.look(&before)), None)
             .record(&tx, ring.actor, now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use super::config_facts::{ConfigFacts, KeyFact, LegFact};
 use super::entity::{api_keys, configs, deployments, infrastructures, installation, services};
 use super::error::stored;
 use super::services::{parse_word, word};
-use super::{Error, Store};
+use super::{Error, Store, commit};
 use crate::domain::package::Digest;
 use crate::domain::{Access, HeaderName, Leg, ServiceAccess, Time};
 use castoff_wire::key::KeyHash;
@@ -312,7 +312,7 @@ impl Store {
             raise(self, &tx, deployment.id).await?;
         }
         let epoch = installation::Entity::find().one(&tx).await?.map_or(1, |row| row.epoch);
-        tx.commit().await?;
+        commit(tx).await?;
         from_stored(epoch)
     }
 }

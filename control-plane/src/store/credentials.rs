@@ -4,7 +4,7 @@ use super::audit::Deed;
 use super::entity::{accounts, groups, members, sessions, tokens};
 use super::error::stored;
 use super::services::parse_word;
-use super::{Change, Error, Permit, Platform, Store};
+use super::{Change, Error, Permit, Platform, Store, commit};
 use crate::authn::{Actor, Membership, PasswordHash, Secret, SecretKind, Via};
 use crate::authz::Administer;
 use crate::domain::{AccessToken, Account, AccountKind, Invalid, Time, Title};
@@ -153,7 +153,7 @@ impl Store {
         }
         .insert(&tx)
         .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         let actor = self.describe(account, Via::Session(id), source).await?;
         Deed::new("log-in", "user", &actor.name)
             .record(&self.db, &actor, now)
@@ -167,7 +167,9 @@ impl Store {
     /// The database failed.
     pub async fn end_session(&self, actor: &Actor) -> Result<(), Error> {
         if let Via::Session(id) = actor.via {
-            sessions::Entity::delete_by_id(id).exec(&self.db).await?;
+            let tx = self.begin().await?;
+            sessions::Entity::delete_by_id(id).exec(&tx).await?;
+            commit(tx).await?;
             self.tell(Change::Account(actor.account_id));
         }
         Ok(())
@@ -216,7 +218,7 @@ impl Store {
             )
             .record(&tx, actor, now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(made)
     }
 
@@ -232,7 +234,7 @@ impl Store {
             return Err(Error::NotFound("token"));
         }
         Deed::new("delete-token", "token", name).record(&tx, actor, now).await?;
-        tx.commit().await?;
+        commit(tx).await?;
         self.tell(Change::Account(account_id));
         Ok(())
     }

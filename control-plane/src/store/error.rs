@@ -1,7 +1,7 @@
 //! What can go wrong between a permit and a row.
 
 use crate::domain::Invalid;
-use sea_orm::{DbErr, RuntimeErr, SqlErr};
+use sea_orm::{DbErr, RuntimeErr, SqlErr, SqlxError};
 
 /// What the store answers when it does not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -30,9 +30,12 @@ pub enum Error {
     /// A stored value cannot be read: an older or a damaged database.
     #[error("a stored value cannot be read: {0}")]
     Unreadable(&'static str),
-    /// The database did not answer, or said no.
+    /// The database did not answer, or said no. Nothing was changed.
     #[error("the database failed")]
     Database(#[source] DbErr),
+    /// The database was lost while it was told to keep a change: it has kept all of it, or nothing.
+    #[error("the database was lost in the middle of a commit")]
+    Unclear(#[source] DbErr),
 }
 
 impl From<DbErr> for Error {
@@ -42,24 +45,55 @@ impl From<DbErr> for Error {
 }
 
 impl Error {
-    /// Whether trying again may help: the database is away or overloaded.
+    /// Whether trying again may help: the database is away, about to end or to begin, overloaded, or could not let two
+    /// changes pass each other.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Database(DbErr::Conn(_) | DbErr::ConnectionAcquire(_)))
+        match self {
+            Self::Database(DbErr::ConnectionAcquire(_)) => true,
+            Self::Database(error) => match cause(error) {
+                // What the server says, in the classes of PostgreSQL: 08 connections, 40 deadlocks and the like, 53 but
+                // for 53100 (too many of something), 57P it ends or begins, 25P03 a connection that was idle too long.
+                // Of SQLite the number 5, SQLITE_BUSY, in its last byte.
+                Some(SqlxError::Database(said)) => said.code().is_some_and(|code| {
+                    ["08", "40", "57P"].iter().any(|class| code.starts_with(class))
+                        || ["25P03", "53000", "53200", "53300", "53400"].contains(&&*code)
+                        || (code.len() < 5 && code.parse::<u32>().is_ok_and(|code| code & 0xff == 5))
+                }),
+                Some(error) => is_loss(error),
+                None => false,
+            },
+            _ => false,
+        }
     }
 
     /// Whether the disk of the database is full: nothing was changed, and nothing can be until there is space.
     pub fn is_full(&self) -> bool {
         // "53100 disk_full" of PostgreSQL; SQLITE_FULL, of which sqlx gives the extended code.
         let full = |code: &str| code == "53100" || code == "13";
-        let Self::Database(DbErr::Exec(error) | DbErr::Query(error) | DbErr::Conn(error)) = self else {
+        let Self::Database(error) = self else { return false };
+        let Some(SqlxError::Database(said)) = cause(error) else {
             return false;
         };
-        match error {
-            RuntimeErr::SqlxError(error) => {
-                let code = error.as_database_error().and_then(|error| error.code());
-                code.is_some_and(|code| full(&code))
-            }
-            RuntimeErr::Internal(_) => false,
+        said.code().is_some_and(|code| full(&code))
+    }
+
+    /// Whether the connection was cut under a statement.
+    pub(super) fn is_cut(error: &DbErr) -> bool {
+        match cause(error) {
+            Some(SqlxError::Database(said)) => said
+                .code()
+                .is_some_and(|code| code.starts_with("57P") || code.starts_with("08")),
+            Some(SqlxError::PoolTimedOut | SqlxError::PoolClosed) | None => false,
+            Some(other) => is_loss(other),
+        }
+    }
+
+    /// What a failed commit means.
+    pub(super) fn of_commit(error: DbErr) -> Self {
+        if Self::is_cut(&error) {
+            Self::Unclear(error)
+        } else {
+            Self::Database(error)
         }
     }
 
@@ -79,6 +113,25 @@ impl Error {
             _ => Self::Database(error),
         }
     }
+}
+
+/// What the driver says.
+fn cause(error: &DbErr) -> Option<&SqlxError> {
+    match error {
+        DbErr::Exec(RuntimeErr::SqlxError(error))
+        | DbErr::Query(RuntimeErr::SqlxError(error))
+        | DbErr::Conn(RuntimeErr::SqlxError(error)) => Some(error),
+        _ => None,
+    }
+}
+
+/// Whether the connection is gone, or there was none.
+fn is_loss(error: &SqlxError) -> bool {
+    use SqlxError::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
+    matches!(
+        error,
+        Io(_) | Tls(_) | Protocol(_) | PoolTimedOut | PoolClosed | WorkerCrashed
+    )
 }
 
 /// A stored text that must be what was written.

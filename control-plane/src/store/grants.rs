@@ -2,7 +2,7 @@
 
 use super::audit::Deed;
 use super::entity::{groups, infrastructure_grants, service_grants};
-use super::{Error, Permit, Store};
+use super::{Error, Permit, Store, commit};
 use crate::authz::{Administer, InfrastructureMask, ServiceMask};
 use crate::domain::{Infrastructure, Service};
 use sea_orm::ActiveValue::Set;
@@ -122,7 +122,7 @@ impl Store {
             )
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 
@@ -172,7 +172,7 @@ impl Store {
             )
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use super::audit::Deed;
 use super::entity::{accounts, groups, members};
 use super::error::stored;
 use super::services::parse_word;
-use super::{Change, Error, Page, PageRequest, Permit, Platform, Store};
+use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, commit};
 use crate::authn::Actor;
 use crate::authz::Administer;
 use crate::domain::{AccountKind, Group, GroupName, Time};
@@ -94,7 +94,7 @@ impl Store {
             .change(None, Some(json!({"create_service": create_service, "admin": admin})))
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 
@@ -133,7 +133,7 @@ impl Store {
             )
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 
@@ -156,7 +156,7 @@ impl Store {
         Deed::new("delete-group", "group", of.name.as_str())
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 
@@ -235,7 +235,7 @@ impl Store {
             .change(None, Some(json!({"account": row.name})))
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         self.tell(Change::Account(row.id));
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! Answers kept for a day, so that a creation that is repeated with the same `Idempotency-Key` is not done twice.
 
 use super::entity::idempotency;
-use super::{Error, Store};
+use super::{Error, Store, commit};
 use crate::authn::Actor;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
@@ -70,7 +70,7 @@ impl Store {
             )
             .exec_without_returning(&tx)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 }

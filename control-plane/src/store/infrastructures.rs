@@ -5,7 +5,7 @@ use super::deployments::in_the_way;
 use super::entity::{deployments, infrastructures};
 use super::error::stored;
 use super::services::{parse_word, word};
-use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, configs};
+use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, commit, configs};
 use crate::authz::Administer;
 use crate::domain::{
     Access, Allowances, Deployment, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time,
@@ -126,7 +126,7 @@ impl Store {
             )
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(id)
     }
 
@@ -202,7 +202,7 @@ impl Store {
             )
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         for (deployment, _) in raised {
             self.tell(Change::Config(deployment));
         }
@@ -244,7 +244,7 @@ impl Store {
             .on_infrastructure(permit.id)
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 }

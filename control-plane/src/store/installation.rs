@@ -2,13 +2,13 @@
 
 use super::entity::installation;
 use super::vault::{MasterKey, Place, Vault};
-use super::{Error, Store, begin, error::stored, take_turn};
+use super::{Connection, Error, Store, commit, error::stored, take_turn};
 use crate::authn::random_bytes;
 use crate::domain::Time;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseConnection, EntityTrait, QueryFilter};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, QueryFilter};
 use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -29,8 +29,8 @@ pub struct Installation {
 ///
 /// # Errors
 /// `None` in place of an installation: the database was sealed with another master key.
-pub async fn prepare(db: &DatabaseConnection, master: &MasterKey, now: Time) -> Result<Option<Installation>, Error> {
-    let tx = begin(db).await?;
+pub async fn prepare(db: &Connection, master: &MasterKey, now: Time) -> Result<Option<Installation>, Error> {
+    let tx = db.begin().await?;
     // Replicas that start at once must not each make one.
     take_turn(&tx).await?;
     let found = installation::Entity::find().one(&tx).await?;
@@ -61,12 +61,12 @@ pub async fn prepare(db: &DatabaseConnection, master: &MasterKey, now: Time) -> 
             })
         }
     };
-    tx.commit().await?;
+    commit(tx).await?;
     Ok(installation)
 }
 
 impl Store {
-    /// Keeps the authority of the nodes' port.
+    /// Keeps the authority of the nodes' port, unless one is kept already: then it is this one from now on.
     ///
     /// # Errors
     /// The database failed.
@@ -76,6 +76,15 @@ impl Store {
         certificate: String,
         key: String,
     ) -> Result<(), Error> {
+        let tx = self.begin().await?;
+        // Of control planes that start at once the first one's stays: nodes trust it already.
+        take_turn(&tx).await?;
+        let row = installation::Entity::find_by_id(installation.id).one(&tx).await?;
+        let kept = authority(&installation.vault, row.ok_or(Error::NotFound("installation"))?)?;
+        if let Some(kept) = kept {
+            installation.authority = Some(kept);
+            return Ok(());
+        }
         let sealed = installation
             .vault
             .seal(&place(installation.id, "authority"), key.as_bytes())?;
@@ -86,8 +95,9 @@ impl Store {
             )
             .col_expr(installation::Column::AuthoritySealed, Expr::value(sealed))
             .filter(installation::Column::Id.eq(installation.id))
-            .exec(&self.db)
+            .exec(&tx)
             .await?;
+        commit(tx).await?;
         installation.authority = Some((certificate, key));
         Ok(())
     }
@@ -98,19 +108,23 @@ fn open(master: &MasterKey, row: installation::Model) -> Result<Option<Installat
         return Ok(None);
     };
     let seed = vault.open(&place(row.id, "signing"), &row.signing_sealed)?;
-    let authority = match (row.authority_certificate, row.authority_sealed) {
-        (Some(certificate), Some(sealed)) => {
-            let key = vault.open(&place(row.id, "authority"), &sealed)?;
-            Some((certificate, stored(String::from_utf8(key), "the authority's key")?))
-        }
-        _ => None,
-    };
     Ok(Some(Installation {
         id: row.id,
         signing_seed: stored(seed.try_into(), "the signing key")?,
+        authority: authority(&vault, row)?,
         vault: Arc::new(vault),
-        authority,
     }))
+}
+
+fn authority(vault: &Vault, row: installation::Model) -> Result<Option<(String, String)>, Error> {
+    let (Some(certificate), Some(sealed)) = (row.authority_certificate, row.authority_sealed) else {
+        return Ok(None);
+    };
+    let key = vault.open(&place(row.id, "authority"), &sealed)?;
+    Ok(Some((
+        certificate,
+        stored(String::from_utf8(key), "the authority's key")?,
+    )))
 }
 
 fn place(id: Uuid, what: &str) -> Place<'_> {

@@ -9,6 +9,7 @@ mod api_keys;
 mod audit;
 mod config_facts;
 mod configs;
+mod connection;
 mod credentials;
 mod deployments;
 mod entity;
@@ -38,6 +39,7 @@ pub use api_keys::{Changed, KeyChange, KeyRing, MachineKeyUse, NewKey, WritableR
 pub use audit::{AuditFilter, AuditRow};
 pub use config_facts::{ConfigFacts, KeyFact, LegFact, Publish, Published};
 pub use configs::StoredConfig;
+pub use connection::{Connection, connect, has_committed, noting_commits};
 pub use error::Error;
 pub use events::Event;
 pub use grants::Granted;
@@ -58,13 +60,10 @@ pub use vault::{MasterKey, Vault};
 pub use versions::NewVersion;
 
 use crate::clock::Clock;
-use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
-};
+use connection::{commit, take_turn};
+use sea_orm::DatabaseTransaction;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
@@ -86,37 +85,11 @@ pub enum Change {
 /// The rows of one installation.
 #[derive(Clone)]
 pub struct Store {
-    db: DatabaseConnection,
+    db: Connection,
     clock: Clock,
     vault: Arc<Vault>,
     publisher: Arc<dyn Publish>,
     changes: broadcast::Sender<Change>,
-}
-
-/// Opens the database at a URL: `sqlite:///path/castoff.db` or `postgres://…`.
-///
-/// # Errors
-/// The URL is of neither, or the database does not answer.
-pub async fn connect(url: &str) -> Result<DatabaseConnection, Error> {
-    let mut options = ConnectOptions::new(url);
-    options
-        .sqlx_logging(false)
-        .acquire_timeout(Duration::from_secs(10))
-        .connect_timeout(Duration::from_secs(10));
-    if url.starts_with("sqlite:") {
-        options.max_connections(8).map_sqlx_sqlite_opts(|sqlite| {
-            sqlite
-                .create_if_missing(true)
-                .foreign_keys(true)
-                .pragma("journal_mode", "WAL")
-                // Every commit is on disk before it is acknowledged.
-                .pragma("synchronous", "FULL")
-                .busy_timeout(Duration::from_secs(10))
-        });
-    } else {
-        options.max_connections(16);
-    }
-    Ok(Database::connect(options).await?)
 }
 
 /// The URL of the embedded database in a folder.
@@ -126,7 +99,7 @@ pub fn sqlite_url(folder: &Path) -> String {
 
 impl Store {
     /// The store of a prepared installation.
-    pub fn new(db: DatabaseConnection, clock: Clock, vault: Arc<Vault>, publisher: Arc<dyn Publish>) -> Self {
+    pub fn new(db: Connection, clock: Clock, vault: Arc<Vault>, publisher: Arc<dyn Publish>) -> Self {
         // Nobody waits for a hint: a loop that lags behind looks at everything.
         let (changes, _) = broadcast::channel(1024);
         Self {
@@ -158,7 +131,7 @@ impl Store {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), Error> {
-        Ok(self.db.ping().await?)
+        self.db.ping().await
     }
 
     fn tell(&self, change: Change) {
@@ -166,34 +139,8 @@ impl Store {
         let _ = self.changes.send(change);
     }
 
-    /// A transaction that is going to write. On SQLite BEGIN IMMEDIATE: a deferred one that reads first fails when
-    /// another has written in between.
+    /// A transaction that is going to write.
     async fn begin(&self) -> Result<DatabaseTransaction, Error> {
-        Ok(begin(&self.db).await?)
+        self.db.begin().await
     }
-}
-
-/// Any number, as long as nothing else in the database locks it: the first eight bytes of SHA-256("castoff turn").
-const TURN: i64 = 0x027e_abd2_d1eb_6e8d;
-
-/// Waits until no other transaction has the turn, and keeps it until this one ends. For what looks at many rows, or at
-/// none, before it decides: there is no row to lock. What is read afterwards is what others have committed. SQLite has
-/// one writer anyway.
-async fn take_turn(tx: &DatabaseTransaction) -> Result<(), Error> {
-    if tx.get_database_backend() == DbBackend::Postgres {
-        let lock = format!("SELECT pg_advisory_xact_lock({TURN})");
-        tx.execute_raw(Statement::from_string(DbBackend::Postgres, lock))
-            .await?;
-    }
-    Ok(())
-}
-
-async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, sea_orm::DbErr> {
-    let sqlite_transaction_mode =
-        (db.get_database_backend() == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
-    db.begin_with_options(TransactionOptions {
-        sqlite_transaction_mode,
-        ..TransactionOptions::default()
-    })
-    .await
 }

@@ -4,7 +4,7 @@ use super::entity::{node_tokens, nodes};
 use super::error::stored;
 use super::services::{parse_word, word};
 use super::vault::Place;
-use super::{Change, Error, Permit, Store};
+use super::{Change, Error, Permit, Store, commit};
 use crate::authn::{Secret, SecretKind};
 use crate::authz::{Deploy, View};
 use crate::domain::{Deployment, Time};
@@ -208,7 +208,7 @@ impl Store {
             .on_infrastructure(permit.infrastructure_id)
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(secret)
     }
 

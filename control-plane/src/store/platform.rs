@@ -8,7 +8,7 @@ use super::api_keys::MachineKeyUse;
 use super::audit::Deed;
 use super::credentials::insert_token;
 use super::entity::{accounts as account_rows, deployments, groups, members, tokens};
-use super::{Change, Error, LaunchedNode, Node, NodeReport, Store, StoredConfig, take_turn};
+use super::{Change, Error, LaunchedNode, Node, NodeReport, Store, StoredConfig, commit, take_turn};
 use crate::authn::{Actor, PasswordHash, Secret};
 use crate::domain::package::Digest;
 use crate::domain::{AccessToken, AccountKind, AccountName, Deployment, GroupName, Time, Title};
@@ -90,7 +90,7 @@ impl SystemStore {
         Deed::new("create-account", "user", name.as_str())
             .record(&tx, &Actor::machine(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(true)
     }
 
@@ -113,7 +113,7 @@ impl SystemStore {
         Deed::new("create-admin-key", "admin-key", name.as_str())
             .record(&tx, &Actor::machine(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(secret)
     }
 
@@ -158,7 +158,7 @@ impl SystemStore {
         Deed::new("delete-admin-key", "admin-key", name)
             .record(&tx, &Actor::machine(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //! thousand acknowledgements.
 
 use super::entity::nodes;
-use super::{Change, Error, Store, configs};
+use super::{Change, Error, Store, commit, configs};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
@@ -99,7 +99,7 @@ impl Store {
                 .exec_without_returning(&tx)
                 .await?;
         }
-        tx.commit().await?;
+        commit(tx).await?;
         for deployment_id in of {
             self.tell(Change::Node(deployment_id));
         }

@@ -6,7 +6,7 @@ use super::entity::{deployments, infrastructures, revisions};
 use super::error::stored;
 use super::rows::Site;
 use super::services::word;
-use super::{Change, Error, Permit, Store, configs, events};
+use super::{Change, Error, Permit, Store, commit, configs, events};
 use crate::authn::Actor;
 use crate::authz::Deploy;
 use crate::domain::{
@@ -151,7 +151,7 @@ impl Store {
             infrastructure_id: infrastructure.id,
         };
         events::insert(&tx, &place, now, "created", &format!("created by {}", actor.name)).await?;
-        tx.commit().await?;
+        commit(tx).await?;
         self.tell(Change::Config(id));
         self.tell(Change::Deployment(id));
         self.tell(Change::Event);
@@ -248,7 +248,7 @@ impl Store {
             &format!("{what} by {}", actor.name),
         )
         .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         self.tell(Change::Config(before.id));
         self.tell(Change::Deployment(before.id));
         self.tell(Change::Event);
@@ -315,7 +315,7 @@ impl Store {
             &format!("deleted by {}", permit.actor().name),
         )
         .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         self.tell(Change::Deployment(permit.id));
         self.tell(Change::Event);
         Ok(())

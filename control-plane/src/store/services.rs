@@ -4,12 +4,12 @@ use super::audit::Deed;
 use super::deployments::in_the_way;
 use super::entity::{accounts, services};
 use super::error::stored;
-use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, configs};
+use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, commit, configs};
 use crate::authz::{Administer, CreateService};
 use crate::domain::{AccountName, Deployment, Invalid, KeyVisibility, Service, ServiceAccess, ServiceName, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, FromQueryResult, QueryFilter};
+use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -168,7 +168,7 @@ impl Store {
             .change(None, Some(after))
             .record(&tx, actor, now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(id)
     }
 
@@ -229,7 +229,7 @@ impl Store {
             )
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         for id in &raised {
             self.tell(Change::Config(*id));
         }
@@ -271,7 +271,7 @@ impl Store {
             .on_service(permit.id)
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 }

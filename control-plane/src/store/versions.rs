@@ -4,7 +4,7 @@ use super::audit::Deed;
 use super::deployments::in_the_way;
 use super::entity::{deployments, versions};
 use super::error::stored;
-use super::{Error, Page, PageRequest, Permit, Store, Visible, configs};
+use super::{Error, Page, PageRequest, Permit, Store, Visible, commit, configs};
 use crate::authz::{Read, View, Write};
 use crate::domain::package::{Digest, Endpoint, Manifest};
 use crate::domain::{Deployment, Leg, Service, Time, Version, VersionName};
@@ -152,7 +152,7 @@ impl Store {
             )
             .record(&tx, actor, now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok((version(row)?, true))
     }
 
@@ -198,7 +198,7 @@ impl Store {
             .change(Some(json!({"service": permit.name})), None)
             .record(&tx, permit.actor(), now)
             .await?;
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::Time;
 use crate::store::entity::{api_keys, deployments};
-use crate::store::{Error, Store, configs};
+use crate::store::{Error, Store, commit, configs};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
 use uuid::Uuid;
@@ -53,7 +53,7 @@ impl Store {
                 .exec(&tx)
                 .await?;
         }
-        tx.commit().await?;
+        commit(tx).await?;
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 //! `CASTOFF_KILLS` says how often (40), `CASTOFF_SEED` with which chances. What a failure prints is what was promised and
 //! what was found.
 
-mod look;
-mod people;
+pub mod look;
+pub mod people;
 
 use acceptance::dice::{self, Dice};
 use acceptance::{Cast, Deployed, eventually, on_both_databases};
@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How many work at the same time.
-const PEOPLE: usize = 4;
+pub const PEOPLE: usize = 4;
 /// Nodes dial again after a random wait of up to seconds: they are asked to agree after each so many kills.
 const NODES_AGREE_EVERY: usize = 5;
 /// All lists in which something of theirs can stand.
@@ -49,7 +49,8 @@ on_both_databases! {
             }
         }
         no_file_is_left(&mut cast);
-        show(&people);
+        let (acknowledged, unknown) = show(&people);
+        assert!(acknowledged > unknown && unknown > 0, "{acknowledged} acknowledged, {unknown} under way");
     }
 }
 
@@ -82,12 +83,14 @@ fn one_kill(cast: &mut Cast, dev: &Deployed, people: &mut [Person], dice: &mut D
     cast.world.server.launch();
 }
 
-fn scale(cast: &Cast, dev: &Deployed, replicas: usize) {
+/// So many nodes are wanted.
+pub fn scale(cast: &Cast, dev: &Deployed, replicas: usize) {
     let body = json!({"scale": {"replicas": replicas}});
     cast.dana.patch(&dev.path(""), body).expect_any(&[200, 202]);
 }
 
-fn check(cast: &Cast, dev: &Deployed, people: &mut [Person], last: bool) {
+/// Settles what was under way, and looks whether all promises are kept.
+pub fn check(cast: &Cast, dev: &Deployed, people: &mut [Person], last: bool) {
     let mut look = Look::new(&cast.admin);
     let mut broken = Vec::new();
     for person in people {
@@ -136,7 +139,7 @@ fn check(cast: &Cast, dev: &Deployed, people: &mut [Person], last: bool) {
 }
 
 /// The newest keys and some older ones: those that are active open, those that are not do not.
-fn keys_open(dev: &Deployed, people: &mut [Person], dice: &mut Dice) {
+pub fn keys_open(dev: &Deployed, people: &mut [Person], dice: &mut Dice) {
     let ring = dev.path("/keys#");
     for person in people {
         let known = person.keys.iter().filter(|(thing, _)| thing.starts_with(&ring));
@@ -179,8 +182,9 @@ fn no_file_is_left(cast: &mut Cast) {
     });
 }
 
-/// What they did: a run in which everything was refused would prove nothing.
-fn show(people: &[Person]) {
+/// Shows what they did, for a run in which everything was refused would prove nothing: how much was acknowledged, and of
+/// how much nobody knows.
+pub fn show(people: &[Person]) -> (u32, u32) {
     let mut tally: BTreeMap<String, [u32; 3]> = BTreeMap::new();
     for (kind, counts) in people.iter().flat_map(|person| &person.tally) {
         let kind = kind.replace("p-", "…").replace("…/", "…").to_owned();
@@ -192,8 +196,5 @@ fn show(people: &[Person]) {
     }
     let acknowledged: u32 = tally.values().map(|counts| counts[0]).sum();
     let unknown: u32 = tally.values().map(|counts| counts[2]).sum();
-    assert!(
-        acknowledged > unknown && unknown > 0,
-        "{acknowledged} acknowledged, {unknown} under way"
-    );
+    (acknowledged, unknown)
 }

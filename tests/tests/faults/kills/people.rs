@@ -33,6 +33,10 @@ pub struct Person {
     /// How often what was acknowledged, refused, not answered.
     pub tally: BTreeMap<String, [u32; 3]>,
     told: Option<Sender<()>>,
+    /// The database may be away: that is no answer, and must be said.
+    pub unsteady: bool,
+    /// How often that was said.
+    pub lost: u32,
 }
 
 /// A change: what it is called, its request, and what it does.
@@ -59,6 +63,8 @@ impl Person {
             answered: (0, Duration::ZERO),
             tally: BTreeMap::new(),
             told: None,
+            unsteady: false,
+            lost: 0,
         }
     }
 
@@ -67,10 +73,10 @@ impl Person {
         format!("p{}-", self.number)
     }
 
-    /// Works until no answer comes. Each request is told of right before it is sent.
+    /// Works until no answer comes, or nobody wants to hear of it any more. Each request is told of right before it is sent.
     pub fn work(&mut self, told: Sender<()>) {
         self.told = Some(told);
-        while self.step() {}
+        while self.told.is_some() && self.step() {}
         self.told = None;
     }
 
@@ -104,15 +110,19 @@ impl Person {
     fn ask(&mut self, change: Change) -> bool {
         let Change { what, request, effects } = change;
         self.touched.extend(effects.iter().map(|(thing, _)| thing.clone()));
-        if let Some(told) = &self.told {
-            // The killer has heard enough when it has gone.
-            told.send(()).ok();
+        let gone = self.told.as_ref().is_some_and(|told| told.send(()).is_err());
+        if gone && self.unsteady {
+            self.told = None;
         }
         let began = Instant::now();
         let answer = request.try_send();
         let outcome = match &answer {
             Err(_) => Outcome::Unknown,
             Ok(answer) if (200..300).contains(&answer.status) => Outcome::Acknowledged,
+            Ok(answer) if self.unsteady && answer.status == 503 => {
+                self.lost += 1;
+                of_a_lost_database(answer)
+            }
             Ok(answer) => {
                 assert!(
                     (400..500).contains(&answer.status),
@@ -131,7 +141,7 @@ impl Person {
         let kind: String = what.chars().filter(|letter| !letter.is_ascii_digit()).collect();
         self.tally.entry(kind).or_default()[outcome as usize] += 1;
         self.promises.heard(&what, effects, outcome);
-        answer.is_ok()
+        outcome != Outcome::Unknown
     }
 
     fn learn_key(&mut self, answer: &Answer, effects: &[(String, State)]) {
@@ -417,5 +427,18 @@ impl Person {
                 self.keys.entry(thing).or_insert_with(|| (id.to_owned(), None));
             }
         }
+    }
+}
+
+/// What an answer means that says that the database is away.
+#[track_caller]
+pub fn of_a_lost_database(answer: &Answer) -> Outcome {
+    assert_eq!(answer.status, 503, "{} {}", answer.what, answer.text());
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert!(answer.header("retry-after").is_some(), "{}", answer.text());
+    match answer.string("/type").rsplit('/').next() {
+        Some("unavailable") => Outcome::Refused,
+        Some("unclear") => Outcome::Unknown,
+        _ => panic!("{} answered {}", answer.what, answer.text()),
     }
 }

@@ -1,0 +1,150 @@
+//! The connection to the database: opened, read from, and what begins and ends a transaction.
+//!
+//! The rule a newcomer would break: only what reads is asked again when its connection was cut. Whether a statement that
+//! writes was carried out nobody knows, unless it stands in a transaction.
+
+use super::Error;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
+    QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+};
+use std::cell::Cell;
+use std::time::Duration;
+
+/// How often a read is asked again: each time on another connection, as the pool gives out none that is dead. The pool
+/// itself waits ten seconds for a database that is away.
+const AGAIN: u32 = 4;
+
+/// A pool of connections.
+#[derive(Clone, Debug)]
+pub struct Connection(DatabaseConnection);
+
+/// Opens the database at a URL: `sqlite:///path/castoff.db` or `postgres://…`.
+///
+/// # Errors
+/// The URL is of neither, or the database does not answer.
+pub async fn connect(url: &str) -> Result<Connection, Error> {
+    let mut options = ConnectOptions::new(url);
+    options
+        .sqlx_logging(false)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_timeout(Duration::from_secs(10));
+    if url.starts_with("sqlite:") {
+        options.max_connections(8).map_sqlx_sqlite_opts(|sqlite| {
+            sqlite
+                .create_if_missing(true)
+                .foreign_keys(true)
+                .pragma("journal_mode", "WAL")
+                // Every commit is on disk before it is acknowledged.
+                .pragma("synchronous", "FULL")
+                .busy_timeout(Duration::from_secs(10))
+        });
+    } else {
+        options.max_connections(16);
+    }
+    Ok(Connection(Database::connect(options).await?))
+}
+
+impl Connection {
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// It does not.
+    pub async fn ping(&self) -> Result<(), Error> {
+        Ok(self.0.ping().await?)
+    }
+
+    /// A transaction that is going to write. On SQLite BEGIN IMMEDIATE: a deferred one that reads first fails when
+    /// another has written in between.
+    pub(super) async fn begin(&self) -> Result<DatabaseTransaction, Error> {
+        let sqlite_transaction_mode =
+            (self.get_database_backend() == DbBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
+        let options = TransactionOptions {
+            sqlite_transaction_mode,
+            ..TransactionOptions::default()
+        };
+        Ok(self.0.begin_with_options(options).await?)
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Connection {
+    fn get_database_backend(&self) -> DbBackend {
+        self.0.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.0.execute_raw(statement).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.0.execute_unprepared(sql).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        let mut left = again(&statement);
+        loop {
+            match self.0.query_one_raw(statement.clone()).await {
+                Err(error) if left > 0 && Error::is_cut(&error) => left -= 1,
+                answered => return answered,
+            }
+        }
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        let mut left = again(&statement);
+        loop {
+            match self.0.query_all_raw(statement.clone()).await {
+                Err(error) if left > 0 && Error::is_cut(&error) => left -= 1,
+                answered => return answered,
+            }
+        }
+    }
+}
+
+/// How often a statement is asked again when its connection was cut. INSERT … RETURNING comes this way, too.
+fn again(statement: &Statement) -> u32 {
+    if statement.sql.starts_with("SELECT") { AGAIN } else { 0 }
+}
+
+/// Any number, as long as nothing else in the database locks it: the first eight bytes of SHA-256("castoff turn").
+const TURN: i64 = 0x027e_abd2_d1eb_6e8d;
+
+/// Waits until no other transaction has the turn, and keeps it until this one ends. For what looks at many rows, or at
+/// none, before it decides: there is no row to lock. What is read afterwards is what others have committed. SQLite has
+/// one writer anyway.
+pub(super) async fn take_turn(tx: &DatabaseTransaction) -> Result<(), Error> {
+    lock(tx, TURN).await
+}
+
+/// Takes a lock of this number until the transaction ends, on PostgreSQL.
+pub(super) async fn lock(tx: &impl ConnectionTrait, number: i64) -> Result<(), Error> {
+    if tx.get_database_backend() == DbBackend::Postgres {
+        let lock = format!("SELECT pg_advisory_xact_lock({number})");
+        tx.execute_raw(Statement::from_string(DbBackend::Postgres, lock))
+            .await?;
+    }
+    Ok(())
+}
+
+tokio::task_local! {
+    static COMMITTED: Cell<bool>;
+}
+
+/// Ends a transaction. Every one ends here: what a failed commit means is not what another statement's failure does.
+pub(super) async fn commit(tx: DatabaseTransaction) -> Result<(), Error> {
+    tx.commit().await.map_err(Error::of_commit)?;
+    // Nobody asks outside of `noting_commits`.
+    let _ = COMMITTED.try_with(|committed| committed.set(true));
+    Ok(())
+}
+
+/// Does something, and remembers meanwhile whether a transaction of it was committed: see [`has_committed`].
+pub async fn noting_commits<T>(work: impl Future<Output = T>) -> T {
+    COMMITTED.scope(Cell::new(false), work).await
+}
+
+/// Whether what goes on within [`noting_commits`] has changed something already.
+pub fn has_committed() -> bool {
+    COMMITTED.try_with(Cell::get).unwrap_or(false)
+}
