@@ -1,11 +1,12 @@
 //! What happened to deployments, for people who watch.
 
+use super::connection::lock;
 use super::entity::events;
-use super::{Change, Error, Seen, Store};
+use super::{Change, Error, Seen, Store, commit};
 use crate::domain::{Deployment, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
@@ -46,13 +47,19 @@ impl<'a> Place<'a> {
 /// Events read at once.
 const BATCH: u64 = 200;
 
+/// Any number, as long as nothing else in the database locks it: the first eight bytes of SHA-256("castoff event").
+const ORDER: i64 = 0x0969_5823_76ae_fde2;
+
+/// The last thing in its transaction: events become visible in the order of their ids, so that nobody who reads on from
+/// an id passes over one that is committed later.
 pub(super) async fn insert(
-    db: &impl ConnectionTrait,
+    tx: &DatabaseTransaction,
     place: &Place<'_>,
     at: Time,
     kind: &str,
     message: &str,
 ) -> Result<(), Error> {
+    lock(tx, ORDER).await?;
     events::ActiveModel {
         id: NotSet,
         at: Set(at.ms()),
@@ -63,7 +70,7 @@ pub(super) async fn insert(
         kind: Set(kind.to_owned()),
         message: Set(message.to_owned()),
     }
-    .insert(db)
+    .insert(tx)
     .await?;
     Ok(())
 }
@@ -113,7 +120,9 @@ impl Store {
         let Some(deployment) = self.deployment_by_id(deployment_id).await? else {
             return Ok(());
         };
-        insert(&self.db, &Place::of(&deployment), self.clock.now(), kind, message).await?;
+        let tx = self.begin().await?;
+        insert(&tx, &Place::of(&deployment), self.clock.now(), kind, message).await?;
+        commit(tx).await?;
         self.tell(Change::Event);
         Ok(())
     }
