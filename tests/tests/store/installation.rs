@@ -13,7 +13,8 @@ async fn opens_with_its_master_key_only(database: &Database) {
     assert!(open(&url, &master).await.is_some());
 }
 
-/// Replicas that start at once on an empty database make one installation, and one first admin.
+/// Replicas that start at once on an empty database make one installation, one authority of the nodes' port, and one
+/// first admin.
 async fn is_prepared_once(database: &Database) {
     let url = url(database);
     store::migrate_up(&url).await.unwrap();
@@ -23,22 +24,25 @@ async fn is_prepared_once(database: &Database) {
         tokio::spawn(async move {
             let db = store::connect(&url).await.unwrap();
             let clock = Clock::default();
-            let installation = store::prepare(&db, &master, clock.now()).await.unwrap().unwrap();
+            let mut installation = store::prepare(&db, &master, clock.now()).await.unwrap().unwrap();
             let publisher = Arc::new(Publisher::new(&installation).unwrap());
             let store = Store::new(db, clock, Arc::clone(&installation.vault), publisher);
             let name = AccountName::parse(&format!("admin-{number}")).unwrap();
             let password = PasswordHash::from_stored("no password fits".to_owned());
             let claimed = store.system().claim(name, password).await.unwrap();
-            (installation.id, installation.signing_seed, claimed)
+            let (own, key) = (format!("certificate {number}"), format!("key {number}"));
+            store.keep_authority(&mut installation, own, key).await.unwrap();
+            let kept = installation.authority.clone().unwrap();
+            ((installation.id, installation.signing_seed, kept), claimed)
         })
     });
     let mut started = Vec::new();
     for start in join_all(starting).await {
         started.push(start.unwrap());
     }
-    let (id, seed, _) = started[0];
-    assert!(started.iter().all(|(other, of, _)| (*other, *of) == (id, seed)));
-    assert_eq!(started.iter().filter(|(_, _, claimed)| *claimed).count(), 1);
+    let (first, _) = started[0].clone();
+    assert!(started.iter().all(|(other, _)| *other == first));
+    assert_eq!(started.iter().filter(|(_, claimed)| *claimed).count(), 1);
 }
 
 async fn goes_down_to_nothing_and_up_again(database: &Database) {
