@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use std::time::Duration;
 
 /// Bytes of a JSON body. The largest that makes sense is a route of ten versions and a few limits.
-const MOST_JSON: usize = 256 << 10;
+pub(super) const MOST_JSON: usize = 256 << 10;
 
 /// Reads bodies of JSON.
 #[derive(Clone, Debug)]

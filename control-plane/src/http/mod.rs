@@ -3,6 +3,7 @@
 //! The rule a newcomer would break: a handler's first argument is its permit, or the caller where everybody who is logged
 //! in may ask. What the path names is decided before the body is read.
 
+mod again;
 mod audit;
 mod bodies;
 mod caller;
@@ -168,6 +169,7 @@ pub fn router(api: Api) -> Router {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };
     routes
+        .layer(axum::middleware::from_fn(again::layer))
         .layer(axum::middleware::from_fn_with_state(api.clone(), idempotency::layer))
         // Packages are streamed and bounded where they are received; JSON where it is read.
         .layer(DefaultBodyLimit::disable())
