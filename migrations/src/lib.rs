@@ -13,6 +13,7 @@ mod m0001_accounts;
 mod m0002_services;
 mod m0003_deployments;
 mod m0004_records;
+mod m0005_audit_accounts;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_services::Migration),
             Box::new(m0003_deployments::Migration),
             Box::new(m0004_records::Migration),
+            Box::new(m0005_audit_accounts::Migration),
         ]
     }
 }

@@ -13,6 +13,7 @@ mod concurrency;
 mod deployments;
 mod faults;
 mod garbage;
+mod histories;
 mod house;
 mod infrastructures;
 mod keys;

@@ -75,6 +75,7 @@ impl<P: Need<R>, R: Named> FromRequestParts<Api> for Permit<P, R> {
             .await
             .map_err(|_| Problem::not_found())?;
         let found = R::find(&api.store, &actor, &path).await?;
+        let facts = found.facts().clone();
         match admit(api, found, &actor).await {
             Err(problem) if !parts.method.is_safe() && problem.status() == axum::http::StatusCode::FORBIDDEN => {
                 // The route, not the path: what is between may be a secret that was pasted into the wrong place.
@@ -86,7 +87,9 @@ impl<P: Need<R>, R: Named> FromRequestParts<Api> for Permit<P, R> {
                 // Nothing was looked up by it where the platform is asked, so it may still be anything.
                 let named = path.iter().next().and_then(|(name, _)| part(&path, name));
                 let object = named.unwrap_or_default();
-                api.store.record_refusal(&actor, &action, "route", object).await?;
+                api.store
+                    .record_refusal(&actor, &action, "route", object, &facts)
+                    .await?;
                 Err(problem)
             }
             other => other,

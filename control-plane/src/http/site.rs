@@ -40,13 +40,14 @@ pub async fn find(api: &Api, actor: &Arc<Actor>, service: &str, infrastructure: 
         return Err(unknown("/infrastructure", "infrastructure"));
     }
     let found = api.store.site(actor, service, infrastructure).await?;
+    let facts = found.facts().clone();
     let admitted = admit(api, found, actor).await;
     if let Err(problem) = &admitted
         && problem.status() == StatusCode::FORBIDDEN
     {
         let object = format!("{service}-on-{infrastructure}");
         api.store
-            .record_refusal(actor, "create-deployment", "deployment", &object)
+            .record_refusal(actor, "create-deployment", "deployment", &object, &facts)
             .await?;
     }
     admitted

@@ -1,5 +1,6 @@
 //! API keys of services and deployments: every change raises the configs that it concerns, in the same transaction.
 
+mod reveal;
 mod ring;
 mod usage;
 
@@ -12,7 +13,7 @@ use super::services::{parse_word, word};
 use super::vault::Place;
 use super::{Change, Error, Page, PageRequest, Store, commit, configs};
 use crate::authn::random_bytes;
-use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyState, KeyText, KeyVisibility, Time, Title};
+use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyState, KeyText, Time, Title};
 use castoff_wire::key::KeyHash;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
@@ -404,42 +405,6 @@ impl Store {
             .await?;
         commit(tx).await?;
         Ok(())
-    }
-
-    /// Shows a recoverable key again to who made it, or where the service says so to whoever may list it. Put on record
-    /// before it is shown.
-    ///
-    /// # Errors
-    /// It is not theirs to reveal, only its hash was kept, there is none, or the database failed.
-    pub async fn reveal_key(&self, ring: &KeyRing<'_>, id: Uuid) -> Result<KeyText, Error> {
-        let row = ring
-            .select()
-            .filter(api_keys::Column::Id.eq(id))
-            .one(&self.db)
-            .await?
-            .ok_or(Error::NotFound("key"))?;
-        let may = row.created_by_id == ring.actor.account_id || ring.visibility == KeyVisibility::Readers;
-        if !may {
-            return Err(Error::NotAllowed(format!(
-                "only {} who made this key can reveal it",
-                row.created_by
-            )));
-        }
-        let Some(sealed) = &row.sealed else {
-            return Err(Error::InUse(
-                "only the hash of this key was kept (class reveal-once): rotate it to get a new one".to_owned(),
-            ));
-        };
-        ring.deed("reveal-key", &row.name)
-            .record(&self.db, ring.actor, self.clock.now())
-            .await?;
-        let place = Place {
-            table: "api_keys",
-            row: row.id,
-            owner: ring.owner(),
-        };
-        let text = stored(String::from_utf8(self.vault.open(&place, sealed)?), "a sealed key")?;
-        Ok(KeyText::kept(text))
     }
 
     fn tell_raised(&self, raised: &[Uuid]) {

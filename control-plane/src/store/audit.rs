@@ -1,7 +1,7 @@
 //! Who did what: a row in the same transaction as the deed.
 
 use super::entity::audit;
-use super::{Error, Page, PageRequest, Store};
+use super::{Error, Facts, Page, PageRequest, Store};
 use crate::authn::Actor;
 use crate::domain::{AccountKind, Time};
 use sea_orm::ActiveValue::Set;
@@ -55,6 +55,11 @@ impl<'a> Deed<'a> {
     pub(super) async fn record(self, tx: &impl ConnectionTrait, actor: &Actor, at: Time) -> Result<(), Error> {
         insert(tx, actor, at, self, "done").await
     }
+
+    /// Puts on record that it was not allowed.
+    pub(super) async fn refuse(self, db: &impl ConnectionTrait, actor: &Actor, at: Time) -> Result<(), Error> {
+        insert(db, actor, at, self, "refused").await
+    }
 }
 
 async fn insert(
@@ -69,6 +74,7 @@ async fn insert(
         at: Set(at.ms()),
         actor: Set(actor.name.clone()),
         actor_kind: Set(kind_name(actor.kind).to_owned()),
+        actor_id: Set(Some(actor.account_id)),
         token: Set(actor.token_name().map(str::to_owned)),
         source: Set(actor.source.map(|source| source.to_string())),
         action: Set(deed.action.to_owned()),
@@ -134,8 +140,9 @@ pub struct AuditFilter {
 }
 
 impl Store {
-    /// The audit, the newest first, of what the actor may see now: everything for a platform admin; for others their
-    /// own deeds, and those on services and infrastructures that they may see.
+    /// The audit, the newest first, of what the actor may see now: everything for a platform admin; for others the deeds
+    /// on services and infrastructures that they may see, and their own on neither. Their own by account, not by name:
+    /// who comes later under a name has done nothing yet.
     ///
     /// # Errors
     /// The database failed, or the cursor is not a number.
@@ -163,11 +170,13 @@ impl Store {
             let placed = audit::Column::ServiceId
                 .is_not_null()
                 .or(audit::Column::InfrastructureId.is_not_null());
-            let own = audit::Column::Actor.eq(actor.name.as_str());
+            let own = audit::Column::ActorId.eq(actor.account_id);
+            // A row of one's own on a thing says what the thing is now called and was, so sight of it is asked again.
             query = query.filter(
-                Condition::any()
-                    .add(own)
-                    .add(Condition::all().add(placed).add(on_service).add(on_infrastructure)),
+                Condition::all()
+                    .add(on_service)
+                    .add(on_infrastructure)
+                    .add(placed.or(own)),
             );
         }
         if let Some(object) = filter.object {
@@ -187,7 +196,7 @@ impl Store {
         Ok(page.cut(rows, |row| row.id.to_string()).map(AuditRow::from))
     }
 
-    /// Puts a refusal on record: a wrong password, a deed that was not allowed.
+    /// Puts on record what was not allowed; `facts` say on which service and infrastructure.
     ///
     /// # Errors
     /// The database failed.
@@ -197,15 +206,15 @@ impl Store {
         action: &str,
         kind: &'static str,
         object: &str,
+        facts: &Facts,
     ) -> Result<(), Error> {
-        insert(
-            &self.db,
-            actor,
-            self.clock.now(),
-            Deed::new(action, kind, object),
-            "refused",
-        )
-        .await
+        let id = |half: &Option<(Uuid, String)>| half.as_ref().map(|(id, _)| *id);
+        let deed = Deed {
+            service_id: id(&facts.service),
+            infrastructure_id: id(&facts.infrastructure),
+            ..Deed::new(action, kind, object)
+        };
+        deed.refuse(&self.db, actor, self.clock.now()).await
     }
 }
 

@@ -240,8 +240,8 @@ impl Store {
         if gone.rows_affected == 0 {
             return Err(Error::Stale);
         }
+        // Not on the infrastructure: nobody sees that any more. The row stays with who did it.
         Deed::new("delete-infrastructure", "infrastructure", permit.name.as_str())
-            .on_infrastructure(permit.id)
             .record(&tx, permit.actor(), now)
             .await?;
         commit(tx).await?;

@@ -267,8 +267,8 @@ impl Store {
         if gone.rows_affected == 0 {
             return Err(Error::Stale);
         }
+        // Not on the service: nobody sees that any more. The row stays with who did it.
         Deed::new("delete-service", "service", permit.name.as_str())
-            .on_service(permit.id)
             .record(&tx, permit.actor(), now)
             .await?;
         commit(tx).await?;

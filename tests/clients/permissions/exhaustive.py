@@ -137,7 +137,7 @@ def lists(stage, differences, caller, line):
 
 
 def audited(stage, differences, caller, line, rights, views):
-    """Rows of the audit about a thing are there when the thing may be seen; one's own always."""
+    """Rows of the audit about a thing are there when the thing may be seen, and only then, one's own as well."""
     if caller.who.admin:
         return
     may = {("service", name): bool(r) for name, r in rights.items()}
@@ -145,8 +145,7 @@ def audited(stage, differences, caller, line, rights, views):
     for d in stage.deployments:
         may["deployment", d.name] = bool(rights[d.service.name] and views[d.infrastructure.name])
     rows = line.list("/audit")
-    own = [row for row in rows if row["actor"] == caller.who.name]
-    about = {(row["object_kind"], row["object"]) for row in rows if row not in own} & set(may)
+    about = {(row["object_kind"], row["object"]) for row in rows} & set(may)
     differences.compare("audit", caller.who.name, {thing for thing in about if not may.get(thing)}, set())
     named = {(kind, name) for kind, name in may if may[kind, name]}
     differences.compare("audit has", caller.who.name, named - about, set())

@@ -109,7 +109,9 @@ on_both_databases! {
         rows.store.reveal_key(&shown, made.key.id).await.unwrap();
         rows.store.revoke_key(&ring, made.key.id).await.unwrap();
         rows.store.delete_key(&ring, made.key.id).await.unwrap();
-        rows.store.record_refusal(&rows.root, "DELETE /users/{user}", "route", "dana").await.unwrap();
+        let platform = rows.store.platform(&rows.root);
+        let refused = ("DELETE /users/{user}", "route", "dana");
+        rows.store.record_refusal(&rows.root, refused.0, refused.1, refused.2, platform.facts()).await.unwrap();
 
         let seen = Seen::of(&rows.root, &rows.table);
         let page = PageRequest::parse(None, Some(200)).unwrap();

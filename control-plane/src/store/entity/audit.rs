@@ -11,6 +11,7 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub actor: String,
     pub actor_kind: String,
+    pub actor_id: Option<Uuid>,
     #[sea_orm(column_type = "Text", nullable)]
     pub token: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
