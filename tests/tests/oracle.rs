@@ -28,3 +28,9 @@ fn play(world: &World, program: &str) {
 fn every_combination_of_rights_is_decided_as_designed() {
     play(&World::start(Database::Sqlite), "exhaustive");
 }
+
+/// What one may not see, on every operation that names something: as what is not there, byte for byte.
+#[test]
+fn what_is_hidden_answers_as_what_is_not_there() {
+    play(&World::start(Database::Sqlite), "hidden");
+}
