@@ -14,6 +14,7 @@ mod m0002_services;
 mod m0003_deployments;
 mod m0004_records;
 mod m0005_audit_accounts;
+mod m0006_refusals;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -27,6 +28,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_deployments::Migration),
             Box::new(m0004_records::Migration),
             Box::new(m0005_audit_accounts::Migration),
+            Box::new(m0006_refusals::Migration),
         ]
     }
 }

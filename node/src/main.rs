@@ -135,9 +135,6 @@ async fn ready(node: &Node) {
 
 fn line(booted: Booted, node: Arc<Node>, introduction: Introduction, end: CancellationToken) -> Line<Node> {
     let copy = booted.orders.copy.clone();
-    if booted.copy_refused {
-        node.count_refused_config();
-    }
     if let Some(contact_ms) = copy.contact_ms() {
         // Staleness counts from the last contact, not from this start; a clock that was set back does not help.
         Serves::contact(&*node, contact_ms.min(now_ms()));

@@ -48,6 +48,7 @@ pub struct Node {
     stale: AtomicBool,
     draining: AtomicBool,
     trouble: Mutex<Option<String>>,
+    refused: Mutex<Option<proto::Refusal>>,
 }
 
 impl Node {
@@ -68,6 +69,7 @@ impl Node {
             stale: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             trouble: Mutex::default(),
+            refused: Mutex::default(),
         })
     }
 
@@ -202,6 +204,7 @@ impl Node {
             in_flight,
             queued,
             refused_configs: self.refused_configs.load(Ordering::Relaxed),
+            refused: lock(&self.refused).clone(),
             reason: trouble.unwrap_or_else(|| unready.unwrap_or_default().to_owned()),
         }
     }
@@ -252,9 +255,16 @@ impl Node {
         self.refused_calls.fetch_add(usage.refused_calls, Ordering::Relaxed);
     }
 
-    /// Counts a config that was refused.
-    pub fn count_refused_config(&self) {
+    /// Counts a config, a delta or a durable copy that was refused, and shows it until it is over.
+    pub fn note_refused_config(&self, refusal: proto::Refusal) {
         self.refused_configs.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("castoff_node_refused_configs_total", "reason" => refusal.code().word()).increment(1);
+        *lock(&self.refused) = Some(refusal);
+    }
+
+    /// What was refused is over.
+    pub fn end_refused_config(&self) {
+        *lock(&self.refused) = None;
     }
 
     pub(crate) fn count_anonymous(&self) {

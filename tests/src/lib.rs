@@ -21,6 +21,7 @@ pub mod load;
 pub mod models;
 pub mod node;
 pub mod onnx;
+pub mod pen;
 pub mod ports;
 pub mod postgres;
 pub mod processes;

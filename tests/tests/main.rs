@@ -12,6 +12,7 @@ mod calling;
 mod concurrency;
 mod deployments;
 mod faults;
+mod forged;
 mod garbage;
 mod histories;
 mod house;

@@ -271,7 +271,7 @@ fn nodes(status: &Value) -> Table {
         } else {
             cell(node, "/last_exit")
         };
-        let reasons = [cell(node, "/reason"), last_exit];
+        let reasons = [cell(node, "/reason"), last_exit, cell(node, "/refused/message")];
         table.row([
             cell(node, "/id"),
             if stale { format!("{state} (stale)") } else { state },
@@ -306,13 +306,17 @@ mod tests {
         let status = json!({"state": "degraded", "nodes": [
             {"id": "n1", "state": "ready", "acked": {"epoch": 1, "version": 7}, "restarts": 0, "stale": true,
              "last_seen_at": "2026-11-25T12:00:00.000Z", "http_address": "127.0.0.1:8500", "last_exit": "signal 9"},
-            {"id": "n2", "state": "crash-looping", "acked": null, "restarts": 4, "last_exit": "exit code 3"}]});
+            {"id": "n2", "state": "crash-looping", "acked": null, "restarts": 4, "last_exit": "exit code 3"},
+            {"id": "n3", "state": "ready", "acked": {"epoch": 1, "version": 7}, "restarts": 0, "reason": null,
+             "refused": {"reason": "older", "message": "refused config 1.4, older than the one it holds"}}]});
         assert_eq!(
             nodes(&status).lines(),
             [
                 "NODE  STATE          CONFIG  RESTARTS  SEEN                 ADDRESS         REASON",
                 "n1    ready (stale)  1.7     0         2026-11-25 12:00:00  127.0.0.1:8500",
                 "n2    crash-looping          4                                              exit code 3",
+                "n3    ready          1.7     0                                              \
+                 refused config 1.4, older than the one it holds",
             ]
         );
     }

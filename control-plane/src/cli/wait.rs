@@ -86,7 +86,9 @@ fn judge(status: &Value, wanted: Position, waited: Duration) -> Verdict {
     let why = explain(status, &here, &state, behind);
     let refused = here.iter().any(|node| {
         let count = node.get("refused_configs").and_then(Value::as_u64).unwrap_or_default();
-        count > 0 && position(node.get("acked")) < wanted && !cell(node, "/reason").is_empty()
+        // What it has refused before this change says nothing about it.
+        let said = !cell(node, "/reason").is_empty() || position(node.pointer("/refused/config")) >= wanted;
+        count > 0 && position(node.get("acked")) < wanted && said
     });
     match state.as_str() {
         "off" => Verdict::Failed("it is switched off".to_owned()),
@@ -111,7 +113,7 @@ fn explain(status: &Value, here: &[&Value], state: &str, behind: usize) -> Strin
             "ready" => String::new(),
             _ => cell(node, "/last_exit"),
         };
-        let reasons = [cell(node, "/reason"), last_exit];
+        let reasons = [cell(node, "/reason"), last_exit, cell(node, "/refused/message")];
         if let Some(reason) = reasons.iter().find(|reason| !reason.is_empty()) {
             lines.push(format!(
                 "node {} ({}): {reason}",
@@ -176,5 +178,16 @@ mod tests {
             judge(&json!({"state": "off"}), (1, 7), late),
             Verdict::Failed(_)
         ));
+        for (refused, fails) in [
+            (json!({"epoch": 1, "version": 7}), true),
+            (json!({"epoch": 1, "version": 5}), false),
+            (Value::Null, false),
+        ] {
+            let mut node = node("ready", 6);
+            node["refused_configs"] = json!(1);
+            node["refused"] = json!({"config": refused, "message": "refused"});
+            let verdict = judge(&json!({"state": "running", "nodes": [node]}), (1, 7), late);
+            assert_eq!(matches!(verdict, Verdict::Failed(_)), fails, "{refused}: {verdict:?}");
+        }
     }
 }

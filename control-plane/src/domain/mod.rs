@@ -10,6 +10,7 @@ mod invalid;
 mod key;
 mod name;
 pub mod package;
+mod refusal;
 mod service;
 mod time;
 
@@ -22,5 +23,6 @@ pub use name::{
     AccountName, DeploymentName, EndpointName, GroupName, HeaderName, InfrastructureName, ServiceName, Stage, Title,
     VersionName,
 };
+pub use refusal::{Refusal, RefusalReason};
 pub use service::{KeyVisibility, Service, ServiceAccess, Version};
 pub use time::Time;

@@ -10,7 +10,9 @@ use super::state::Api;
 use crate::authn::Actor;
 use crate::authz::{Deploy, ListKeys, View};
 use crate::domain::package::{Datatype, Endpoint, EndpointKind};
-use crate::domain::{Access, ApiKey, Deployment, EndpointName, InfrastructureKind, Invalid, KeyState, Time};
+use crate::domain::{
+    Access, ApiKey, Deployment, EndpointName, InfrastructureKind, Invalid, KeyState, Refusal, RefusalReason, Time,
+};
 use crate::store::{Error, KeyRing, Node, NodeState, PageRequest, Permit};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -45,6 +47,23 @@ pub struct NodeOut {
     stale: bool,
     /// Configs that it refused since its start.
     refused_configs: u64,
+    /// The latest refusal, until a newer config is in force there.
+    refused: Option<RefusalOut>,
+}
+
+/// What a node did not obey.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Refusal)]
+pub struct RefusalOut {
+    reason: RefusalReason,
+    /// Where it says that it stands; null when it could not be opened.
+    config: Option<ConfigPosition>,
+    /// Refusals in a row.
+    count: u64,
+    /// In plain words.
+    message: String,
+    /// What the node says about it.
+    detail: String,
 }
 
 /// How a deployment stands, in full.
@@ -98,6 +117,19 @@ impl From<Node> for NodeOut {
             reason: node.reason,
             stale: node.stale,
             refused_configs: node.refused_configs,
+            refused: node.refused.map(RefusalOut::from),
+        }
+    }
+}
+
+impl From<Refusal> for RefusalOut {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            message: refusal.line(),
+            reason: refusal.reason,
+            config: refusal.config.map(|(epoch, version)| ConfigPosition { epoch, version }),
+            count: refusal.count,
+            detail: refusal.detail,
         }
     }
 }
@@ -106,7 +138,7 @@ fn message(deployment: &Deployment, nodes: &[Node]) -> String {
     let ready = nodes.iter().filter(|node| node.state == NodeState::Ready).count();
     let reason = nodes.iter().find_map(|node| match node.state {
         NodeState::CrashLooping => node.last_exit.clone(),
-        _ => node.reason.clone(),
+        _ => node.reason.clone().or(node.refused.as_ref().map(Refusal::line)),
     });
     let reason = deployment.problem.clone().or(reason);
     let base = match state(deployment, nodes) {

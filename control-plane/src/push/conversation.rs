@@ -5,9 +5,10 @@
 
 use super::hub::{Hub, Newest, Pushed};
 use super::sessions::Session;
+use crate::domain::{Refusal, RefusalReason};
 use crate::store::NodeReport;
 use castoff_wire::proto::{
-    FromNode, Health, Heartbeat, Hello, Nack, Position, ToNode, UpToDate, from_node, nack, to_node,
+    self, FromNode, Health, Heartbeat, Hello, Nack, Position, ToNode, UpToDate, from_node, nack, to_node,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -222,8 +223,6 @@ impl Conversation {
         }
         let reason = line(&nack.reason, MOST_REASON);
         let refused = Some((nack.position, code));
-        self.report.reason = reason.clone();
-        self.tell();
         if self.refused != refused {
             let node = self.session.node;
             let reason = reason.unwrap_or_else(|| code.as_str_name().to_owned());
@@ -236,31 +235,29 @@ impl Conversation {
     }
 
     fn hear_health(&mut self, health: &Health) {
-        let was_ready = self.report.ready;
-        let before = (
-            was_ready,
-            self.report.stale,
-            self.report.refused_configs,
-            self.report.reason.take(),
-        );
-        self.report.ready = health.ready;
-        self.report.stale = health.stale;
-        self.report.refused_configs = health.refused_configs;
-        self.report.reason = line(&health.reason, MOST_REASON);
-        let now = (
-            health.ready,
-            health.stale,
-            health.refused_configs,
-            self.report.reason.clone(),
-        );
-        if before == now {
+        let heard = NodeReport {
+            ready: health.ready,
+            stale: health.stale,
+            refused_configs: health.refused_configs,
+            reason: line(&health.reason, MOST_REASON),
+            refused: health.refused.as_ref().map(refusal),
+            ..self.report.clone()
+        };
+        if heard == self.report {
             return;
         }
+        let before = std::mem::replace(&mut self.report, heard);
         self.tell();
-        if health.ready && !was_ready {
-            let node = self.session.node;
+        let node = self.session.node;
+        if self.report.ready && !before.ready {
             let message = format!("node {} is ready", node.node_id);
             self.hub.ledger.note(node.deployment_id, "node-ready", message);
+        }
+        if before.refused.is_some() && self.report.refused.is_none() {
+            // What is refused again from here on is told again.
+            self.refused = None;
+            let message = format!("node {} accepted a config after what it had refused", node.node_id);
+            self.hub.ledger.note(node.deployment_id, "config-accepted", message);
         }
     }
 }
@@ -269,6 +266,29 @@ impl Conversation {
 fn can_be_in_force(acked: &Position, newest: &Position) -> bool {
     let (acked_order, newest_order) = ((acked.epoch, acked.version), (newest.epoch, newest.version));
     acked == newest || (acked_order < newest_order && acked.digest.len() == DIGEST)
+}
+
+/// What a node says about a refusal.
+fn refusal(said: &proto::Refusal) -> Refusal {
+    use nack::Code;
+    let reason = match said.code() {
+        Code::BadSignature => RefusalReason::BadSignature,
+        Code::OtherDeployment => RefusalReason::OtherDeployment,
+        Code::Older => RefusalReason::Older,
+        Code::Conflict => RefusalReason::Conflict,
+        Code::Malformed => RefusalReason::Malformed,
+        Code::TooLarge => RefusalReason::TooLarge,
+        Code::Package => RefusalReason::Package,
+        Code::Model => RefusalReason::Model,
+        Code::DamagedCopy => RefusalReason::DamagedCopy,
+        Code::Unspecified | Code::Gap => RefusalReason::Other,
+    };
+    Refusal {
+        reason,
+        config: Some((said.epoch, said.version)).filter(|config| *config != (0, 0)),
+        count: said.count,
+        detail: line(&said.reason, MOST_REASON).unwrap_or_default(),
+    }
 }
 
 /// A text from a node as one short line; none when it is empty.

@@ -7,7 +7,7 @@ use super::vault::Place;
 use super::{Change, Error, Permit, Store, commit};
 use crate::authn::{Secret, SecretKind};
 use crate::authz::{Deploy, View};
-use crate::domain::{Deployment, Time};
+use crate::domain::{Deployment, Refusal, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
@@ -63,6 +63,8 @@ pub struct Node {
     pub reason: Option<String>,
     /// Configs refused since its start.
     pub refused_configs: u64,
+    /// The latest refusal, until it obeys again.
+    pub refused: Option<Refusal>,
     /// Times that it was started again.
     pub restarts: u64,
     /// How its last process ended.
@@ -130,6 +132,10 @@ pub(super) fn node(row: nodes::Model, now: Time) -> Result<Node, Error> {
         stale: row.stale,
         reason: row.reason,
         refused_configs: number(row.refused_configs),
+        refused: row
+            .refused
+            .map(|text| stored(serde_json::from_str(&text), "a refusal"))
+            .transpose()?,
         restarts: number(row.restarts),
         last_exit: row.last_exit,
         last_seen_at: row.last_seen_at.map(Time::from_ms),
@@ -339,6 +345,7 @@ pub(super) fn fresh(id: Uuid, deployment_id: Uuid, launched: bool, now: Time) ->
         connected: Set(false),
         reason: Set(None),
         refused_configs: Set(0),
+        refused: Set(None),
         restarts: Set(0),
         last_exit: Set(None),
         exits: Set("[]".to_owned()),

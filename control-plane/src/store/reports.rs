@@ -2,7 +2,9 @@
 //! thousand acknowledgements.
 
 use super::entity::nodes;
+use super::error::stored;
 use super::{Change, Error, Store, commit, configs};
+use crate::domain::Refusal;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
@@ -10,7 +12,7 @@ use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// What a node said of itself on its stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeReport {
     /// On the line now.
     pub connected: bool,
@@ -22,6 +24,8 @@ pub struct NodeReport {
     pub reason: Option<String>,
     /// Configs refused since its start.
     pub refused_configs: u64,
+    /// The latest refusal, until it obeys again.
+    pub refused: Option<Refusal>,
     /// (epoch, version, digest) in force there.
     pub acked: Option<(u64, u64, Vec<u8>)>,
     /// Where callers reach it.
@@ -52,6 +56,9 @@ impl Store {
             row.stale = Set(report.stale);
             row.reason = Set(report.reason.clone());
             row.refused_configs = Set(configs::to_stored(report.refused_configs));
+            let refused = report.refused.as_ref().map(serde_json::to_string).transpose();
+            let refused = stored(refused, "a refusal")?;
+            row.refused = Set(refused.clone());
             row.acked_epoch = Set(acked.map(|(epoch, _)| epoch));
             row.acked_version = Set(acked.map(|(_, version)| version));
             row.acked_digest = Set(report.acked.as_ref().map(|acked| acked.2.clone()));
@@ -66,6 +73,7 @@ impl Store {
                     .col_expr(Column::Connected, Expr::value(false))
                     .col_expr(Column::Ready, Expr::value(report.ready))
                     .col_expr(Column::Reason, Expr::value(report.reason.clone()))
+                    .col_expr(Column::Refused, Expr::value(refused))
                     .col_expr(Column::LastSeenAt, Expr::value(now.ms()))
                     .col_expr(Column::AckedEpoch, Expr::value(acked.map(|(epoch, _)| epoch)))
                     .col_expr(Column::AckedVersion, Expr::value(acked.map(|(_, version)| version)))
@@ -84,6 +92,7 @@ impl Store {
                             Column::Stale,
                             Column::Reason,
                             Column::RefusedConfigs,
+                            Column::Refused,
                             Column::AckedEpoch,
                             Column::AckedVersion,
                             Column::AckedDigest,

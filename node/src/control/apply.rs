@@ -10,8 +10,9 @@ use super::dial::Client;
 use super::durable::on_disk;
 use super::fetch::{self, Packages};
 use super::keeper::Keeper;
-use super::load::{self, Failure, Load, Target};
+use super::load::Load;
 use super::overlay::Overlay;
+use super::refusals::Refusals;
 use super::rules::{Held, Step, code_of};
 use super::serves::Serves;
 use super::stir::{self, Stir};
@@ -29,6 +30,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 /// How often errands are looked for.
 const ERRANDS: Duration = Duration::from_secs(2);
+
+mod loading;
 
 /// Whom and what this node obeys, and from where.
 #[derive(Clone)]
@@ -50,6 +53,7 @@ pub struct Follower<S: Serves> {
     held: Held,
     overlay: Overlay,
     keeper: Keeper,
+    refusals: Refusals,
     /// Why the config that is wanted is not in force.
     trouble: Option<String>,
     /// What is in force.
@@ -77,9 +81,10 @@ impl<S: Serves> Follower<S> {
             in_force: false,
             offered: kept.offered,
         };
-        let this = Self {
+        let mut this = Self {
             serves,
             keeper: Keeper::new(orders.copy.clone()),
+            refusals: Refusals::default(),
             trouble: None,
             orders,
             held,
@@ -96,6 +101,10 @@ impl<S: Serves> Follower<S> {
             failures: 0,
         };
         this.revoke_at_once();
+        if kept.damaged {
+            let reason = "a part of the durable copy is torn or not to be believed";
+            this.note_refused(Code::DamagedCopy, Position::default(), reason.into());
+        }
         this
     }
 
@@ -214,41 +223,14 @@ impl<S: Serves> Follower<S> {
 
     /// Acts on what stirred.
     pub async fn act(&mut self, stir: Stir<S::Built>) -> Option<Message> {
-        let result = match stir {
-            Stir::Errands => return self.do_errands().await,
+        match stir {
+            Stir::Errands => self.do_errands().await,
             Stir::Retry => {
                 self.retry = None;
                 self.load_wanted();
-                return None;
-            }
-            Stir::Ended(result) => result,
-        };
-        let load = self.load.take()?;
-        let overtaken = match &load.target {
-            Target::Whole(opened) => self
-                .held
-                .wanted()
-                .is_none_or(|wanted| wanted.position != opened.position),
-            Target::Older { access, .. } => self
-                .held
-                .newest()
-                .is_none_or(|newest| newest.position != access.position),
-        };
-        if overtaken {
-            self.spare = result.ok();
-            self.load_wanted();
-            self.spare = None;
-            return None;
-        }
-        match (load.target, result) {
-            (Target::Whole(opened), Ok(built)) => self.put_in_force(*opened, built).await,
-            (Target::Older { access, .. }, Ok(built)) => {
-                self.show(built, &access.position);
-                self.held.in_force = true;
-                self.note_staleness();
                 None
             }
-            (target, Err(failure)) => self.failed(target, failure).await,
+            Stir::Ended(result) => self.ended(result).await,
         }
     }
 
@@ -260,36 +242,14 @@ impl<S: Serves> Follower<S> {
             self.remove_unused().await;
         }
         if self.keeper.is_touched().await {
-            self.serves.count_refused();
-            tracing::warn!("the durable copy was changed by somebody else: it is refused, and written again");
+            self.note_refused(
+                Code::DamagedCopy,
+                Position::default(),
+                "the durable copy was changed by somebody else: it is written again".into(),
+            );
             self.unkept = true;
         }
         if self.unkept { self.keep().await } else { None }
-    }
-
-    async fn swap_at_once(&mut self, offer: Opened) -> Option<Message> {
-        let (config, position) = (offer.config.clone(), offer.position.clone());
-        let (serves, packages) = (self.serves.clone(), self.orders.packages.clone());
-        match load::build(serves, packages, config, position, self.built.clone()).await {
-            Ok(built) => self.put_in_force(offer, built).await,
-            Err(failure) => Some(self.refuse(failure.code(), offer.position, failure.to_string())),
-        }
-    }
-
-    /// Puts the key set of an offer in force with the models of now: a revoked key does not wait for a model.
-    async fn tighten(&mut self, offer: &Opened) -> Result<(), Failure> {
-        let Some(models) = self.held.config.clone() else {
-            return Ok(());
-        };
-        let (config, position) = Target::Older {
-            models: Box::new(models),
-            access: Box::new(offer.clone()),
-        }
-        .document();
-        let (serves, packages) = (self.serves.clone(), self.orders.packages.clone());
-        let built = load::build(serves, packages, config, position, self.built.clone()).await?;
-        self.show(built, &offer.position);
-        Ok(())
     }
 
     /// Kept before it is loaded: a node that is killed meanwhile must not come back with keys that the offer has revoked.
@@ -298,34 +258,6 @@ impl<S: Serves> Follower<S> {
         self.held.offered = Some(offer);
         self.unkept |= !self.keeper.keep_offered(signed, self.overlay.clone()).await;
         self.note_trouble();
-    }
-
-    async fn put_in_force(&mut self, opened: Opened, built: S::Built) -> Option<Message> {
-        self.show(built, &opened.position);
-        tracing::info!(
-            config.epoch = opened.position.epoch,
-            config.version = opened.position.version,
-            "config in force"
-        );
-        self.held = Held {
-            config: Some(opened),
-            in_force: true,
-            offered: None,
-        };
-        self.failures = 0;
-        self.trouble = None;
-        self.note_staleness();
-        self.untidy = true;
-        self.retry = None;
-        self.keep().await
-    }
-
-    /// Swaps, then forgets the revocations that the key set in force has behind it.
-    fn show(&mut self, built: S::Built, access: &Position) {
-        self.serves.swap(built.clone());
-        self.built = Some(built);
-        self.overlay = self.overlay.beyond(access);
-        self.revoke_at_once();
     }
 
     async fn keep(&mut self) -> Option<Message> {
@@ -349,81 +281,31 @@ impl<S: Serves> Follower<S> {
         }
     }
 
-    fn load_wanted(&mut self) {
-        let Some(wanted) = self.held.wanted().cloned() else {
-            return;
-        };
-        if let Some(load) = &self.load
-            && (load.target.position() == &wanted.position || !load.give_up())
-        {
-            // What is wanted is looked at again when it has ended.
-            return;
-        }
-        self.retry = None;
-        self.start(Target::Whole(Box::new(wanted)));
+    /// What came was larger than a node takes. The line is broken by it, so nobody can be answered.
+    pub fn refuse_too_large(&mut self, reason: String) {
+        self.note_refused(Code::TooLarge, Position::default(), reason);
     }
 
-    fn start(&mut self, target: Target) {
-        let previous = self.spare.clone().or_else(|| self.built.clone());
-        let (serves, packages) = (self.serves.clone(), self.orders.packages.clone());
-        self.load = Some(Load::start(target, serves, packages, self.client.clone(), previous));
-    }
-
-    async fn failed(&mut self, target: Target, failure: Failure) -> Option<Message> {
-        let position = target.position().clone();
-        let (alone, malformed) = (failure.is_alone(), failure.code() == Code::Malformed);
-        self.trouble = Some(failure.to_string());
-        self.note_trouble();
-        if failure.code() == Code::Package && !alone {
-            self.failures += 1;
-            let wait = FIRST_RETRY
-                .saturating_mul(1 << (self.failures - 1).min(5))
-                .min(LAST_RETRY);
-            self.retry = Some(Instant::now() + wait);
-        }
-        let refusal = if alone {
-            tracing::warn!(
-                config.version = position.version,
-                "model files are missing: waiting for the control plane"
-            );
-            None
-        } else {
-            Some(self.refuse(failure.code(), position, failure.to_string()))
-        };
-        if self.held.in_force {
-            return refusal;
-        }
-        match (target, self.held.config.clone(), self.held.offered.clone()) {
-            // The models of the copy, then, with the key set of the offer.
-            (Target::Whole(_), Some(models), Some(access)) => self.start(Target::Older {
-                models: Box::new(models),
-                access: Box::new(access),
-            }),
-            // Not even its key set can be read: the copy as it is.
-            (Target::Older { .. }, ..) if malformed => {
-                self.held.offered = None;
-                self.unkept |= !self.keeper.drop_offered().await;
-                self.load_wanted();
-            }
-            _ => {}
-        }
-        refusal
-    }
-
-    fn refuse_unopened(&self, position: Position, refused: &Refused) -> Message {
+    fn refuse_unopened(&mut self, position: Position, refused: &Refused) -> Message {
         self.refuse(code_of(refused), position, refused.to_string())
     }
 
-    fn refuse(&self, code: Code, position: Position, reason: String) -> Message {
-        self.serves.count_refused();
+    fn refuse(&mut self, code: Code, position: Position, reason: String) -> Message {
+        self.note_refused(code, position.clone(), reason.clone());
+        nack(code, position, reason)
+    }
+
+    fn note_refused(&mut self, code: Code, position: Position, reason: String) {
         tracing::warn!(
             config.epoch = position.epoch,
             config.version = position.version,
-            code = code.as_str_name(),
+            code = code.word(),
             reason,
-            "config refused"
+            "refused"
         );
-        nack(code, position, reason)
+        let held = self.have();
+        self.serves
+            .note_refused(self.refusals.add(code, position, reason, held));
     }
 
     fn revoke_at_once(&self) {

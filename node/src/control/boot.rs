@@ -49,10 +49,8 @@ pub struct Booted {
     pub orders: Orders,
     /// How to dial.
     pub dialer: Dialer,
-    /// What the durable copy holds. Nothing, when it was refused.
+    /// What the durable copy holds. Nothing but that it is damaged, when it was refused.
     pub kept: Kept,
-    /// Whether the durable copy was refused, or a part of it whose twin is used.
-    pub copy_refused: bool,
 }
 
 /// Reads what lies on disk.
@@ -78,17 +76,13 @@ pub fn boot(args: &Args) -> Result<Booted, NotStarted> {
     let packages = Arc::new(Packages::open(folder, own).map_err(unusable(what))?);
     let dialer = Dialer::new(&join, copy.clone())
         .map_err(|error| NotStarted::Unusable(format!("--join {}: {error}", args.join.display())))?;
-    let (kept, copy_refused) = match copy.read(&trust, join.deployment) {
-        // Of a twin that was not to be believed the status tells, too.
-        Ok(kept) => {
-            let damaged = kept.damaged;
-            (kept, damaged)
+    let kept = copy.read(&trust, join.deployment).unwrap_or_else(|error| {
+        tracing::error!(%error, "the durable copy is not used, waiting for the control plane");
+        Kept {
+            damaged: true,
+            ..Kept::default()
         }
-        Err(error) => {
-            tracing::error!(%error, "the durable copy is not used, waiting for the control plane");
-            (Kept::default(), true)
-        }
-    };
+    });
     let orders = Orders {
         deployment: join.deployment,
         trust,
@@ -100,7 +94,6 @@ pub fn boot(args: &Args) -> Result<Booted, NotStarted> {
         orders,
         dialer,
         kept,
-        copy_refused,
     })
 }
 
@@ -148,9 +141,9 @@ mod tests {
         std::fs::create_dir_all(args.data_dir.join("copy")).unwrap();
         std::fs::write(&args.join, Signer::new(1).join("http://127.0.0.1:1", "t")).unwrap();
         let booted = boot(&args).ok().unwrap();
-        assert!(!booted.copy_refused && booted.kept.config.is_none());
+        assert!(!booted.kept.damaged && booted.kept.config.is_none());
         std::fs::write(args.data_dir.join("copy/config"), "torn").unwrap();
         let booted = boot(&args).ok().unwrap();
-        assert!(booted.copy_refused && booted.kept.config.is_none());
+        assert!(booted.kept.damaged && booted.kept.config.is_none());
     }
 }

@@ -79,7 +79,7 @@ pub struct Kept {
     pub offered: Option<Opened>,
     /// Revocations whose config had not come.
     pub overlay: Overlay,
-    /// One of two twins was not to be believed; the other one is here.
+    /// Something of it was not to be believed: one of two twins, whose other one is here, or all of it.
     pub damaged: bool,
 }
 

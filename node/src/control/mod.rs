@@ -18,6 +18,7 @@ pub mod node;
 pub mod outbox;
 pub mod overlay;
 pub mod process;
+pub mod refusals;
 pub mod rules;
 pub mod serves;
 pub mod socket;

@@ -6,7 +6,7 @@
 use super::serves::{NotBuilt, Serves};
 use crate::serving::{NotServed, Serving};
 use crate::state::Node;
-use castoff_wire::proto::{Config, Health, Position, Usage};
+use castoff_wire::proto::{Config, Health, Position, Refusal, Usage};
 use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -53,8 +53,12 @@ impl Serves for Node {
         Self::set_trouble(self, trouble);
     }
 
-    fn count_refused(&self) {
-        self.count_refused_config();
+    fn note_refused(&self, refusal: Refusal) {
+        self.note_refused_config(refusal);
+    }
+
+    fn end_refused(&self) {
+        self.end_refused_config();
     }
 
     fn take_usage(&self) -> Usage {

@@ -3,7 +3,7 @@
 //! Apart, so that the rules of the push can be tested without loading a model. The rule a newcomer would break: building
 //! changes nothing that callers see; only `swap` does.
 
-use castoff_wire::proto::{Config, Health, Position, Usage};
+use castoff_wire::proto::{Config, Health, Position, Refusal, Usage};
 use std::path::Path;
 
 /// Why a config cannot be served. The reason is one line for people, without a key, a hash or a tensor.
@@ -52,8 +52,11 @@ pub trait Serves: Send + Sync + 'static {
     /// What goes wrong, in one line for people; nothing when all is well.
     fn set_trouble(&self, trouble: Option<String>);
 
-    /// A config was refused.
-    fn count_refused(&self);
+    /// Something was refused: counted, and shown until all is well.
+    fn note_refused(&self, refusal: Refusal);
+
+    /// What was refused is over.
+    fn end_refused(&self);
 
     /// Calls since the last time this was asked.
     fn take_usage(&self) -> Usage;

@@ -192,7 +192,10 @@ impl<S: Serves> Line<S> {
     async fn talk(&mut self, outbox: &Outbox, from_control: &mut Streaming<ToNode>) -> Ended {
         let (mut heartbeat, mut report, mut look) = (ticks(HEARTBEAT), ticks(REPORT), ticks(LOOK));
         let mut heard = Instant::now();
-        let mut told = None;
+        // Before it obeys anything here: what it has refused elsewhere is told, also when the next config ends it.
+        let first = self.serves.health();
+        outbox.send(Up::Health(first.clone()));
+        let mut told = Some(first);
         let end = self.end.clone();
         loop {
             let grace = self.grace;
@@ -208,7 +211,12 @@ impl<S: Serves> Line<S> {
                         }
                     }
                     Ok(None) => return broken("the control plane hung up"),
-                    Err(status) => return broken(status.message()),
+                    Err(status) => {
+                        if status.code() == Code::OutOfRange {
+                            self.follower.refuse_too_large(status.message().to_owned());
+                        }
+                        return broken(status.message());
+                    }
                 },
                 stir = self.follower.stirs() => self.follower.act(stir).await,
                 () = sleep_until(heard + SILENCE) => return broken("three heartbeats were missed"),
@@ -347,8 +355,16 @@ fn broken(reason: &str) -> Ended {
 
 /// Whether the control plane should hear of it before the next report.
 fn differs(told: &Health, now: &Health) -> bool {
-    (told.ready, told.stale, told.refused_configs, &told.reason)
-        != (now.ready, now.stale, now.refused_configs, &now.reason)
+    fn of(health: &Health) -> impl PartialEq {
+        (
+            health.ready,
+            health.stale,
+            health.refused_configs,
+            &health.refused,
+            &health.reason,
+        )
+    }
+    of(told) != of(now)
 }
 
 /// Milliseconds since 1970.

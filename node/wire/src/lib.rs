@@ -9,6 +9,7 @@ pub mod key;
 pub mod linger;
 pub mod position;
 mod redacted;
+mod refusal;
 pub mod signed;
 pub mod strict;
 

@@ -32,6 +32,8 @@ pub struct Messages {
 #[derive(Debug, Default)]
 struct Shared {
     target: Option<String>,
+    /// What nodes say is lost, and no other is let in.
+    deaf: bool,
     /// What is held back, in the order in which it came; `None`: it passes.
     held: Option<Vec<Down>>,
     /// What the control plane sent, heartbeats left out.
@@ -107,6 +109,11 @@ impl Messages {
         }
     }
 
+    /// Loses what nodes say, or no longer. Whoever dials meanwhile is refused.
+    pub fn set_deaf(&self, deaf: bool) {
+        self.shared().deaf = deaf;
+    }
+
     /// Puts in a message of its own.
     pub fn inject(&self, message: Down) {
         self.shared().pass(&message);
@@ -157,14 +164,23 @@ impl Control for Between {
     type FetchStream = BoxStream<'static, Result<FetchChunk, Status>>;
 
     async fn follow(&self, request: Request<Streaming<FromNode>>) -> Result<Response<Self::FollowStream>, Status> {
+        if self.0.lock().expect("the state").deaf {
+            return Err(Status::unavailable("deaf"));
+        }
         let (mut client, metadata) = self.client(&request).await?;
         let (shared, mut from_node) = (Arc::clone(&self.0), request.into_inner());
         let (to_control, said) = unbounded_channel();
         tokio::spawn(async move {
             while let Some(Ok(message)) = from_node.next().await {
-                match &message.message {
-                    Some(Up::Heartbeat(_)) | None => {}
-                    Some(said) => shared.lock().expect("the state").said.push(said.clone()),
+                {
+                    let mut shared = shared.lock().expect("the state");
+                    if shared.deaf {
+                        continue;
+                    }
+                    match &message.message {
+                        Some(Up::Heartbeat(_)) | None => {}
+                        Some(said) => shared.said.push(said.clone()),
+                    }
                 }
                 if to_control.send(message).is_err() {
                     return;

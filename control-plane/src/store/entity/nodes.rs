@@ -28,6 +28,9 @@ pub struct Model {
     #[sea_orm(column_type = "Text", nullable)]
     pub reason: Option<String>,
     pub refused_configs: i64,
+    /// The latest refusal, in JSON.
+    #[sea_orm(column_type = "Text", nullable)]
+    pub refused: Option<String>,
     pub restarts: i64,
     #[sea_orm(column_type = "Text", nullable)]
     pub last_exit: Option<String>,

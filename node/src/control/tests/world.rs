@@ -6,7 +6,7 @@ use castoff_wire::proto::control_server::{Control, ControlServer};
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::to_node::Message as Down;
 use castoff_wire::proto::{
-    Config, FetchChunk, FetchRequest, FromNode, Health, Heartbeat, Hello, Nack, Position, ToNode, Usage,
+    Config, FetchChunk, FetchRequest, FromNode, Health, Heartbeat, Hello, Nack, Position, Refusal, ToNode, Usage,
 };
 use std::collections::HashMap;
 use std::path::Path;
@@ -284,6 +284,7 @@ pub(super) struct Stage {
     revoked: Mutex<Vec<Vec<u8>>>,
     usage: Mutex<Usage>,
     pub(super) refused: AtomicU64,
+    refusal: Mutex<Option<Refusal>>,
     trouble: Mutex<Option<String>>,
     pub(super) stale: AtomicBool,
     gate: (Mutex<bool>, Condvar),
@@ -367,8 +368,13 @@ impl Serves for Stage {
         *self.trouble.lock().unwrap() = trouble;
     }
 
-    fn count_refused(&self) {
+    fn note_refused(&self, refusal: Refusal) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+        *self.refusal.lock().unwrap() = Some(refusal);
+    }
+
+    fn end_refused(&self) {
+        *self.refusal.lock().unwrap() = None;
     }
 
     fn take_usage(&self) -> Usage {
@@ -385,6 +391,7 @@ impl Serves for Stage {
             ready: self.version() > 0,
             stale: self.is_stale(),
             refused_configs,
+            refused: self.refusal.lock().unwrap().clone(),
             reason: self.trouble.lock().unwrap().clone().unwrap_or_default(),
             ..Health::default()
         }

@@ -1,0 +1,22 @@
+//! What a node did not obey, beside how it is.
+
+use sea_orm_migration::{prelude::*, schema::*};
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let added = Table::alter()
+            .table("nodes")
+            .add_column(text_null("refused"))
+            .to_owned();
+        manager.alter_table(added).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let dropped = Table::alter().table("nodes").drop_column("refused").to_owned();
+        manager.alter_table(dropped).await
+    }
+}
