@@ -172,3 +172,71 @@ fn held(proxy: &Messages, count: usize) -> Vec<Down> {
         }
     })
 }
+
+/// The bytes of one change, with what else is said meanwhile.
+#[track_caller]
+fn size_of_a_config(edge: &Edge, line: &Line, node: &ByHand) -> usize {
+    let before = line.bytes_to_node();
+    let made = edge.new_key("measured");
+    edge.serves(node, &made);
+    edge.up_to_date(node);
+    line.bytes_to_node() - before
+}
+
+/// Many keys make a large config.
+#[track_caller]
+fn with_many_keys(edge: &Edge, node: &ByHand) -> Vec<Key> {
+    let keys = (0..60).map(|number| edge.new_key(&format!("key-{number}"))).collect();
+    edge.up_to_date(node);
+    keys
+}
+
+/// Its bytes are the sign of life: the heartbeats wait behind it.
+#[test]
+fn a_config_that_takes_longer_than_three_heartbeats_arrives() {
+    let edge = Edge::start();
+    let line = Line::to(&edge.cast.world.server.node);
+    let node = edge.node(&line.url());
+    let (kept, revoked) = (edge.new_key("kept"), edge.new_key("revoked"));
+    edge.serves(&node, &kept);
+    with_many_keys(&edge, &node);
+    let size = u32::try_from(size_of_a_config(&edge, &line, &node)).expect("small");
+    let (dials, events) = (line.dials(), edge.events());
+    // Eight seconds: more than two times the silence that ends a line.
+    line.set(Way::Slow(size / 8));
+    let receipt = edge.revoke(&revoked, "?wait=1s").expect(202);
+    assert_eq!(receipt["receipts"][0]["pending"], json!([node.id()]), "{size} bytes");
+    eventually("the revocation arrives", || node.call(&revoked.key) == 401);
+    edge.up_to_date(&node);
+    assert_eq!(line.dials(), dials, "the line held: {}", node.logged());
+    assert!(!events.text().contains("node-lost"), "{}", events.text());
+    assert_eq!(node.call(&kept.key), 200);
+}
+
+/// Ten changes and a revocation while a config is under way: only the newest follows it.
+#[test]
+fn nothing_obsolete_is_ahead_of_a_revocation_on_a_slow_line() {
+    let edge = Edge::start();
+    let line = Line::to(&edge.cast.world.server.node);
+    let node = edge.node(&line.url());
+    let (kept, revoked) = (edge.new_key("kept"), edge.new_key("revoked"));
+    edge.serves(&node, &kept);
+    let many = with_many_keys(&edge, &node);
+    let size = size_of_a_config(&edge, &line, &node);
+    let dials = line.dials();
+    line.set(Way::Slow(u32::try_from(size / 5).expect("small")));
+    let before = line.bytes_to_node();
+    for key in &many[..10] {
+        edge.revoke(key, "");
+    }
+    edge.revoke(&revoked, "");
+    eventually("the revocation arrives", || node.call(&revoked.key) == 401);
+    let passed = line.bytes_to_node() - before;
+    // What was under way, the newest, one between them for a slow machine, and heartbeats.
+    assert!(passed < 4 * size, "{passed} bytes for configs of {size}");
+    edge.up_to_date(&node);
+    for key in &many[..10] {
+        assert_eq!(node.call(&key.key), 401);
+    }
+    assert_eq!((line.dials(), node.call(&kept.key)), (dials, 200));
+}

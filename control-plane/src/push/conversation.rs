@@ -1,12 +1,14 @@
 //! One node on the line: what it is sent, what it says, and how it ends.
 //!
 //! The rule a newcomer would break: nothing here waits for the database or for the node. What is to be written down goes
-//! to the ledger, and a node that does not read is hung up on.
+//! to the ledger, and what is to be sent is the newest config only: while one is under way, no other is, so that on a slow
+//! line nothing obsolete is ahead of a revocation.
 
 use super::hub::{Hub, Newest, Pushed};
 use super::sessions::Session;
 use crate::domain::{Refusal, RefusalReason};
 use crate::store::NodeReport;
+use castoff_wire::life::{LONGEST_MESSAGE, Life, SILENCE};
 use castoff_wire::proto::{
     self, FromNode, Health, Heartbeat, Hello, Nack, Position, ToNode, UpToDate, from_node, nack, to_node,
 };
@@ -19,12 +21,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// Three heartbeats and half of one.
-const SILENCE: Duration = Duration::from_millis(3_500);
 /// A node that only goes on is written down this often; any change at once.
 const REPORT: Duration = Duration::from_secs(3);
-/// Messages that wait to be sent.
-const OUTBOX: usize = 8;
+/// Messages that wait to be sent: a config, and a heartbeat behind it. More heartbeats would say no more.
+const OUTBOX: usize = 2;
 /// A line for people, from a node.
 const MOST_REASON: usize = 500;
 const MOST_ADDRESS: usize = 255;
@@ -37,7 +37,11 @@ pub(super) struct Conversation {
     report: NodeReport,
     newest: watch::Receiver<Newest>,
     outbox: mpsc::Sender<Result<ToNode, Status>>,
-    heard: Instant,
+    life: Life,
+    /// The config that was sent and of which the node has not said that it has arrived: its digest, and since when.
+    under_way: Option<(Vec<u8>, Instant)>,
+    /// A newer one, or the same again, is to be sent when that has arrived.
+    owed: bool,
     reported: Instant,
     /// The last refusal that was told to people: a node may try again and again.
     refused: Option<(Option<Position>, nack::Code)>,
@@ -65,7 +69,7 @@ impl Ended {
             Self::HungUp => "the node ended the stream",
             Self::Broken => "the connection broke",
             Self::Silent => "three heartbeats were missed",
-            Self::NotReading => "the node does not read",
+            Self::NotReading => "a config did not arrive",
             Self::SecondHello => "a second hello came",
         }
     }
@@ -83,6 +87,7 @@ impl Conversation {
         session: Session,
         hello: &Hello,
         newest: watch::Receiver<Newest>,
+        life: Life,
     ) -> (Self, ReceiverStream<Result<ToNode, Status>>) {
         let (outbox, receiver) = mpsc::channel(OUTBOX);
         let conversation = Self {
@@ -91,7 +96,9 @@ impl Conversation {
             report: introduced(hello),
             newest,
             outbox,
-            heard: Instant::now(),
+            life,
+            under_way: None,
+            owed: false,
             reported: Instant::now(),
             refused: None,
         };
@@ -125,7 +132,7 @@ impl Conversation {
         if hello.have.as_ref() == Some(&current.position) {
             self.send(to_node::Message::UpToDate(UpToDate {}))?;
         } else {
-            self.send(to_node::Message::Snapshot(current.signed.clone()))?;
+            self.push()?;
         }
         self.tell();
         let replaced = self.session.replaced();
@@ -141,18 +148,18 @@ impl Conversation {
                     self.push()?;
                 }
                 message = inbox.message() => match message {
-                    Ok(Some(message)) => {
-                        self.heard = Instant::now();
-                        self.hear(message)?;
-                    }
+                    Ok(Some(message)) => self.hear(message)?,
                     Ok(None) => return Err(Ended::HungUp),
                     Err(_) => return Err(Ended::Broken),
                 },
                 _ = heartbeat.tick() => {
-                    if self.heard.elapsed() > SILENCE {
+                    if self.life.last().elapsed() > SILENCE {
                         return Err(Ended::Silent);
                     }
-                    self.send(to_node::Message::Heartbeat(Heartbeat { sent_at_ms: self.hub.store.now().ms() }))?;
+                    if self.under_way.as_ref().is_some_and(|(_, since)| since.elapsed() > LONGEST_MESSAGE) {
+                        return Err(Ended::NotReading);
+                    }
+                    self.beat()?;
                     if self.reported.elapsed() > REPORT {
                         self.tell();
                     }
@@ -165,9 +172,35 @@ impl Conversation {
         self.newest.borrow_and_update().clone().ok_or(Ended::DeploymentGone)
     }
 
+    /// Sends the newest config, or has it sent when the one that is under way has arrived.
     fn push(&mut self) -> Result<(), Ended> {
         let newest = self.current()?;
-        self.send(to_node::Message::Snapshot(newest.signed.clone()))
+        self.owed = self.under_way.is_some();
+        if !self.owed {
+            self.send(to_node::Message::Snapshot(newest.signed.clone()))?;
+            self.under_way = Some((newest.position.digest.clone(), Instant::now()));
+        }
+        Ok(())
+    }
+
+    /// The node has answered what was sent.
+    fn arrived(&mut self, digest: &[u8]) -> Result<(), Ended> {
+        if self.under_way.as_ref().is_some_and(|(sent, _)| sent == digest) {
+            self.under_way = None;
+            if self.owed {
+                return self.push();
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a heartbeat, unless the place is taken by another: what comes before it is a sign of life, too.
+    fn beat(&self) -> Result<(), Ended> {
+        let sent_at_ms = self.hub.store.now().ms();
+        match self.outbox.capacity() {
+            OUTBOX => self.send(to_node::Message::Heartbeat(Heartbeat { sent_at_ms })),
+            _ => Ok(()),
+        }
     }
 
     fn send(&self, message: to_node::Message) -> Result<(), Ended> {
@@ -188,7 +221,13 @@ impl Conversation {
 
     fn hear(&mut self, message: FromNode) -> Result<(), Ended> {
         match message.message {
-            Some(from_node::Message::Ack(ack)) => self.hear_ack(ack.position.unwrap_or_default()),
+            Some(from_node::Message::Received(received)) => return self.arrived(&received.digest),
+            Some(from_node::Message::Ack(ack)) => {
+                let position = ack.position.unwrap_or_default();
+                let digest = position.digest.clone();
+                self.hear_ack(position);
+                return self.arrived(&digest);
+            }
             Some(from_node::Message::Nack(nack)) => return self.hear_nack(nack),
             Some(from_node::Message::Health(health)) => self.hear_health(&health),
             Some(from_node::Message::Usage(usage)) => self.hub.ledger.count(self.session.node.deployment_id, &usage),
@@ -221,6 +260,7 @@ impl Conversation {
         if code == nack::Code::Gap {
             return self.push();
         }
+        let digest = nack.position.as_ref().map(|position| position.digest.clone());
         let reason = line(&nack.reason, MOST_REASON);
         let refused = Some((nack.position, code));
         if self.refused != refused {
@@ -231,7 +271,7 @@ impl Conversation {
             self.hub.ledger.note(node.deployment_id, "config-refused", message);
             self.refused = refused;
         }
-        Ok(())
+        self.arrived(&digest.unwrap_or_default())
     }
 
     fn hear_health(&mut self, health: &Health) {

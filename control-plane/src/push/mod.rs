@@ -22,7 +22,9 @@ pub use sign::Publisher;
 
 use crate::artifacts::Packages;
 use crate::store::{Installation, Store};
+use castoff_wire::life::{Life, Living};
 use castoff_wire::proto::control_server::ControlServer;
+use futures::TryStreamExt;
 use hub::Hub;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -131,6 +133,7 @@ impl Push {
         let serving = tokio::spawn(async move {
             // A revocation is a small packet behind a heartbeat that is not acknowledged yet: it must not wait for that.
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            let incoming = incoming.map_ok(|connection| Living::new(connection, Life::begin()));
             let served = server
                 .add_service(service)
                 .serve_with_incoming_shutdown(incoming, stopping.cancelled_owned())

@@ -10,6 +10,7 @@ use crate::artifacts::Packages;
 use crate::authn::{Secret, SecretKind};
 use crate::domain::package::Digest;
 use bytes::{Bytes, BytesMut};
+use castoff_wire::life::Life;
 use castoff_wire::proto::control_server::Control;
 use castoff_wire::proto::{FetchChunk, FetchRequest, FromNode, ToNode, from_node};
 use futures::stream::{self, BoxStream};
@@ -21,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::transport::server::TlsConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -82,6 +84,14 @@ impl Streams {
     }
 }
 
+/// The signs of life of the connection that a request came on.
+fn life<T>(request: &Request<T>) -> Life {
+    let extensions = request.extensions();
+    let secure = extensions.get::<TlsConnectInfo<Life>>().map(TlsConnectInfo::get_ref);
+    // Every connection has them: Push::start gives them to each.
+    secure.or_else(|| extensions.get()).cloned().unwrap_or_else(Life::begin)
+}
+
 fn unavailable(error: crate::store::Error) -> Status {
     tracing::error!(error = &error as &dyn std::error::Error, "a node could not be answered");
     Status::unavailable("the database does not answer")
@@ -95,6 +105,7 @@ impl Control for Streams {
     async fn follow(&self, request: Request<Streaming<FromNode>>) -> Result<Response<Self::FollowStream>, Status> {
         let place = self.place()?;
         let deployment_id = self.deployment(&request).await?;
+        let life = life(&request);
         let mut inbox = request.into_inner();
         let first = tokio::time::timeout(HELLO, inbox.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
@@ -112,7 +123,7 @@ impl Control for Streams {
             .await
             .map_err(unavailable)?;
         let session = self.hub.sessions.begin(NodeKey { deployment_id, node_id });
-        let (conversation, outbox) = Conversation::new(Arc::clone(&self.hub), session, &hello, newest);
+        let (conversation, outbox) = Conversation::new(Arc::clone(&self.hub), session, &hello, newest, life);
         let stopping = self.stopping.clone();
         self.conversations.spawn(async move {
             let _place = place;

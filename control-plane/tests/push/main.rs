@@ -12,7 +12,7 @@ use castoff_wire::proto::{self, Position};
 use std::time::Duration;
 use tonic::Code;
 use uuid::Uuid;
-use world::{PATIENCE, World, eventually, open_store};
+use world::{FakeNode, PATIENCE, World, eventually, open_store};
 
 #[tokio::test]
 async fn a_node_gets_every_change_and_the_receipt_says_so() {
@@ -51,6 +51,37 @@ async fn a_node_gets_every_change_and_the_receipt_says_so() {
         nodes[0].connected && nodes[0].acked == Some((position.epoch, position.version))
     })
     .await;
+    world.end().await;
+}
+
+#[tokio::test]
+async fn while_a_config_is_under_way_only_the_newest_waits() {
+    let world = World::new().await;
+    let mut slow = world.join(world.hello(Uuid::new_v4())).await;
+    let Some(Down::Snapshot(first)) = slow.next().await else {
+        panic!("no snapshot")
+    };
+    let beats = slow.sender.clone();
+    let beating = tokio::spawn(async move {
+        loop {
+            FakeNode::send_on(&beats, Up::Heartbeat(proto::Heartbeat::default())).await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    });
+    let mut quick = world.join(world.hello(Uuid::new_v4())).await;
+    quick.snapshot().await;
+    let keys = |config: proto::Config| config.access.unwrap().keys.len();
+    for count in 1..=3 {
+        world.new_key(&world.store, &format!("key-{count}")).await;
+        // That all know of it is seen by one that answers at once.
+        assert_eq!(keys(world.open(&quick.snapshot().await).0), count);
+    }
+    let digest = first.digest().to_vec();
+    slow.send(Up::Received(proto::Received { digest })).await;
+    assert_eq!(keys(world.open(&slow.snapshot().await).0), 3);
+    world.new_key(&world.store, "key-4").await;
+    assert_eq!(keys(world.open(&slow.snapshot().await).0), 4);
+    beating.abort();
     world.end().await;
 }
 

@@ -311,7 +311,11 @@ impl FakeNode {
 
     pub async fn snapshot(&mut self) -> Signed {
         match self.next().await {
-            Some(Down::Snapshot(signed)) => signed,
+            Some(Down::Snapshot(signed)) => {
+                let digest = signed.digest().to_vec();
+                self.send(Up::Received(proto::Received { digest })).await;
+                signed
+            }
             other => panic!("no snapshot but {other:?}"),
         }
     }

@@ -5,7 +5,10 @@
 
 use super::copy::DurableCopy;
 use castoff_wire::Join;
+use castoff_wire::life::{Life, Living};
 use castoff_wire::proto::control_client::ControlClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
 use std::fmt;
 use std::time::Duration;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -13,6 +16,7 @@ use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
 use tonic::{Request, Status};
+use tower::ServiceExt;
 
 /// What calls the control plane as this node.
 pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
@@ -20,8 +24,6 @@ pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
 const CONNECT: Duration = Duration::from_secs(3);
 /// The whole of TCP, TLS and HTTP/2.
 const HANDSHAKES: Duration = Duration::from_secs(6);
-/// The heartbeats of the stream notice a dead peer first; these cover a fetch that outlives its stream.
-const KEEPALIVE: Duration = Duration::from_secs(10);
 /// The largest config, its signature and a little framing.
 const MOST_MESSAGE_BYTES: usize = super::copy::MOST_CONFIG_BYTES as usize + (1 << 16);
 
@@ -68,11 +70,9 @@ impl Dialer {
         Bearer::new(&join.token).ok_or(NotDialable::Token)?;
         let uri: Uri = join.control_plane.parse().map_err(|_| NotDialable::Address)?;
         let mut endpoint = Endpoint::from(uri)
-            .connect_timeout(CONNECT)
-            .http2_keep_alive_interval(KEEPALIVE)
-            .keep_alive_timeout(CONNECT)
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true);
+            // No keepalive of HTTP/2: on a slow line its answer waits behind a config. What a silent peer is, the line
+            // judges by its bytes, and a fetch by its chunks.
+            .connect_timeout(CONNECT);
         if let Some(ca) = join
             .ca_pem
             .as_ref()
@@ -89,12 +89,18 @@ impl Dialer {
         })
     }
 
-    /// Opens a connection. Borrows nothing, so that loads can go on meanwhile.
-    pub fn connect(&self) -> impl Future<Output = Result<Channel, String>> + use<> {
+    /// Opens a connection, with its signs of life. Borrows nothing, so that loads can go on meanwhile.
+    pub fn connect(&self) -> impl Future<Output = Result<(Life, Channel), String>> + use<> {
         let endpoint = self.endpoint.clone();
         async move {
-            match tokio::time::timeout(HANDSHAKES, endpoint.connect()).await {
-                Ok(connected) => connected.map_err(|error| chain(&error)),
+            let life = Life::begin();
+            let noted = life.clone();
+            let mut tcp = HttpConnector::new();
+            tcp.set_nodelay(true);
+            tcp.enforce_http(false);
+            let tcp = tcp.map_response(move |tcp| TokioIo::new(Living::new(tcp.into_inner(), noted.clone())));
+            match tokio::time::timeout(HANDSHAKES, endpoint.connect_with_connector(tcp)).await {
+                Ok(connected) => Ok((life, connected.map_err(|error| chain(&error))?)),
                 Err(_) => Err("no answer".to_owned()),
             }
         }

@@ -3,6 +3,7 @@
 //! The rule a newcomer would break: nothing in this loop waits for a model. Loads go on beside it, and come back as one
 //! more thing to select.
 
+use super::answer::received;
 use super::apply::Follower;
 use super::backoff::full_jitter;
 use super::copy::DurableCopy;
@@ -10,6 +11,7 @@ use super::dial::{Client, Dialer};
 use super::durable::on_disk;
 use super::outbox::Outbox;
 use super::serves::Serves;
+use castoff_wire::life::{LONGEST_MESSAGE, Life, SILENCE};
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::to_node::Message as Down;
 use castoff_wire::proto::{FromNode, Health, Heartbeat, Hello, Position, ToNode};
@@ -22,8 +24,6 @@ use tonic::{Code, Status, Streaming};
 
 /// How long a booting node waits for the control plane before it goes on with the durable copy.
 const GRACE: Duration = Duration::from_secs(3);
-/// Three heartbeats of one second, and half a one for the road.
-const SILENCE: Duration = Duration::from_millis(3500);
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const REPORT: Duration = Duration::from_secs(2);
 /// How often a change of health is looked for.
@@ -137,7 +137,7 @@ impl<S: Serves> Line<S> {
 
     /// Dials once and stays on the line while it holds.
     async fn once(&mut self, complained: &mut bool) -> Ended {
-        let (outbox, mut from_control) = match self.dial().await {
+        let (life, outbox, mut from_control) = match self.dial().await {
             Some(Ok(line)) => line,
             None => return Ended::ByUs,
             Some(Err(reason)) => {
@@ -151,7 +151,7 @@ impl<S: Serves> Line<S> {
         };
         *complained = false;
         tracing::info!("on the line with the control plane");
-        let ended = self.talk(&outbox, &mut from_control).await;
+        let ended = self.talk(&life, &outbox, &mut from_control).await;
         match &ended {
             Ended::ByUs => self.farewell(outbox, from_control).await,
             Ended::Broken => self.go_on_without(),
@@ -160,10 +160,10 @@ impl<S: Serves> Line<S> {
     }
 
     /// `None` when this node is ending meanwhile.
-    async fn dial(&mut self) -> Option<Result<(Outbox, Streaming<ToNode>), String>> {
+    async fn dial(&mut self) -> Option<Result<(Life, Outbox, Streaming<ToNode>), String>> {
         let connected = self.dialer.connect();
-        let channel = match self.meanwhile(connected).await? {
-            Ok(channel) => channel,
+        let (life, channel) = match self.meanwhile(connected).await? {
+            Ok(connected) => connected,
             Err(reason) => return Some(Err(reason)),
         };
         let mut refusal = String::new();
@@ -176,7 +176,7 @@ impl<S: Serves> Line<S> {
                 Ok(from_control) => {
                     self.dialer.taken(token);
                     self.follower.set_client(Some(client));
-                    return Some(Ok((outbox, from_control)));
+                    return Some(Ok((life, outbox, from_control)));
                 }
                 Err(status) => {
                     refusal = format!("{}: {}", status.code(), status.message());
@@ -189,7 +189,7 @@ impl<S: Serves> Line<S> {
         Some(Err(refusal))
     }
 
-    async fn talk(&mut self, outbox: &Outbox, from_control: &mut Streaming<ToNode>) -> Ended {
+    async fn talk(&mut self, life: &Life, outbox: &Outbox, from_control: &mut Streaming<ToNode>) -> Ended {
         let (mut heartbeat, mut report, mut look) = (ticks(HEARTBEAT), ticks(REPORT), ticks(LOOK));
         let mut heard = Instant::now();
         // Before it obeys anything here: what it has refused elsewhere is told, also when the next config ends it.
@@ -219,7 +219,8 @@ impl<S: Serves> Line<S> {
                     }
                 },
                 stir = self.follower.stirs() => self.follower.act(stir).await,
-                () = sleep_until(heard + SILENCE) => return broken("three heartbeats were missed"),
+                () = life.silent_for(SILENCE) => return broken("three heartbeats were missed"),
+                () = sleep_until(heard + LONGEST_MESSAGE) => return broken("a message took too long"),
                 () = until(grace) => { self.go_on_without(); None }
                 _ = heartbeat.tick() => Some(Up::Heartbeat(Heartbeat { sent_at_ms: now_ms() })),
                 _ = report.tick() => {
@@ -250,7 +251,9 @@ impl<S: Serves> Line<S> {
             }
             Down::Snapshot(signed) => {
                 self.grace = None;
-                self.follower.offer(signed).await
+                let digest = signed.digest().to_vec();
+                let answer = self.follower.offer(signed).await;
+                Some(answer.unwrap_or_else(|| received(digest)))
             }
             Down::Delta(signed) => self.follower.delta(signed).await,
             Down::Heartbeat(_) => None,

@@ -6,6 +6,7 @@
 
 pub mod join;
 pub mod key;
+pub mod life;
 pub mod linger;
 pub mod position;
 mod redacted;

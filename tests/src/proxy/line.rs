@@ -23,6 +23,9 @@ pub enum Way {
     Slow(u32),
 }
 
+/// A slow line passes its bytes in so many drops a second.
+const DROPS: u32 = 8;
+
 /// A listener on loopback that leads to the control plane's port of nodes.
 #[derive(Debug)]
 pub struct Line {
@@ -145,7 +148,16 @@ async fn pump(
     counted: Option<&AtomicUsize>,
 ) {
     let mut buffer = [0; 1024];
-    while let Ok(size @ 1..) = from.read(&mut buffer).await {
+    loop {
+        let now = *way.borrow();
+        // A slow line passes a little all the time, not much now and then.
+        let most = match (now, counted) {
+            (Way::Slow(rate), Some(_)) => (rate / DROPS).clamp(1, 1024) as usize,
+            _ => buffer.len(),
+        };
+        let Ok(size @ 1..) = from.read(&mut buffer[..most]).await else {
+            break;
+        };
         let now = *way.borrow();
         if now == Way::Swallow {
             lost.store(true, Ordering::SeqCst);

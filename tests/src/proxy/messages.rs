@@ -7,7 +7,7 @@ use castoff_wire::proto::control_client::ControlClient;
 use castoff_wire::proto::control_server::{Control, ControlServer};
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::to_node::Message as Down;
-use castoff_wire::proto::{FetchChunk, FetchRequest, FromNode, Signed, ToNode};
+use castoff_wire::proto::{FetchChunk, FetchRequest, FromNode, Received, Signed, ToNode};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use std::net::SocketAddr;
@@ -170,6 +170,7 @@ impl Control for Between {
         let (mut client, metadata) = self.client(&request).await?;
         let (shared, mut from_node) = (Arc::clone(&self.0), request.into_inner());
         let (to_control, said) = unbounded_channel();
+        let taken = to_control.clone();
         tokio::spawn(async move {
             while let Some(Ok(message)) = from_node.next().await {
                 {
@@ -204,7 +205,15 @@ impl Control for Between {
                 let mut shared = shared.lock().expect("the state");
                 shared.sent.push(sent.clone());
                 match &mut shared.held {
-                    Some(held) => held.push(sent),
+                    // In the node's name, for otherwise the control plane would wait with the next.
+                    Some(held) => {
+                        if let Down::Snapshot(signed) = &sent {
+                            let digest = signed.digest().to_vec();
+                            let message = Some(Up::Received(Received { digest }));
+                            taken.send(FromNode { message }).ok();
+                        }
+                        held.push(sent);
+                    }
                     None => drop(to_node.send(Ok(message))),
                 }
             }

@@ -161,7 +161,7 @@ impl Talk {
     pub(super) async fn answer(&mut self) -> Up {
         loop {
             match self.next().await {
-                Up::Heartbeat(_) | Up::Health(_) | Up::Usage(_) => {}
+                Up::Heartbeat(_) | Up::Health(_) | Up::Usage(_) | Up::Received(_) => {}
                 answer => return answer,
             }
         }
