@@ -16,6 +16,7 @@ pub mod dice;
 pub mod disk;
 pub mod edge;
 pub mod eventually;
+pub mod faketime;
 pub mod figure;
 pub mod load;
 pub mod models;

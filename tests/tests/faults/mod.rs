@@ -1,5 +1,6 @@
 //! What is killed: the control plane, a node, both; what is frozen, and what is cut.
 
+mod away;
 mod database;
 mod disks;
 mod kills;
