@@ -7,6 +7,7 @@
 pub mod call;
 pub mod caller;
 mod columns;
+mod counts;
 pub mod failure;
 mod judgement;
 pub mod place;
@@ -22,6 +23,7 @@ mod v2_wire;
 mod tests;
 
 use self::call::Call;
+use self::counts::Counts;
 use self::failure::{Failure, Reason};
 use self::place::{Dialect, Of, Place};
 use crate::state::Node;
@@ -30,16 +32,17 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use castoff_wire::linger::Lingering;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Version, header};
 use std::sync::Arc;
 use std::time::Instant;
 use tower_http::catch_panic::CatchPanicLayer;
 
-/// Every inference route, behind one judge of keys. Only `/v2/health/live` and `/v2/health/ready` need none.
+/// Every inference route, behind one judge of keys. Only `/v2/health/live` and `/v2/health/ready` need none. Calls are
+/// counted by the recorder that is installed by now.
 pub fn router(node: Arc<Node>) -> axum::Router {
     axum::Router::new()
         .fallback(serve)
-        .with_state(node)
+        .with_state((node, Arc::new(Counts::new())))
         .layer(CatchPanicLayer::new())
         .layer(axum::middleware::map_request(linger))
 }
@@ -53,7 +56,7 @@ async fn linger(request: Request) -> Request {
     request.map(|body| axum::body::Body::new(Lingering::new(body)))
 }
 
-async fn serve(State(node): State<Arc<Node>>, request: Request) -> Response {
+async fn serve(State((node, counts)): State<(Arc<Node>, Arc<Counts>)>, request: Request) -> Response {
     let arrived = Instant::now();
     let version = request.version();
     let place = Place::of(request.uri().path());
@@ -62,7 +65,7 @@ async fn serve(State(node): State<Arc<Node>>, request: Request) -> Response {
         Ok(response) => response,
         Err(failure) => failure.render(dialect),
     };
-    record(dialect, response.status(), arrived);
+    counts.record(dialect, response.status(), arrived.elapsed());
     if node.is_draining() && version < Version::HTTP_2 {
         response
             .headers_mut()
@@ -158,16 +161,6 @@ async fn read(call: &Call, headers: &HeaderMap, body: Body) -> Result<Bytes, Fai
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Failure::new(Reason::Request, "the body was cut short")),
     }
-}
-
-fn record(dialect: Dialect, status: StatusCode, arrived: Instant) {
-    let class = match status.as_u16() {
-        200..300 => "2xx",
-        400..500 => "4xx",
-        _ => "5xx",
-    };
-    metrics::counter!("castoff_node_calls_total", "dialect" => dialect.name(), "status" => class).increment(1);
-    metrics::histogram!("castoff_node_call_seconds", "dialect" => dialect.name()).record(arrived.elapsed());
 }
 
 /// An answer of JSON.

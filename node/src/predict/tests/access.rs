@@ -2,6 +2,9 @@
 
 use super::world::{Answer, NOW, World, key, key_id, with};
 use crate::ops;
+use crate::predict::caller::{judge, presented};
+use crate::predict::judgement::admit;
+use crate::predict::place::Place;
 use axum::body::to_bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,6 +14,7 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 use tower::ServiceExt;
 
 const DOUBLE: &str = r#"{"inputs":[{"name":"x","shape":[1,2],"datatype":"FP32","data":[1,2]}]}"#;
@@ -288,4 +292,48 @@ async fn a_config_that_does_not_hold_changes_nothing() {
     assert!(refused.contains("without a hash"), "{refused}");
     assert_eq!(world.node.position(), before);
     assert_eq!(infer(&world, &[("x-api-key", &key(1))], "").await.status, 200);
+}
+
+#[test]
+fn a_check_of_a_key_allocates_nothing() {
+    let Some(mut world) = World::new() else { return };
+    world.add_key(2).expires_at_ms = NOW - 1;
+    world.add_key(3).endpoints = vec!["sum".to_owned()];
+    world.apply().unwrap();
+    let mut typo = key(1);
+    let last = typo.pop();
+    typo.push(if last == Some('0') { '1' } else { '0' });
+    let mut checks = Vec::new();
+    for (own, is_let_in) in [
+        (key(1), true),
+        (key(2), false),
+        (key(3), false),
+        (key(9), false),
+        (typo, false),
+        ("imported".to_owned(), false),
+        (String::new(), false),
+    ] {
+        for headers in [("x-api-key", own.clone()), ("authorization", format!("Bearer {own}"))] {
+            let (head, _) = with(&[(headers.0, &headers.1)], "POST", INFER, DOUBLE).into_parts();
+            checks.push((head, is_let_in));
+        }
+    }
+    let place = Place::of(INFER);
+    let check = |head: &http::request::Parts| {
+        let in_force = world.node.in_force();
+        let serving = in_force.serving.as_ref().unwrap();
+        let presented = presented(&head.headers, &serving.access.key_header);
+        judge(&in_force, serving, presented, place.endpoint(), NOW).is_ok()
+    };
+    // What a thread allocates once for itself is none of a check's.
+    admit(&world.node, &place, &checks[0].0, Instant::now()).ok().unwrap();
+    for (head, is_let_in) in checks {
+        let mut given = false;
+        let checked = allocation_counter::measure(|| given = check(&head));
+        assert_eq!((given, checked.count_total), (is_let_in, 0), "{:?}", head.headers);
+        if is_let_in {
+            let admitted = allocation_counter::measure(|| drop(admit(&world.node, &place, &head, Instant::now())));
+            assert_eq!(admitted.count_total, 0, "{:?}", head.headers);
+        }
+    }
 }
