@@ -25,7 +25,7 @@ mod tests;
 use self::call::Call;
 use self::counts::Counts;
 use self::failure::{Failure, Reason};
-use self::place::{Dialect, Of, Place};
+use self::place::{Of, Place};
 use crate::state::Node;
 use axum::body::Body;
 use axum::extract::{Request, State};
