@@ -4,6 +4,7 @@
 
 mod access;
 mod dialects;
+mod document;
 mod onnx;
 mod overload;
 mod v2;
