@@ -1,7 +1,7 @@
 # The commands of Castoff. `make` lists them. What each one does in detail is in scripts/, one subject a file.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults lint docs-check advisories bench models
+.PHONY: help demo test faults fuzz lint docs-check advisories bench models
 
 CARGO := cargo
 # All our packages, and of others only what Cargo.lock says.
@@ -30,6 +30,11 @@ faults: ## what is killed, torn, full or forged, far more often than in make tes
 	@CASTOFF_KILLS=$${CASTOFF_KILLS:-200} CASTOFF_ROLLS=$${CASTOFF_ROLLS:-100} \
 	    CASTOFF_UPLOAD_MB=$${CASTOFF_UPLOAD_MB:-5120} CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
 	    $(CARGO) test --locked -p acceptance --test acceptance -- --nocapture --test-threads=2 faults::
+
+fuzz: ## feed our parsers what nobody would write (FUZZ_SECONDS=60 for each; the first time it compiles for minutes)
+	@scripts/prerequisites lint
+	@scripts/onnxruntime >/dev/null
+	@scripts/fuzz
 
 lint: docs-check ## formatting, clippy, documentation, dependencies; every warning is an error
 	@scripts/prerequisites lint
