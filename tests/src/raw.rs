@@ -33,6 +33,15 @@ pub fn exchange(url: &str, text: &[u8]) -> (u16, String) {
     answer(&mut stream)
 }
 
+/// Writes this, whose head says `connection: close`, and reads until the other side has closed. Nobody is told before that
+/// there is no more: a server may take that for a caller who has gone.
+#[track_caller]
+pub fn ask(url: &str, text: &[u8]) -> (u16, String) {
+    let mut stream = dial(url);
+    stream.write_all(text).ok();
+    answer(&mut stream)
+}
+
 /// Writes a head and then a megabyte of blanks again and again, until so many bytes are sent or the other side has had
 /// enough.
 #[track_caller]

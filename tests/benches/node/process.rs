@@ -12,6 +12,8 @@ const PATH: &str = "/public/api/v1/iris/iris/predict";
 const STARTS: usize = 15;
 /// Between two looks whether it answers.
 const LOOK: Duration = Duration::from_micros(500);
+/// Only against hanging.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// After the first answer, and after the work of some seconds.
 pub fn memory(report: &mut Report) {
@@ -92,7 +94,9 @@ fn first_answer(node: &ByHand, key: &Key) {
         key.key,
         body.len()
     );
-    while raw::exchange(&url, call.as_bytes()).0 != 200 {
+    let limit = Instant::now() + LIMIT;
+    while raw::ask(&url, call.as_bytes()).0 != 200 {
+        assert!(Instant::now() < limit, "no answer came: {}", node.logged());
         thread::sleep(LOOK);
     }
 }

@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 fn command(program: &str) -> Command {
-    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/python/run");
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../python/run");
     let mut command = Command::new(run);
     command.arg(program).stderr(Stdio::inherit()).process_group(0);
     command
@@ -55,7 +55,7 @@ impl Rival {
         // Any answer will do, and one from each of several workers cannot be told apart: they listen together.
         eventually("the rival answers", || {
             TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok_and(|_| {
-                let (status, _) = raw::exchange(&url, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+                let (status, _) = raw::ask(&url, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
                 status == 404
             })
         });

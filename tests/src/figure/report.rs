@@ -35,15 +35,16 @@ impl Report {
         if figure.command.is_empty() {
             figure.command = format!("make bench ONLY={}", self.part);
         }
-        let asked = match figure.asked() {
-            asked if asked.is_empty() => asked,
-            asked => format!("{asked}, goal {:<8} {}", figure.wished(), figure.verdict().word()),
+        let asked = match (figure.asked(), figure.wished()) {
+            (asked, wished) if wished.is_empty() => asked,
+            (asked, wished) => format!("{asked}, goal {wished}"),
         };
         println!(
-            "{:<76} {:>10}  {:<17} {asked}",
+            "{:<76} {:>10}  {:<17} {asked:<26} {}",
             figure.what,
             figure.shown(),
-            figure.spread_shown()
+            figure.spread_shown(),
+            figure.verdict().word()
         );
         self.figures.push(figure);
     }
