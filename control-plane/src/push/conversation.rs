@@ -34,7 +34,8 @@ const DIGEST: usize = 32;
 pub(super) struct Conversation {
     hub: Arc<Hub>,
     session: Session,
-    report: NodeReport,
+    /// Shared with the ledger until it is written down.
+    report: Arc<NodeReport>,
     newest: watch::Receiver<Newest>,
     outbox: mpsc::Sender<Result<ToNode, Status>>,
     life: Life,
@@ -93,7 +94,7 @@ impl Conversation {
         let conversation = Self {
             hub,
             session,
-            report: introduced(hello),
+            report: Arc::new(introduced(hello)),
             newest,
             outbox,
             life,
@@ -113,7 +114,7 @@ impl Conversation {
         let Err(ended) = self.talk(hello, inbox, stopping).await;
         metrics::gauge!("castoff_push_streams").decrement(1.0);
         tracing::info!(node.id = %node.node_id, deployment.id = %node.deployment_id, why = ended.why(), "a node is off the line");
-        self.report.connected = false;
+        Arc::make_mut(&mut self.report).connected = false;
         self.tell();
         if ended.is_loss() {
             let message = format!("node {} is lost: {}", node.node_id, ended.why());
@@ -216,7 +217,7 @@ impl Conversation {
         self.reported = Instant::now();
         let node = self.session.node;
         self.session
-            .while_current(|| self.hub.ledger.report(node, self.report.clone()));
+            .while_current(|| self.hub.ledger.report(node, Arc::clone(&self.report)));
     }
 
     fn hear(&mut self, message: FromNode) -> Result<(), Ended> {
@@ -250,7 +251,7 @@ impl Conversation {
         }
         metrics::counter!("castoff_push_acks_total").increment(1);
         self.session.note_ack(&position);
-        self.report.acked = Some((position.epoch, position.version, position.digest));
+        Arc::make_mut(&mut self.report).acked = Some((position.epoch, position.version, position.digest));
         self.tell();
     }
 
@@ -281,12 +282,12 @@ impl Conversation {
             refused_configs: health.refused_configs,
             reason: line(&health.reason, MOST_REASON),
             refused: health.refused.as_ref().map(refusal),
-            ..self.report.clone()
+            ..NodeReport::clone(&self.report)
         };
-        if heard == self.report {
+        if heard == *self.report {
             return;
         }
-        let before = std::mem::replace(&mut self.report, heard);
+        let before = std::mem::replace(&mut self.report, Arc::new(heard));
         self.tell();
         let node = self.session.node;
         if self.report.ready && !before.ready {

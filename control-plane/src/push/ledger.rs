@@ -8,7 +8,7 @@ use crate::domain::Time;
 use crate::store::{Error, MachineKeyUse, NodeReport, SystemStore};
 use castoff_wire::proto::Usage;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -17,6 +17,9 @@ use uuid::Uuid;
 
 /// Usage is written this often, and what the database did not take is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// What comes within this time of the first is written with it: the answers to a push come one by one, and each batch is a
+/// commit, for which a disk is waited for.
+const GATHER: Duration = Duration::from_millis(20);
 /// Events that wait; more come only when the database is away, and are left out.
 const MOST_EVENTS: usize = 1_000;
 /// Keys whose use waits to be written: ten deployments with all the keys that they may have.
@@ -32,7 +35,7 @@ pub(super) struct Ledger {
 
 #[derive(Default)]
 struct Waiting {
-    reports: HashMap<NodeKey, NodeReport>,
+    reports: HashMap<NodeKey, Arc<NodeReport>>,
     events: Vec<Noted>,
     uses: HashMap<(Uuid, Uuid), Use>,
 }
@@ -77,7 +80,7 @@ impl Ledger {
     }
 
     /// What a node says of itself. Only the latest counts.
-    pub(super) fn report(&self, node: NodeKey, report: NodeReport) {
+    pub(super) fn report(&self, node: NodeKey, report: Arc<NodeReport>) {
         self.waiting().reports.insert(node, report);
         self.wake.notify_one();
     }
@@ -121,7 +124,10 @@ impl Ledger {
         loop {
             let ending = tokio::select! {
                 () = end.cancelled() => true,
-                () = self.wake.notified(), if !failing => false,
+                () = self.wake.notified(), if !failing => tokio::select! {
+                    () = end.cancelled() => true,
+                    () = tokio::time::sleep(GATHER) => false,
+                },
                 _ = again.tick() => false,
             };
             let mut written = self.write().await;

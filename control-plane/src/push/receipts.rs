@@ -1,8 +1,7 @@
 //! Receipts: which node has a change, and which not yet.
 
 use super::hub::Hub;
-use super::sessions::NodeKey;
-use crate::store::{Error, Node};
+use crate::store::{Error, Progress};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -48,9 +47,8 @@ impl Receipts {
     pub async fn wait(&self, deployment_id: Uuid, config: (u64, u64), wait: Duration) -> Result<Receipt, Error> {
         let start = Instant::now();
         let until = start + wait;
-        let mut acks = self.hub.sessions.acks();
         loop {
-            let nodes = self.hub.store.nodes(deployment_id).await?;
+            let nodes = self.hub.store.progress(deployment_id).await?;
             let (acked, pending) = self.split(deployment_id, config, &nodes);
             if pending.is_empty() || Instant::now() >= until {
                 return Ok(Receipt {
@@ -63,37 +61,29 @@ impl Receipts {
                     elapsed_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
                 });
             }
-            // An acknowledgement is looked for among those nodes in memory: to ask the database at each of a thousand
-            // would take longer than the push. The last one, or the time, asks again.
-            let rest = async {
-                while acks.changed().await.is_ok() {
-                    if self.split(deployment_id, config, &nodes).1.is_empty() {
-                        return;
-                    }
-                }
-            };
-            let _ = tokio::time::timeout_at(until.min(Instant::now() + LOOK), rest).await;
+            // Acknowledgements are heard in memory: to ask the database at each of a thousand would take longer than the
+            // push. The last one, or the time, asks again.
+            let wait = self.hub.sessions.wait_for(deployment_id, config, pending);
+            let _ = tokio::time::timeout_at(until.min(Instant::now() + LOOK), wait.all_have_it()).await;
         }
     }
 
-    fn split(&self, deployment_id: Uuid, config: (u64, u64), nodes: &[Node]) -> (Vec<Uuid>, Vec<Uuid>) {
-        let has = |node: &Node| {
-            let node_key = NodeKey {
-                deployment_id,
-                node_id: node.id,
-            };
-            let newest = self.hub.sessions.acked(node_key).max(node.acked);
-            newest.is_some_and(|acked| acked >= config)
+    /// The nodes that are not proven to have ended, by whether they have a config or a newer one.
+    fn split(&self, deployment_id: Uuid, config: (u64, u64), nodes: &[Progress]) -> (Vec<Uuid>, Vec<Uuid>) {
+        let mut here = self.hub.sessions.on_line(deployment_id);
+        let (mut acked, mut pending) = (Vec::with_capacity(nodes.len()), Vec::new());
+        let mut add = |id, newest: Option<(u64, u64)>| match newest >= Some(config) {
+            true => acked.push(id),
+            false => pending.push(id),
         };
-        let living = nodes.iter().filter(|node| !is_ended(node));
-        let (acked, pending): (Vec<&Node>, Vec<&Node>) = living.partition(|node| has(node));
-        let ids = |nodes: Vec<&Node>| nodes.into_iter().map(|node| node.id).collect();
-        (ids(acked), ids(pending))
+        for node in nodes {
+            let said = here.remove(&node.id);
+            if !node.ended {
+                add(node.id, said.flatten().max(node.acked));
+            }
+        }
+        // On the line, and not yet written down.
+        here.into_iter().for_each(|(id, said)| add(id, said));
+        (acked, pending)
     }
-}
-
-/// Whether a node is proven to have ended: its launcher saw its process end and has started no other, and nobody is on
-/// the line under its name. One that has no process yet may be about to have one. A static node proves nothing.
-fn is_ended(node: &Node) -> bool {
-    node.launched && node.pid.is_none() && node.last_exit.is_some() && !node.connected
 }

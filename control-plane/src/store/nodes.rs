@@ -101,8 +101,16 @@ pub(super) const LOST_AFTER_MS: i64 = 10_000;
 /// The sealed token of a deployment, from which its launcher writes join documents, has this owner in the vault.
 const TOKENS: &str = "node_tokens";
 
+fn number(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// A config's epoch and version, from the two columns.
+pub(super) fn position(epoch: Option<i64>, version: Option<i64>) -> Option<(u64, u64)> {
+    Some((number(epoch?), number(version?)))
+}
+
 pub(super) fn node(row: nodes::Model, now: Time) -> Result<Node, Error> {
-    let number = |value: i64| u64::try_from(value).unwrap_or(0);
     let stored_state: NodeState = parse_word(&row.state)?;
     let heard = row.last_seen_at.is_some_and(|seen| now.ms() - seen < LOST_AFTER_MS);
     let state = match stored_state {
@@ -123,10 +131,7 @@ pub(super) fn node(row: nodes::Model, now: Time) -> Result<Node, Error> {
         http_address: row.http_address,
         ops_address: row.ops_address,
         release: row.release,
-        acked: row
-            .acked_epoch
-            .zip(row.acked_version)
-            .map(|(epoch, version)| (number(epoch), number(version))),
+        acked: position(row.acked_epoch, row.acked_version),
         connected: row.connected && heard,
         ready: row.ready,
         stale: row.stale,

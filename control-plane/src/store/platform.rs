@@ -8,13 +8,14 @@ use super::api_keys::MachineKeyUse;
 use super::audit::Deed;
 use super::credentials::insert_token;
 use super::entity::{accounts as account_rows, deployments, groups, members, tokens};
-use super::{Change, Error, LaunchedNode, Node, NodeReport, Store, StoredConfig, commit, take_turn};
+use super::{Change, Error, LaunchedNode, Node, NodeReport, Progress, Store, StoredConfig, commit, take_turn};
 use crate::authn::{Actor, PasswordHash, Secret};
 use crate::domain::package::Digest;
 use crate::domain::{AccessToken, AccountKind, AccountName, Deployment, GroupName, Time, Title};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use std::sync::Arc;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
@@ -285,7 +286,7 @@ impl SystemStore {
     ///
     /// # Errors
     /// The database failed; nothing was recorded.
-    pub async fn save_reports(&self, reports: &[(Uuid, Uuid, NodeReport)]) -> Result<(), Error> {
+    pub async fn save_reports(&self, reports: &[(Uuid, Uuid, Arc<NodeReport>)]) -> Result<(), Error> {
         self.store.save_reports(reports).await
     }
 
@@ -295,6 +296,14 @@ impl SystemStore {
     /// The database failed.
     pub async fn nodes(&self, deployment_id: Uuid) -> Result<Vec<Node>, Error> {
         self.store.nodes_of(&[deployment_id]).await
+    }
+
+    /// How far a deployment's nodes have come.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn progress(&self, deployment_id: Uuid) -> Result<Vec<Progress>, Error> {
+        self.store.progress(deployment_id).await
     }
 
     /// Adds what nodes counted to the keys.

@@ -23,10 +23,11 @@ async fn a_node_gets_every_change_and_the_receipt_says_so() {
     let (config, position) = world.open(&node.snapshot().await);
     assert_eq!(config.deployment, "iris-on-edge");
     assert!(config.access.unwrap().keys.is_empty());
-    eventually("it is on record, and pending", async || {
-        world.receipt(Duration::ZERO).await.pending == [id]
-    })
-    .await;
+    assert_eq!(
+        world.receipt(Duration::ZERO).await.pending,
+        [id],
+        "written down or not yet"
+    );
     node.ack(&position).await;
     let receipt = world.receipt(PATIENCE).await;
     assert_eq!((receipt.acked, receipt.durable_copy_written), (vec![id], true));

@@ -1,0 +1,63 @@
+//! How far the nodes of a deployment have come: the few columns that a receipt needs of a thousand rows.
+
+use super::entity::nodes;
+use super::nodes::{LOST_AFTER_MS, position};
+use super::{Error, Store};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use uuid::Uuid;
+
+/// How far a node has come, as far as it is written down.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The node.
+    pub id: Uuid,
+    /// The config in force there.
+    pub acked: Option<(u64, u64)>,
+    /// Proven to have ended: its launcher saw its process end and has started no other, and nobody is on the line under its
+    /// name. One that has no process yet may be about to have one. A static node proves nothing.
+    pub ended: bool,
+}
+
+impl Store {
+    /// How far a deployment's nodes have come, by the time they were first recorded.
+    pub(super) async fn progress(&self, deployment_id: Uuid) -> Result<Vec<Progress>, Error> {
+        use nodes::Column;
+        type Row = (
+            Uuid,
+            bool,
+            Option<i32>,
+            Option<String>,
+            bool,
+            Option<i64>,
+            Option<i64>,
+            Option<i64>,
+        );
+        let now = self.clock.now();
+        let rows: Vec<Row> = nodes::Entity::find()
+            .select_only()
+            .columns([
+                Column::Id,
+                Column::Launched,
+                Column::Pid,
+                Column::LastExit,
+                Column::Connected,
+                Column::LastSeenAt,
+                Column::AckedEpoch,
+                Column::AckedVersion,
+            ])
+            .filter(Column::DeploymentId.eq(deployment_id))
+            .order_by_asc(Column::CreatedAt)
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let progress = |(id, launched, pid, exit, connected, seen, epoch, version): Row| {
+            let heard = seen.is_some_and(|seen| now.ms() - seen < LOST_AFTER_MS);
+            Progress {
+                id,
+                acked: position(epoch, version),
+                ended: launched && pid.is_none() && exit.is_some() && !(connected && heard),
+            }
+        };
+        Ok(rows.into_iter().map(progress).collect())
+    }
+}
