@@ -25,6 +25,7 @@ mod oracle;
 mod packages;
 mod permissions;
 mod refusals;
+mod replicas;
 mod routes;
 mod secrets;
 mod services;

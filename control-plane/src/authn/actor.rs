@@ -2,6 +2,7 @@
 
 use crate::domain::AccountKind;
 use std::net::IpAddr;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// How an actor proved who they are.
@@ -34,7 +35,7 @@ pub struct Actor {
     /// What it is.
     pub kind: AccountKind,
     /// The groups it is a member of.
-    pub groups: Vec<Membership>,
+    pub groups: Arc<[Membership]>,
     /// Platform admin, by a group or as an admin key.
     pub admin: bool,
     /// May create services.
@@ -52,7 +53,7 @@ impl Actor {
             account_id: Uuid::nil(),
             name: "castoff".to_owned(),
             kind: AccountKind::AdminKey,
-            groups: Vec::new(),
+            groups: Arc::default(),
             admin: true,
             create_service: true,
             via: Via::Machine,

@@ -1,6 +1,7 @@
 //! Finding what a path or a body names, sealed until the caller is admitted to it.
 
 use super::entity::{accounts, deployments, groups, infrastructure_grants, infrastructures, service_grants, services};
+use super::known::{Granted, Known};
 use super::permit::{Facts, Unchecked};
 use super::rows::{Platform, Site};
 use super::{Error, Store};
@@ -9,6 +10,7 @@ use crate::authz::{InfrastructureMask, ServiceMask, Standing};
 use crate::domain::{Deployment, Infrastructure, Service};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Who can give what is missing: shown to whoever may see the thing.
@@ -57,7 +59,8 @@ impl Store {
             .and_where(Expr::col((services::Entity, services::Column::Name)).eq(name))
             .to_owned();
         let service = self.one_service(query).await?.ok_or(Error::NotFound("service"))?;
-        let mask = self.service_mask(actor, service.id).await?;
+        let known = self.known().await;
+        let mask = self.service_mask(&known, actor, service.id).await?;
         let mut standing = platform_standing(actor);
         standing.service = mask;
         standing.service_owner = service.owner_id == actor.account_id;
@@ -80,8 +83,9 @@ impl Store {
             .await?
             .ok_or(Error::NotFound("infrastructure"))?;
         let infrastructure = Infrastructure::try_from(row)?;
+        let known = self.known().await;
         let mut standing = platform_standing(actor);
-        standing.infrastructure = self.infrastructure_mask(actor, infrastructure.id).await?;
+        standing.infrastructure = self.infrastructure_mask(&known, actor, infrastructure.id).await?;
         let facts = Facts {
             standing,
             service: None,
@@ -95,19 +99,22 @@ impl Store {
     /// # Errors
     /// There is none, or the database failed.
     pub async fn deployment(&self, actor: &Actor, name: &str) -> Result<Unchecked<Deployment>, Error> {
-        let query = super::deployments::select()
-            .and_where(Expr::col((deployments::Entity, deployments::Column::Name)).eq(name))
-            .to_owned();
-        let row = super::deployments::Row::find_by_statement(self.db.get_database_backend().build(&query))
-            .one(&self.db)
-            .await?
-            .ok_or(Error::NotFound("deployment"))?;
-        let owner = row.service_owner_id() == actor.account_id;
-        let deployment = Deployment::try_from(row)?;
+        let known = self.known().await;
+        let found = match known.deployments.get(name) {
+            Some(found) => found,
+            None => {
+                let found = Arc::new(self.deployment_and_owner(name).await?);
+                known.deployments.keep(name.to_owned(), Arc::clone(&found), 1);
+                found
+            }
+        };
+        let (deployment, owner_id) = (found.0.clone(), found.1);
         let mut standing = platform_standing(actor);
-        standing.service = self.service_mask(actor, deployment.service_id).await?;
-        standing.service_owner = owner;
-        standing.infrastructure = self.infrastructure_mask(actor, deployment.infrastructure_id).await?;
+        standing.service = self.service_mask(&known, actor, deployment.service_id).await?;
+        standing.service_owner = owner_id == actor.account_id;
+        standing.infrastructure = self
+            .infrastructure_mask(&known, actor, deployment.infrastructure_id)
+            .await?;
         let facts = Facts {
             standing,
             service: Some((deployment.service_id, deployment.service.clone())),
@@ -317,18 +324,46 @@ impl Store {
         Ok(rows.into_iter().map(source).collect())
     }
 
-    async fn service_mask(&self, actor: &Actor, id: Uuid) -> Result<ServiceMask, Error> {
-        let masks = self.service_masks(actor, &[id]).await?;
-        Ok(masks
-            .into_iter()
-            .fold(ServiceMask::default(), |sum, (_, mask)| sum | mask))
+    async fn deployment_and_owner(&self, name: &str) -> Result<(Deployment, Uuid), Error> {
+        let query = super::deployments::select()
+            .and_where(Expr::col((deployments::Entity, deployments::Column::Name)).eq(name))
+            .to_owned();
+        let row = super::deployments::Row::find_by_statement(self.db.get_database_backend().build(&query))
+            .one(&self.db)
+            .await?
+            .ok_or(Error::NotFound("deployment"))?;
+        let owner_id = row.service_owner_id();
+        Ok((Deployment::try_from(row)?, owner_id))
     }
 
-    async fn infrastructure_mask(&self, actor: &Actor, id: Uuid) -> Result<InfrastructureMask, Error> {
-        let masks = self.infrastructure_masks(actor, &[id]).await?;
-        Ok(masks
+    async fn service_mask(&self, known: &Known, actor: &Actor, id: Uuid) -> Result<ServiceMask, Error> {
+        if let Some((_, mask)) = known.services.get(&Granted::on(id, &actor.groups)) {
+            return Ok(mask);
+        }
+        let masks = self.service_masks(actor, &[id]).await?;
+        let rows = 1 + masks.len();
+        let mask = masks
             .into_iter()
-            .fold(InfrastructureMask::default(), |sum, (_, mask)| sum | mask))
+            .fold(ServiceMask::default(), |sum, (_, mask)| sum | mask);
+        let groups = Arc::clone(&actor.groups);
+        known.services.keep(Granted::on(id, &groups), (groups, mask), rows);
+        Ok(mask)
+    }
+
+    async fn infrastructure_mask(&self, known: &Known, actor: &Actor, id: Uuid) -> Result<InfrastructureMask, Error> {
+        if let Some((_, mask)) = known.infrastructures.get(&Granted::on(id, &actor.groups)) {
+            return Ok(mask);
+        }
+        let masks = self.infrastructure_masks(actor, &[id]).await?;
+        let rows = 1 + masks.len();
+        let mask = masks
+            .into_iter()
+            .fold(InfrastructureMask::default(), |sum, (_, mask)| sum | mask);
+        let groups = Arc::clone(&actor.groups);
+        known
+            .infrastructures
+            .keep(Granted::on(id, &groups), (groups, mask), rows);
+        Ok(mask)
     }
 
     async fn one_service(&self, query: sea_orm::sea_query::SelectStatement) -> Result<Option<Service>, Error> {

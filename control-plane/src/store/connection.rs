@@ -30,15 +30,19 @@ pub async fn connect(url: &str) -> Result<Connection, Error> {
         .acquire_timeout(Duration::from_secs(10))
         .connect_timeout(Duration::from_secs(10));
     if url.starts_with("sqlite:") {
-        options.max_connections(8).map_sqlx_sqlite_opts(|sqlite| {
-            sqlite
-                .create_if_missing(true)
-                .foreign_keys(true)
-                .pragma("journal_mode", "WAL")
-                // Every commit is on disk before it is acknowledged.
-                .pragma("synchronous", "FULL")
-                .busy_timeout(Duration::from_secs(10))
-        });
+        // Its connections do not break: to ask each whether it is there would double the questions.
+        options
+            .test_before_acquire(false)
+            .max_connections(8)
+            .map_sqlx_sqlite_opts(|sqlite| {
+                sqlite
+                    .create_if_missing(true)
+                    .foreign_keys(true)
+                    .pragma("journal_mode", "WAL")
+                    // Every commit is on disk before it is acknowledged.
+                    .pragma("synchronous", "FULL")
+                    .busy_timeout(Duration::from_secs(10))
+            });
     } else {
         options.max_connections(16);
     }
@@ -52,6 +56,11 @@ impl Connection {
     /// It does not.
     pub async fn ping(&self) -> Result<(), Error> {
         Ok(self.0.ping().await?)
+    }
+
+    /// The pool, for whoever needs a connection beside it.
+    pub(super) fn pool(&self) -> &DatabaseConnection {
+        &self.0
     }
 
     /// A transaction that is going to write. On SQLite BEGIN IMMEDIATE: a deferred one that reads first fails when

@@ -3,6 +3,7 @@
 use super::audit::Deed;
 use super::entity::{accounts, groups, members, sessions, tokens};
 use super::error::stored;
+use super::known::Proven;
 use super::services::parse_word;
 use super::{Change, Error, Permit, Platform, Store, commit};
 use crate::authn::{Actor, Membership, PasswordHash, Secret, SecretKind, Via};
@@ -33,10 +34,16 @@ impl Store {
         source: Option<IpAddr>,
     ) -> Result<Option<Actor>, Error> {
         let (now, hash) = (self.clock.now(), secret.hash().into_bytes());
-        let (account_id, via) = match kind {
+        let known = self.known().await;
+        if let Some(proven) = known.actors.get(&hash)
+            && proven.holds(now.ms())
+        {
+            return Ok(Some(Actor { source, ..proven.actor }));
+        }
+        let (account_id, via, expires_at, noted_until) = match kind {
             SecretKind::AccessToken => {
                 let Some(token) = tokens::Entity::find()
-                    .filter(tokens::Column::Hash.eq(hash))
+                    .filter(tokens::Column::Hash.eq(hash.clone()))
                     .one(&self.db)
                     .await?
                 else {
@@ -45,27 +52,28 @@ impl Store {
                 if token.expires_at.is_some_and(|end| end <= now.ms()) {
                     return Ok(None);
                 }
-                if token
-                    .last_used_at
-                    .is_none_or(|last| now.ms() - last >= LAST_USED_STEP_MS)
-                {
+                let mut noted_until = token.last_used_at.map(|last| last.saturating_add(LAST_USED_STEP_MS));
+                if noted_until.is_none_or(|until| until <= now.ms()) {
+                    noted_until = Some(now.ms().saturating_add(LAST_USED_STEP_MS));
                     tokens::Entity::update_many()
                         .col_expr(tokens::Column::LastUsedAt, Expr::value(now.ms()))
                         .filter(tokens::Column::Id.eq(token.id))
                         .exec(&self.db)
                         .await?;
                 }
-                (token.account_id, Via::Token(token.id, token.name))
+                let via = Via::Token(token.id, token.name);
+                (token.account_id, via, token.expires_at, noted_until)
             }
             SecretKind::Session => {
                 let row = sessions::Entity::find()
-                    .filter(sessions::Column::Hash.eq(hash))
+                    .filter(sessions::Column::Hash.eq(hash.clone()))
                     .one(&self.db)
                     .await?;
                 let Some(session) = row.filter(|session| session.expires_at > now.ms()) else {
                     return Ok(None);
                 };
-                (session.account_id, Via::Session(session.id))
+                let via = Via::Session(session.id);
+                (session.account_id, via, Some(session.expires_at), None)
             }
             SecretKind::NodeToken => return Ok(None),
         };
@@ -75,7 +83,14 @@ impl Store {
         if account.disabled {
             return Ok(None);
         }
-        Ok(Some(self.describe(account, via, source).await?))
+        let actor = self.describe(account, via, None).await?;
+        let proven = Proven {
+            actor: actor.clone(),
+            expires_at,
+            noted_until,
+        };
+        known.actors.keep(hash, proven, 1 + actor.groups.len());
+        Ok(Some(Actor { source, ..actor }))
     }
 
     async fn describe(&self, account: accounts::Model, via: Via, source: Option<IpAddr>) -> Result<Actor, Error> {

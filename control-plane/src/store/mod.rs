@@ -21,6 +21,7 @@ mod idempotency;
 mod infrastructures;
 mod installation;
 mod key_rings;
+mod known;
 mod migrate;
 mod nodes;
 mod page;
@@ -33,6 +34,7 @@ mod rows;
 mod services;
 mod vault;
 mod versions;
+mod witness;
 
 pub use accounts::{AccountChange, NewAccount};
 pub use admission::{Ask, GrantSource};
@@ -63,11 +65,13 @@ pub use versions::NewVersion;
 
 use crate::clock::Clock;
 use connection::{commit, take_turn};
+use known::Known;
 use sea_orm::DatabaseTransaction;
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use uuid::Uuid;
+use witness::Witness;
 
 /// Something changed that a background loop may want to look at. A hint: loops also look by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +96,7 @@ pub struct Store {
     vault: Arc<Vault>,
     publisher: Arc<dyn Publish>,
     changes: broadcast::Sender<Change>,
+    witness: Witness,
 }
 
 /// The URL of the embedded database in a folder.
@@ -110,6 +115,7 @@ impl Store {
             vault,
             publisher,
             changes,
+            witness: Witness::default(),
         }
     }
 
@@ -134,6 +140,11 @@ impl Store {
     /// It does not.
     pub async fn ping(&self) -> Result<(), Error> {
         self.db.ping().await
+    }
+
+    /// What was read since the database last changed, by whomever.
+    async fn known(&self) -> Arc<Known> {
+        self.witness.known(&self.db).await
     }
 
     fn tell(&self, change: Change) {

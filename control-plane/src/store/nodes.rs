@@ -12,6 +12,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// How a node stands.
@@ -181,7 +182,26 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn nodes(&self, permit: &Permit<View, Deployment>) -> Result<Vec<Node>, Error> {
-        self.nodes_of(&[permit.id]).await
+        let known = self.known().await;
+        let rows = match known.nodes.get(&permit.id) {
+            Some(rows) => rows,
+            None => {
+                let rows: Arc<[nodes::Model]> = self.node_rows(&[permit.id]).await?.into();
+                known.nodes.keep(permit.id, Arc::clone(&rows), 1 + rows.len());
+                rows
+            }
+        };
+        let now = self.clock.now();
+        rows.iter().map(|row| node(row.clone(), now)).collect()
+    }
+
+    async fn node_rows(&self, deployments: &[Uuid]) -> Result<Vec<nodes::Model>, Error> {
+        let rows = nodes::Entity::find()
+            .filter(nodes::Column::DeploymentId.is_in(deployments.iter().copied()))
+            .order_by_asc(nodes::Column::CreatedAt)
+            .all(&self.db)
+            .await?;
+        Ok(rows)
     }
 
     /// The nodes of several deployments that came out of a list or of a permit.
@@ -190,11 +210,7 @@ impl Store {
     /// The database failed.
     pub async fn nodes_of(&self, deployments: &[Uuid]) -> Result<Vec<Node>, Error> {
         let now = self.clock.now();
-        let rows = nodes::Entity::find()
-            .filter(nodes::Column::DeploymentId.is_in(deployments.iter().copied()))
-            .order_by_asc(nodes::Column::CreatedAt)
-            .all(&self.db)
-            .await?;
+        let rows = self.node_rows(deployments).await?;
         rows.into_iter().map(|row| node(row, now)).collect()
     }
 

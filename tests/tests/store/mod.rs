@@ -5,6 +5,7 @@
 
 mod changes;
 mod configs;
+mod freshness;
 mod guards;
 mod installation;
 mod keys;
@@ -148,9 +149,19 @@ fn new_version(name: &str, digest: [u8; 32]) -> NewVersion {
 
 impl Rows {
     async fn open(database: &Database) -> Self {
-        let url = url(database);
-        store::migrate_up(&url).await.unwrap();
-        let store = open(&url, &MasterKey::mint().unwrap()).await.unwrap();
+        Self::open_at(&url(database), &MasterKey::mint().unwrap()).await
+    }
+
+    /// As [`Rows::open`], and a second control plane's store of the same rows.
+    async fn open_twice(database: &Database) -> (Self, Store) {
+        let (url, master) = (url(database), MasterKey::mint().unwrap());
+        let rows = Self::open_at(&url, &master).await;
+        (rows, open(&url, &master).await.unwrap())
+    }
+
+    async fn open_at(url: &str, master: &MasterKey) -> Self {
+        store::migrate_up(url).await.unwrap();
+        let store = open(url, master).await.unwrap();
         let table = Arc::new(authz::load_builtin().await.unwrap());
         let name = AccountName::parse("root").unwrap();
         let password = PasswordHash::from_stored("no password fits".to_owned());
@@ -205,7 +216,7 @@ impl Rows {
             account_id: account.id,
             name: name.to_owned(),
             kind: AccountKind::User,
-            groups: memberships,
+            groups: memberships.into(),
             admin: false,
             create_service: false,
             via: Via::Session(Uuid::nil()),
