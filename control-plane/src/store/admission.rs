@@ -2,7 +2,7 @@
 
 use super::entity::{accounts, deployments, groups, infrastructure_grants, infrastructures, service_grants, services};
 use super::known::{Granted, Known};
-use super::permit::{Facts, Unchecked};
+use super::permit::{Facts, Unchecked, group_of_grant};
 use super::rows::{Platform, Site};
 use super::{Error, Store};
 use crate::authn::Actor;
@@ -252,7 +252,7 @@ impl Store {
         }
         let rows = service_grants::Entity::find()
             .filter(service_grants::Column::ServiceId.is_in(ids.iter().copied()))
-            .filter(service_grants::Column::GroupId.is_in(actor.group_ids()))
+            .filter(group_of_grant(self.db.get_database_backend()).is_in(actor.group_ids()))
             .all(&self.db)
             .await?;
         Ok(rows

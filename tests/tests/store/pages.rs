@@ -1,6 +1,7 @@
 //! Lists in pages: complete and without doubles, also while somebody adds to them.
 
 use super::*;
+use castoff_control_plane::authz::ServiceMask;
 use castoff_control_plane::store::{PageRequest, Visible};
 use std::collections::BTreeSet;
 
@@ -36,6 +37,37 @@ on_both_databases! {
         assert!(listed.is_sorted(), "{listed:?}");
         let missing: Vec<_> = (0..23).map(|number| format!("before-{number}")).filter(|name| !once.contains(name)).collect();
         assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    /// A page is looked for among the next 1,000 names before it is looked for anywhere: what is seen lies close together
+    /// at first, then far apart, then at the end.
+    async fn pages_are_complete_however_far_apart_what_is_seen_lies(rows: Rows) {
+        let name = |number: usize| format!("service-{number:04}");
+        for number in 0..1_250 {
+            rows.store.create_service(&rows.platform::<CreateService>(), new_service(&name(number))).await.unwrap();
+        }
+        let dana = rows.user("dana", &["ds", "qa"]).await;
+        let sam = rows.user("sam", &[]).await;
+        let seen: Vec<String> = (0..1_250).filter(|n| n % 3 == 0 && *n < 90 || *n == 700 || *n >= 1_240).map(name).collect();
+        for (number, name) in seen.iter().enumerate() {
+            let permit = rows.my_service(name).await;
+            let group = if number % 2 == 0 { "ds" } else { "qa" };
+            rows.store.grant_on_service(&permit, group, ServiceMask::READ).await.unwrap();
+        }
+        for (actor, seen) in [(&dana, seen), (&sam, Vec::new())] {
+            let visible = Visible::<Service>::of(actor, &rows.table);
+            let (mut listed, mut cursor) = (Vec::new(), None::<String>);
+            loop {
+                let page = PageRequest::parse(cursor.as_deref(), Some(7)).unwrap();
+                let page = rows.store.services(&visible, &page).await.unwrap();
+                listed.extend(page.items.into_iter().map(|service| service.name.to_string()));
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(listed, seen, "{}", actor.name);
+        }
     }
 
     /// A name's order is that of its bytes on both databases, whatever the locale.
