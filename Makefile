@@ -23,13 +23,15 @@ test: ## everything: unit and documentation tests, acceptance tests on real proc
 	@echo "== test (acceptance starts castoff, nodes and a PostgreSQL, all on loopback)"
 	@CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) $(CARGO) test $(ALL) --no-fail-fast
 
-faults: ## what is killed, torn, full or forged, far more often than in make test (CASTOFF_SEED=N plays a failure again)
+faults: ## what is killed, torn, full or forged, every combination of rights: far more than make test (CASTOFF_SEED=N plays a failure again)
 	@scripts/prerequisites test
 	@scripts/onnxruntime >/dev/null
+	@tests/clients/run --prepare
 	@$(CARGO) build $(ALL) --bins --tests
 	@CASTOFF_KILLS=$${CASTOFF_KILLS:-200} CASTOFF_ROLLS=$${CASTOFF_ROLLS:-100} \
 	    CASTOFF_UPLOAD_MB=$${CASTOFF_UPLOAD_MB:-5120} CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
-	    $(CARGO) test --locked -p acceptance --test acceptance -- --nocapture --test-threads=2 faults::
+	    CASTOFF_EXHAUSTIVE=$${CASTOFF_EXHAUSTIVE:-1} \
+	    $(CARGO) test --locked -p acceptance --test acceptance -- --nocapture --test-threads=2 faults:: oracle:: histories::
 
 fuzz: ## feed our parsers what nobody would write (FUZZ_SECONDS=60 for each; the first time it compiles for minutes)
 	@scripts/prerequisites lint

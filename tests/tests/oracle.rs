@@ -29,6 +29,16 @@ fn every_combination_of_rights_is_decided_as_designed() {
     play(&World::start(Database::Sqlite), "exhaustive");
 }
 
+/// The same on PostgreSQL, where it takes twice as long: not in `make test`.
+#[test]
+fn every_combination_of_rights_is_decided_as_designed_on_postgresql() {
+    if std::env::var("CASTOFF_EXHAUSTIVE").is_ok_and(|set| set == "1")
+        && let Some(database) = Database::postgres()
+    {
+        play(&World::start(database), "exhaustive");
+    }
+}
+
 /// What one may not see, on every operation that names something: as what is not there, byte for byte.
 #[test]
 fn what_is_hidden_answers_as_what_is_not_there() {
