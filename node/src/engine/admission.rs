@@ -4,12 +4,15 @@
 //! rule a newcomer would break: a place is held until the caller has its answer, not until its job is taken.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// What is inside a model now.
 pub struct Load {
     sessions: usize,
     inside: AtomicUsize,
+    /// Nanoseconds of the last run; none yet is as long as can be.
+    last_run: AtomicU64,
 }
 
 impl Load {
@@ -17,6 +20,7 @@ impl Load {
         Self {
             sessions,
             inside: AtomicUsize::new(0),
+            last_run: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -33,6 +37,17 @@ impl Load {
     /// Calls that wait for a session.
     pub fn queued(&self) -> usize {
         self.in_flight().saturating_sub(self.sessions)
+    }
+
+    /// Notes how long a run took.
+    pub(super) fn ran(&self, took: Duration) {
+        let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.last_run.store(nanoseconds, Ordering::Relaxed);
+    }
+
+    /// Whether the one call inside is likely to be through within so long.
+    pub(super) fn is_alone_and_quick(&self, most: Duration) -> bool {
+        self.in_flight() == 1 && Duration::from_nanos(self.last_run.load(Ordering::Relaxed)) <= most
     }
 
     /// A place inside, given back when dropped; `None` when all are taken.
@@ -70,5 +85,19 @@ mod tests {
         assert!(Load::enter(&load, 0).is_none());
         places.clear();
         assert_eq!(load.in_flight(), 0);
+    }
+
+    #[test]
+    fn only_one_call_alone_at_a_quick_model_is_worth_waiting_for() {
+        let (load, quick) = (Arc::new(Load::new(2)), Duration::from_micros(50));
+        let one = Load::enter(&load, 0);
+        assert!(!load.is_alone_and_quick(quick), "nothing has run");
+        load.ran(Duration::from_micros(51));
+        assert!(!load.is_alone_and_quick(quick));
+        load.ran(quick);
+        assert!(load.is_alone_and_quick(quick));
+        let other = Load::enter(&load, 0);
+        assert!(!load.is_alone_and_quick(quick));
+        drop((one, other));
     }
 }

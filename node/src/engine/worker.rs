@@ -9,8 +9,9 @@ use super::{Output, Tensor, Unanswered};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 /// Tensors on their way to a session, and where the answer goes.
 pub(super) struct Job {
@@ -64,8 +65,30 @@ impl Answer {
     pub(super) async fn wait(&mut self) -> Result<Vec<Output>, Unanswered> {
         let answer = (&mut self.reply).await;
         self.done = true;
-        answer.unwrap_or_else(|_| Err(Unanswered::Broken("the model's thread ended".to_owned())))
+        answer.unwrap_or_else(|_| Err(ended()))
     }
+
+    /// Waits on the spot, at most so long. A task that is put aside has to be woken by the model's thread, and the
+    /// runtime then wakes a second thread of its own to look for more: three switches, which take longer than the run of
+    /// a small model.
+    pub(super) fn wait_briefly(&mut self, most: Duration) -> Option<Result<Vec<Output>, Unanswered>> {
+        let end = Instant::now() + most;
+        let answer = loop {
+            match self.reply.try_recv() {
+                Ok(answer) => break answer,
+                Err(TryRecvError::Closed) => break Err(ended()),
+                Err(TryRecvError::Empty) if Instant::now() >= end => return None,
+                // Where there is but one core, it is the model's turn.
+                Err(TryRecvError::Empty) => std::thread::yield_now(),
+            }
+        };
+        self.done = true;
+        Some(answer)
+    }
+}
+
+fn ended() -> Unanswered {
+    Unanswered::Broken("the model's thread ended".to_owned())
 }
 
 impl Drop for Answer {
@@ -104,7 +127,7 @@ impl Cab {
 pub(super) fn start(
     title: &str,
     sessions: Vec<Loaded>,
-    load: &Load,
+    load: &Arc<Load>,
     runs: &Arc<AtomicU64>,
 ) -> Result<flume::Sender<Job>, String> {
     debug_assert_eq!(load.sessions(), sessions.len());
@@ -119,6 +142,7 @@ pub(super) fn start(
             seconds,
             session,
             cab,
+            load: Arc::clone(load),
             runs: Arc::clone(runs),
             jobs: receiver.clone(),
         };
@@ -133,6 +157,7 @@ pub(super) fn start(
 struct Worker {
     session: Loaded,
     cab: Arc<Cab>,
+    load: Arc<Load>,
     runs: Arc<AtomicU64>,
     seconds: metrics::Histogram,
     jobs: flume::Receiver<Job>,
@@ -172,7 +197,9 @@ impl Worker {
         } else {
             let started = Instant::now();
             let outcome = catch_unwind(AssertUnwindSafe(|| self.session.run(inputs, &self.cab.brake)));
-            self.seconds.record(started.elapsed());
+            let took = started.elapsed();
+            self.load.ran(took);
+            self.seconds.record(took);
             outcome
         };
         self.cab.end();

@@ -116,6 +116,8 @@ impl Figure {
 
     fn compared(&self, value: f64) -> Option<f64> {
         match self.bound {
+            // Of what there should be nothing of, no part is as good.
+            Bound::AtMost(0.0) => Some(if value == 0.0 { 1.0 } else { 0.0 }),
             Bound::AtMost(bound) => Some(bound / value),
             Bound::AtLeast(bound) => Some(value / bound),
             Bound::Nothing => None,
@@ -248,6 +250,8 @@ mod tests {
             (of(5.0).at_most(5.0).goal(1.0), Verdict::Kept),
             (of(1.0).at_most(5.0).goal(1.0), Verdict::Reached),
             (of(4.9).at_most(5.0), Verdict::Reached),
+            (of(0.0).at_most(0.0), Verdict::Reached),
+            (of(1.0).at_most(0.0), Verdict::Missed),
             (of(3.9).at_least(4.0).goal(6.0), Verdict::Missed),
             (of(4.1).at_least(4.0).goal(6.0), Verdict::Kept),
             (of(6.1).at_least(4.0).goal(6.0), Verdict::Reached),
