@@ -1,31 +1,30 @@
 //! The control plane, put together: what is opened, in which order, and how it ends.
 
 mod listen;
+mod loops;
 
 use crate::admin::plain;
 use crate::artifacts::{Limits, Packages};
-use crate::authn::{Password, Passwords, Secret, SlowDown};
+use crate::authn::{Password, Passwords, SlowDown};
 use crate::clock::Clock;
 use crate::config::{Place, Serve, read_secret};
 use crate::domain::AccountName;
 use crate::http::{self, Api, Bodies};
-use crate::launch::local::{Local, Settings, program_beside_this};
-use crate::launch::static_nodes::StaticNodes;
-use crate::launch::{Launcher, Leave, StoredTokens};
-use crate::push::{Identity, Joins, Publisher, Push, PushSettings};
+use crate::launch::Leave;
+use crate::push::{Identity, Publisher, Push, PushSettings};
 use crate::store::{self, Installation, MasterKey, Store};
-use crate::{authz, collector, telemetry};
+use crate::{authz, telemetry};
 use axum_server::Handle;
 use listen::{bind, check_exposure, serve_http, tls};
+use loops::Loops;
 use std::fs;
 use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// A database that is ready to be worked with.
@@ -177,8 +176,9 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         patience,
         ..usual
     };
-    let packages = Packages::open(&config.place.data_dir.join("packages"), limits)
-        .map_err(|error| format!("{}: {error}", config.place.data_dir.join("packages").display()))?;
+    make_private_folder(config.shared_dir())?;
+    let folder = config.shared_dir().join("packages");
+    let packages = Packages::open(&folder, limits).map_err(|error| format!("{}: {error}", folder.display()))?;
     let stopping = CancellationToken::new();
     let addresses = Addresses::of(&http_listener, &node_listener, &ops_listener)?;
 
@@ -194,14 +194,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         &mut installation,
     )
     .await?;
-    let local = local(&config, &store, push.joins.clone())?;
-    let logs = local.logs();
-    let (leave, leaving) = watch::channel(Leave::Stay);
-    let launchers = [
-        tokio::spawn(Box::new(local).run(leaving.clone())),
-        tokio::spawn(Box::new(StaticNodes::new(store.system())).run(leaving)),
-    ];
-    let collecting = tokio::spawn(collector::run(packages.clone(), store.system(), stopping.clone()));
+    let loops = Loops::start(&config, &store, &push, &packages, &stopping).await?;
     let api = Api {
         store: store.clone(),
         table,
@@ -210,7 +203,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         slow_down: Arc::new(SlowDown::default()),
         receipts: push.receipts.clone(),
         joins: push.joins.clone(),
-        logs,
+        logs: loops.logs(),
         bodies: Bodies::new(patience),
         secure_cookies: config.tls_cert.is_some(),
         stopping: stopping.clone(),
@@ -235,15 +228,13 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     stopping.cancel();
     handle.graceful_shutdown(Some(LAST_ANSWERS));
     // Both end by the handle, at the latest when the time for last answers is over.
-    let _ = tokio::join!(rest, ops, collecting);
+    let _ = tokio::join!(rest, ops);
     let leaving = if config.stop_nodes {
         Leave::WithNodes
     } else {
         Leave::WithoutNodes
     };
-    // A launcher that has failed has said so, and hears nothing.
-    let _ = leave.send(leaving);
-    let _ = futures::future::join_all(launchers).await;
+    loops.end(leaving).await;
     push.end().await;
     Ok(())
 }
@@ -337,28 +328,6 @@ fn node_certificate(config: &Serve) -> Result<Option<Identity>, String> {
         chain: read_secret(chain, MOST)?,
         key: read_secret(key, MOST)?,
     }))
-}
-
-/// The launcher of local nodes. Each gets the newest token of its deployment.
-fn local(config: &Serve, store: &Store, joins: Joins) -> Result<Local, String> {
-    let beside = || program_beside_this().unwrap_or_else(|_| PathBuf::from("castoff-node"));
-    let settings = Settings {
-        data_dir: config.place.data_dir.clone(),
-        program: config.node_binary.clone().unwrap_or_else(beside),
-        onnxruntime: config.onnxruntime.clone(),
-        ports: config.local_ports.clone(),
-    };
-    let joins = StoredTokens::new(store.system(), move |deployment, token: &Secret| {
-        joins.document(deployment, token)
-    });
-    let opened = Local::open(
-        settings,
-        Arc::new(store.system()),
-        Arc::new(joins),
-        store.clock().clone(),
-        store.changes(),
-    );
-    opened.map_err(|error| error.to_string())
 }
 
 /// Where this control plane listens: the ports may have been chosen by the system.

@@ -7,6 +7,7 @@
 use crate::artifacts::{Packages, Stored};
 use crate::domain::Time;
 use crate::domain::package::Digest;
+use crate::lease::{Term, Terms};
 use crate::store::SystemStore;
 use futures::TryStreamExt;
 use std::collections::HashSet;
@@ -20,21 +21,24 @@ const YOUNG_MS: i64 = 3_600_000;
 /// Files taken away at one look, so that it never keeps the disk from uploads for long. The rest has an hour's time.
 const MOST: usize = 1_000;
 
-/// Collects at once and then every hour, until it is told to stop.
-pub async fn run(packages: Packages, store: SystemStore, stopping: CancellationToken) {
+/// Collects at once and then every hour in each term of this control plane, until it is told to stop.
+pub async fn run(packages: Packages, store: SystemStore, mut terms: Terms, stopping: CancellationToken) {
     let rounds = async {
-        loop {
-            match collect(&packages, &store).await {
-                Ok((0, _)) => {}
-                Ok((files, bytes)) => {
-                    tracing::info!(files, bytes, "package files that no version names were taken away");
+        while let Ok(term) = terms.wait_for(Option::is_some).await.map(|term| term.clone()) {
+            let Some(term) = term else { continue };
+            loop {
+                match collect(&packages, &store, &term).await {
+                    Ok((0, _)) => {}
+                    Ok((files, bytes)) => {
+                        tracing::info!(files, bytes, "package files that no version names were taken away");
+                    }
+                    Err(reason) => tracing::warn!(reason, "package files could not be collected"),
                 }
-                Err(reason) => tracing::warn!(reason, "package files could not be collected"),
+                tokio::select! {
+                    () = term.over() => break,
+                    () = tokio::time::sleep(EVERY) => {}
+                }
             }
-            if let Err(error) = packages.sweep().await {
-                tracing::warn!(%error, "unfinished package files could not be swept");
-            }
-            tokio::time::sleep(EVERY).await;
         }
     };
     // Nothing is half done in between: a file is there or it is not.
@@ -42,12 +46,15 @@ pub async fn run(packages: Packages, store: SystemStore, stopping: CancellationT
 }
 
 /// How many files were taken away, and their bytes.
-async fn collect(packages: &Packages, store: &SystemStore) -> Result<(usize, u64), String> {
+async fn collect(packages: &Packages, store: &SystemStore, term: &Term) -> Result<(usize, u64), String> {
     let listed: Vec<Stored> = packages.list().try_collect().await.map_err(|error| error.to_string())?;
     let in_use = store.digests_in_use().await.map_err(|error| error.to_string())?;
     let in_use: HashSet<Digest> = in_use.into_iter().collect();
     let (mut files, mut bytes) = (0, 0);
     for file in unused(&listed, &in_use, store.now()).take(MOST) {
+        if !term.holds() {
+            break;
+        }
         if packages.collect(file).await.map_err(|error| error.to_string())? {
             files += 1;
             bytes += file.size;

@@ -92,6 +92,10 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_POLICIES", value_name = "DIR")]
     pub policies: Option<PathBuf>,
 
+    /// The folder of packages and local nodes, where several control planes share them [default: the data folder]
+    #[arg(long, env = "CASTOFF_SHARED_DIR", value_name = "DIR")]
+    pub shared_dir: Option<PathBuf>,
+
     /// The ports that local deployments get
     #[arg(long, env = "CASTOFF_LOCAL_PORTS", default_value = "8500-8999", value_name = "FIRST-LAST", value_parser = ports)]
     pub local_ports: RangeInclusive<u16>,
@@ -115,6 +119,13 @@ pub struct Serve {
     /// End the local nodes when the control plane ends; else they go on serving
     #[arg(long, env = "CASTOFF_STOP_NODES")]
     pub stop_nodes: bool,
+}
+
+impl Serve {
+    /// The folder of packages and local nodes.
+    pub fn shared_dir(&self) -> &Path {
+        self.shared_dir.as_deref().unwrap_or(&self.place.data_dir)
+    }
 }
 
 /// Two numbers with a hyphen between.

@@ -13,6 +13,8 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod launch;
+pub mod lease;
+mod process;
 pub mod push;
 pub mod store;
 pub mod telemetry;

@@ -15,6 +15,7 @@ mod m0003_deployments;
 mod m0004_records;
 mod m0005_audit_accounts;
 mod m0006_refusals;
+mod m0007_lease;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -29,6 +30,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_records::Migration),
             Box::new(m0005_audit_accounts::Migration),
             Box::new(m0006_refusals::Migration),
+            Box::new(m0007_lease::Migration),
         ]
     }
 }

@@ -51,6 +51,22 @@ impl Deployed {
         deployed
     }
 
+    /// The same, asked about by somebody else or at another control plane.
+    #[must_use]
+    pub fn seen_by(&self, by: &Actor) -> Self {
+        Self {
+            by: by.clone(),
+            ..self.clone()
+        }
+    }
+
+    /// Revokes a key of this name; every node knows when this returns.
+    #[track_caller]
+    pub fn revoke(&self, name: &str) {
+        let path = self.path(&format!("/keys/{}/revoke?wait=30s", self.key_id(name)));
+        self.by.post(&path, json!({})).expect(200);
+    }
+
     /// `/deployments/<name>` and what follows.
     pub fn path(&self, rest: &str) -> String {
         format!("/deployments/{}{rest}", self.name)

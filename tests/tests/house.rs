@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the control plane, and what it may use. Whoever stands further down may use what stands further up.
-const CONTROL_PLANE: [(&str, &[&str]); 15] = [
+const CONTROL_PLANE: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("authn", &["clock", "domain"]),
@@ -19,8 +19,10 @@ const CONTROL_PLANE: [(&str, &[&str]); 15] = [
     ("config", &["domain", "store"]),
     ("telemetry", &["domain", "store"]),
     ("push", &["artifacts", "authn", "clock", "domain", "store"]),
-    ("launch", &["authn", "clock", "domain", "store"]),
-    ("collector", &["artifacts", "domain", "store"]),
+    ("process", &[]),
+    ("lease", &["process", "store"]),
+    ("launch", &["authn", "clock", "domain", "lease", "process", "store"]),
+    ("collector", &["artifacts", "domain", "lease", "store"]),
     (
         "http",
         &[
@@ -47,6 +49,7 @@ const CONTROL_PLANE: [(&str, &[&str]); 15] = [
             "domain",
             "http",
             "launch",
+            "lease",
             "push",
             "store",
             "telemetry",

@@ -14,11 +14,13 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Place;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
+use rustix::fs::{FlockOperation, flock};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes written at once; a smaller file is written in one go.
 const PART: u64 = 8 << 20;
@@ -35,8 +37,6 @@ pub struct Packages {
     kept: PathBuf,
     limits: Limits,
     inspections: Arc<Semaphore>,
-    /// Held for reading while files are kept, for writing while one is collected.
-    collecting: Arc<RwLock<()>>,
 }
 
 /// A file that is kept.
@@ -70,7 +70,6 @@ impl Packages {
             kept,
             limits,
             inspections,
-            collecting: Arc::default(),
         })
     }
 
@@ -96,7 +95,8 @@ impl Packages {
     /// # Errors
     /// The store failed. Some files may have been kept.
     pub async fn keep(&self, received: &Received) -> io::Result<()> {
-        let _keeping = self.collecting.read().await;
+        let folder = self.scratch.clone();
+        let _keeping = blocking(move || locked(&folder, FlockOperation::LockShared)).await??;
         let others = received
             .files
             .iter()
@@ -156,8 +156,9 @@ impl Packages {
     /// The store failed.
     pub async fn collect(&self, listed: &Stored) -> io::Result<bool> {
         // Not waited for: uploads come first, and the next look finds the file again.
-        let Ok(_collecting) = self.collecting.try_write() else {
-            return Ok(false);
+        let _collecting = match locked(&self.scratch, FlockOperation::NonBlockingLockExclusive) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            locked => locked?,
         };
         if self.find(&listed.digest).await?.as_ref() != Some(listed) {
             return Ok(false);
@@ -242,6 +243,13 @@ fn sweep_one(file: &std::fs::DirEntry) -> io::Result<()> {
         std::fs::remove_file(file.path())?;
     }
     Ok(())
+}
+
+/// Shared while files are kept, alone while one is collected; other control planes may work in the same folder.
+fn locked(folder: &Path, operation: FlockOperation) -> io::Result<File> {
+    let folder = File::open(folder)?;
+    flock(&folder, operation)?;
+    Ok(folder)
 }
 
 /// `sha256/ab/ab…`: 256 folders, so that none grows too long to list.

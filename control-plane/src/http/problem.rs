@@ -261,7 +261,7 @@ impl From<Error> for Problem {
             Error::InUse(detail) => Self::new(Kind::InUse, detail),
             Error::Invalid(invalid) => invalid.into(),
             Error::NotAllowed(detail) => Self::new(Kind::Forbidden, detail),
-            Error::NoRandom | Error::Unreadable(_) => Self::internal(&error),
+            Error::NoRandom | Error::Unreadable(_) | Error::Overtaken => Self::internal(&error),
             Error::Database(_) if error.is_passing() && has_committed() => {
                 tracing::error!(error = %Chain(&error), "the database does not answer");
                 Self::new(

@@ -4,7 +4,7 @@
 
 use crate::authn::Secret;
 use crate::domain::{InfrastructureKind, Limits};
-use crate::store::{Error, LaunchedNode, SystemStore};
+use crate::store::{Acting, Error, LaunchedNode, SystemStore};
 use castoff_wire::Join;
 use uuid::Uuid;
 
@@ -81,9 +81,9 @@ pub(super) fn grace_ms(limits: &Limits) -> i64 {
 }
 
 #[async_trait::async_trait]
-impl NodeBook for SystemStore {
+impl NodeBook for Acting {
     async fn desired(&self) -> Result<Vec<Wanted>, Error> {
-        let deployments = self.deployments().await?.into_iter();
+        let deployments = self.system().deployments().await?.into_iter();
         Ok(deployments
             .filter(|deployment| deployment.kind == InfrastructureKind::Local)
             .map(|deployment| Wanted {
@@ -98,7 +98,7 @@ impl NodeBook for SystemStore {
     }
 
     async fn records(&self) -> Result<Vec<LaunchedNode>, Error> {
-        self.launched_nodes().await
+        self.system().launched_nodes().await
     }
 
     async fn save(&self, node: &LaunchedNode, last_exit: Option<&str>) -> Result<(), Error> {
@@ -110,11 +110,11 @@ impl NodeBook for SystemStore {
     }
 
     async fn assign_port(&self, deployment_id: Uuid, port: u16) -> Result<bool, Error> {
-        SystemStore::assign_port(self, deployment_id, port).await
+        Acting::assign_port(self, deployment_id, port).await
     }
 
     async fn set_problem(&self, deployment_id: Uuid, problem: Option<&str>) -> Result<(), Error> {
-        SystemStore::set_problem(self, deployment_id, problem).await
+        Acting::set_problem(self, deployment_id, problem).await
     }
 
     async fn note(&self, deployment_id: Uuid, kind: &str, message: &str) -> Result<(), Error> {

@@ -11,6 +11,7 @@ pub mod static_nodes;
 pub use book::{JoinSource, NodeBook, StoredTokens, Wanted};
 pub use local::logs::NodeLogs;
 
+use crate::lease::Terms;
 use tokio::sync::watch;
 
 /// What becomes of the nodes when the control plane leaves.
@@ -27,6 +28,6 @@ pub enum Leave {
 /// One kind of infrastructure: whatever starts its nodes and takes them away.
 #[async_trait::async_trait]
 pub trait Launcher: Send {
-    /// Works until the control plane leaves, and has done then what is to become of the nodes.
-    async fn run(self: Box<Self>, leave: watch::Receiver<Leave>);
+    /// Works in the terms of this control plane until it leaves, and has done then what is to become of the nodes.
+    async fn run(self: Box<Self>, terms: Terms, leave: watch::Receiver<Leave>);
 }

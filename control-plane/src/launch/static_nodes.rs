@@ -5,6 +5,7 @@
 //! stays in the list as lost, and in receipts as pending, for a day.
 
 use super::{Launcher, Leave};
+use crate::lease::Terms;
 use crate::store::SystemStore;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -27,7 +28,7 @@ impl StaticNodes {
 
 #[async_trait::async_trait]
 impl Launcher for StaticNodes {
-    async fn run(self: Box<Self>, mut leave: watch::Receiver<Leave>) {
+    async fn run(self: Box<Self>, terms: Terms, mut leave: watch::Receiver<Leave>) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -35,7 +36,8 @@ impl Launcher for StaticNodes {
                 _ = leave.wait_for(|leave| *leave != Leave::Stay) => return,
                 _ = look.tick() => {}
             }
-            if let Err(error) = self.store.forget_silent_nodes().await {
+            let Some(term) = terms.borrow().clone() else { continue };
+            if let Err(error) = self.store.acting(term.number()).forget_silent_nodes().await {
                 tracing::warn!(%error, "silent nodes were not forgotten");
             }
         }

@@ -10,7 +10,7 @@ use crate::domain::{Refusal, RefusalReason};
 use crate::store::NodeReport;
 use castoff_wire::life::{LONGEST_MESSAGE, Life, SILENCE};
 use castoff_wire::proto::{
-    self, FromNode, Health, Heartbeat, Hello, Nack, Position, ToNode, UpToDate, from_node, nack, to_node,
+    self, ControlPlanes, FromNode, Health, Heartbeat, Hello, Nack, Position, ToNode, UpToDate, from_node, nack, to_node,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -137,6 +137,8 @@ impl Conversation {
         }
         self.tell();
         let replaced = self.session.replaced();
+        let mut addresses = self.hub.addresses.subscribe();
+        addresses.mark_changed();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -147,6 +149,13 @@ impl Conversation {
                 changed = self.newest.changed() => {
                     changed.map_err(|_| Ended::Stopping)?;
                     self.push()?;
+                }
+                changed = addresses.changed() => {
+                    changed.map_err(|_| Ended::Stopping)?;
+                    let urls = addresses.borrow_and_update().clone();
+                    if !urls.is_empty() {
+                        self.send(to_node::Message::ControlPlanes(ControlPlanes { urls }))?;
+                    }
                 }
                 message = inbox.message() => match message {
                     Ok(Some(message)) => self.hear(message)?,

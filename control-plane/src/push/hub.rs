@@ -29,6 +29,8 @@ pub(super) struct Hub {
     pub(super) store: SystemStore,
     pub(super) sessions: Arc<Sessions>,
     pub(super) ledger: Ledger,
+    /// Where nodes can dial.
+    pub(super) addresses: watch::Sender<Vec<String>>,
     followed: Mutex<HashMap<Uuid, Followed>>,
 }
 
@@ -52,6 +54,7 @@ impl Hub {
             sessions: Arc::new(Sessions::new()),
             ledger: Ledger::new(store.clone()),
             store,
+            addresses: watch::channel(Vec::new()).0,
             followed: Mutex::default(),
         }
     }

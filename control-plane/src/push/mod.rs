@@ -30,6 +30,7 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 use stream::Streams;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,6 +55,10 @@ pub struct Push {
     pub joins: Joins,
     /// Says which node has what.
     pub receipts: Receipts,
+    /// Where nodes dial this control plane.
+    pub url: String,
+    /// Where they can dial, to be told to them.
+    pub addresses: watch::Sender<Vec<String>>,
     /// End when `stopping` is told.
     tasks: Vec<JoinHandle<()>>,
     conversations: TaskTracker,
@@ -96,7 +101,7 @@ impl Push {
         let scheme = if identity.is_some() { "https" } else { "http" };
         let url = settings.url.unwrap_or_else(|| format!("{scheme}://{address}"));
         let joins = Joins::new(
-            url,
+            url.clone(),
             identity.as_ref().map(|identity| identity.authority.clone()),
             sign::public(installation)?,
         );
@@ -144,6 +149,8 @@ impl Push {
         });
         Ok(Self {
             joins,
+            url,
+            addresses: hub.addresses.clone(),
             receipts: Receipts::new(hub),
             tasks: vec![watching, serving],
             conversations,

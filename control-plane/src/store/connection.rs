@@ -44,7 +44,10 @@ pub async fn connect(url: &str) -> Result<Connection, Error> {
                     .busy_timeout(Duration::from_secs(10))
             });
     } else {
-        options.max_connections(16);
+        options.max_connections(16).map_sqlx_postgres_opts(|postgres| {
+            // Who hangs in the middle of a transaction lets go of its locks before its lease ends.
+            postgres.options([("idle_in_transaction_session_timeout", "3s")])
+        });
     }
     Ok(Connection(Database::connect(options).await?))
 }

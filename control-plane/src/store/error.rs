@@ -30,6 +30,9 @@ pub enum Error {
     /// A stored value cannot be read: an older or a damaged database.
     #[error("a stored value cannot be read: {0}")]
     Unreadable(&'static str),
+    /// Another control plane acts now: nothing was changed.
+    #[error("another control plane acts now")]
+    Overtaken,
     /// The database did not answer, or said no. Nothing was changed.
     #[error("the database failed")]
     Database(#[source] DbErr),

@@ -116,11 +116,17 @@ impl Store {
         Ok(row.map_or(0, |row| row.id))
     }
 
-    pub(super) async fn note_event(&self, deployment_id: Uuid, kind: &str, message: &str) -> Result<(), Error> {
+    /// In a transaction of its own, which ends here.
+    pub(super) async fn note_event(
+        &self,
+        tx: DatabaseTransaction,
+        deployment_id: Uuid,
+        kind: &str,
+        message: &str,
+    ) -> Result<(), Error> {
         let Some(deployment) = self.deployment_by_id(deployment_id).await? else {
             return Ok(());
         };
-        let tx = self.begin().await?;
         insert(&tx, &Place::of(&deployment), self.clock.now(), kind, message).await?;
         commit(tx).await?;
         self.tell(Change::Event);

@@ -22,6 +22,7 @@ mod infrastructures;
 mod installation;
 mod key_rings;
 mod known;
+mod lease;
 mod migrate;
 mod nodes;
 mod page;
@@ -50,6 +51,7 @@ pub use groups::GroupChange;
 pub use idempotency::Remembered;
 pub use infrastructures::{InfrastructureChange, NewInfrastructure};
 pub use installation::{Installation, prepare};
+pub use lease::{Acting, Holding, LEASE, Presence};
 pub use migrate::{migrate_down, migrate_up, migration_status};
 pub use nodes::{LaunchedNode, Node, NodeState};
 pub use page::{MOST as MOST_IN_PAGE, Page, PageRequest};
@@ -91,6 +93,8 @@ pub enum Change {
 /// The rows of one installation.
 #[derive(Clone)]
 pub struct Store {
+    /// Of this control plane's process.
+    id: Uuid,
     db: Connection,
     clock: Clock,
     vault: Arc<Vault>,
@@ -110,6 +114,7 @@ impl Store {
         // Nobody waits for a hint: a loop that lags behind looks at everything.
         let (changes, _) = broadcast::channel(1024);
         Self {
+            id: Uuid::new_v4(),
             db,
             clock,
             vault,
@@ -117,6 +122,11 @@ impl Store {
             changes,
             witness: Witness::default(),
         }
+    }
+
+    /// Names this process among the control planes on its database.
+    pub fn id(&self) -> Uuid {
+        self.id
     }
 
     /// Hints of changes from here on.

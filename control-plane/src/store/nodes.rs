@@ -4,13 +4,15 @@ use super::entity::{node_tokens, nodes};
 use super::error::stored;
 use super::services::{parse_word, word};
 use super::vault::Place;
-use super::{Change, Error, Permit, Store, commit};
+use super::{Error, Permit, Store, commit};
 use crate::authn::{Secret, SecretKind};
 use crate::authz::{Deploy, View};
 use crate::domain::{Deployment, Refusal, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -290,7 +292,12 @@ impl Store {
             .collect()
     }
 
-    pub(super) async fn save_launched(&self, node: &LaunchedNode, last_exit: Option<&str>) -> Result<(), Error> {
+    pub(super) async fn save_launched(
+        &self,
+        tx: &DatabaseTransaction,
+        node: &LaunchedNode,
+        last_exit: Option<&str>,
+    ) -> Result<(), Error> {
         let now = self.clock.now();
         let exits: Vec<i64> = node.exits.iter().map(|time| time.ms()).collect();
         let exits = stored(serde_json::to_string(&exits), "a list of exits")?;
@@ -321,30 +328,28 @@ impl Store {
         }
         nodes::Entity::insert(row)
             .on_conflict(OnConflict::column(Column::Id).update_columns(columns).to_owned())
-            .exec_without_returning(&self.db)
+            .exec_without_returning(tx)
             .await?;
-        self.tell(Change::Node(node.deployment_id));
-        Ok(())
-    }
-
-    pub(super) async fn forget_node(&self, id: Uuid) -> Result<(), Error> {
-        if let Some(row) = nodes::Entity::find_by_id(id).one(&self.db).await? {
-            nodes::Entity::delete_by_id(id).exec(&self.db).await?;
-            self.tell(Change::Node(row.deployment_id));
-        }
         Ok(())
     }
 
     /// Static nodes leave no process to prove their end: after a day of silence they are forgotten.
-    pub(super) async fn forget_silent_nodes(&self) -> Result<(), Error> {
+    pub(super) async fn forget_silent_nodes(&self, tx: &DatabaseTransaction) -> Result<(), Error> {
         let oldest = self.clock.now().after_ms(-86_400_000);
         nodes::Entity::delete_many()
             .filter(nodes::Column::Launched.eq(false))
             .filter(nodes::Column::LastSeenAt.lt(oldest.ms()))
-            .exec(&self.db)
+            .exec(tx)
             .await?;
         Ok(())
     }
+}
+
+/// Forgets a node, and says of which deployment it was.
+pub(super) async fn forget(tx: &DatabaseTransaction, id: Uuid) -> Result<Option<Uuid>, Error> {
+    let row = nodes::Entity::find_by_id(id).one(tx).await?;
+    nodes::Entity::delete_by_id(id).exec(tx).await?;
+    Ok(row.map(|row| row.deployment_id))
 }
 
 pub(super) fn fresh(id: Uuid, deployment_id: Uuid, launched: bool, now: Time) -> nodes::ActiveModel {
@@ -371,6 +376,7 @@ pub(super) fn fresh(id: Uuid, deployment_id: Uuid, launched: bool, now: Time) ->
         last_exit: Set(None),
         exits: Set("[]".to_owned()),
         last_seen_at: Set(None),
+        heard_by: Set(None),
         created_at: Set(now.ms()),
     }
 }

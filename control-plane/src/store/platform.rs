@@ -7,13 +7,12 @@ use super::accounts::{self, NewAccount};
 use super::api_keys::MachineKeyUse;
 use super::audit::Deed;
 use super::credentials::insert_token;
-use super::entity::{accounts as account_rows, deployments, groups, members, tokens};
+use super::entity::{accounts as account_rows, groups, members, tokens};
 use super::{Change, Error, LaunchedNode, Node, NodeReport, Progress, Store, StoredConfig, commit, take_turn};
 use crate::authn::{Actor, PasswordHash, Secret};
 use crate::domain::package::Digest;
 use crate::domain::{AccessToken, AccountKind, AccountName, Deployment, GroupName, Time, Title};
 use sea_orm::ActiveValue::Set;
-use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -31,6 +30,10 @@ const ADMINS: &str = "admins";
 impl SystemStore {
     pub(super) fn new(store: Store) -> Self {
         Self { store }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// What time it is for the store.
@@ -219,67 +222,12 @@ impl SystemStore {
         self.store.deployment_by_id(id).await
     }
 
-    /// Gives a local deployment its port. `false` when another has it.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn assign_port(&self, deployment_id: Uuid, port: u16) -> Result<bool, Error> {
-        let result = deployments::Entity::update_many()
-            .col_expr(deployments::Column::Port, Expr::value(i32::from(port)))
-            .filter(deployments::Column::Id.eq(deployment_id))
-            .exec(&self.store.db)
-            .await
-            .map_err(Error::taken("port"));
-        match result {
-            Ok(changed) => Ok(changed.rows_affected == 1),
-            Err(Error::Taken(_)) => Ok(false),
-            Err(other) => Err(other),
-        }
-    }
-
-    /// Says what the launcher cannot do for a deployment, or that it can again.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn set_problem(&self, deployment_id: Uuid, problem: Option<&str>) -> Result<(), Error> {
-        deployments::Entity::update_many()
-            .col_expr(deployments::Column::Problem, Expr::value(problem.map(str::to_owned)))
-            .filter(deployments::Column::Id.eq(deployment_id))
-            .exec(&self.store.db)
-            .await?;
-        Ok(())
-    }
-
     /// What the launcher recorded of the nodes that it started.
     ///
     /// # Errors
     /// The database failed.
     pub async fn launched_nodes(&self) -> Result<Vec<LaunchedNode>, Error> {
         self.store.launched_nodes().await
-    }
-
-    /// Records a node that the launcher starts, started or saw ending.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn save_launched(&self, node: &LaunchedNode, last_exit: Option<&str>) -> Result<(), Error> {
-        self.store.save_launched(node, last_exit).await
-    }
-
-    /// Forgets a node whose process is proven to have ended.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn forget_node(&self, id: Uuid) -> Result<(), Error> {
-        self.store.forget_node(id).await
-    }
-
-    /// Forgets static nodes that have been silent for a day.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn forget_silent_nodes(&self) -> Result<(), Error> {
-        self.store.forget_silent_nodes().await
     }
 
     /// Records what nodes, each with its deployment, said of themselves.
@@ -319,7 +267,8 @@ impl SystemStore {
     /// # Errors
     /// The database failed.
     pub async fn note_event(&self, deployment_id: Uuid, kind: &str, message: &str) -> Result<(), Error> {
-        self.store.note_event(deployment_id, kind, message).await
+        let tx = self.store.begin().await?;
+        self.store.note_event(tx, deployment_id, kind, message).await
     }
 
     /// The digests that some version refers to.

@@ -38,7 +38,7 @@ pub struct NodeReport {
 }
 
 /// Rows in one statement. Few sizes, so that a database keeps its statements prepared whatever the batch: 1,000 reports are
-/// 14 statements. The largest binds 128 × 23 values; SQLite takes 32,766.
+/// 14 statements. The largest binds 128 × 24 values; SQLite takes 32,766.
 const AT_ONCE: [usize; 4] = [128, 32, 8, 1];
 
 impl Store {
@@ -54,12 +54,12 @@ impl Store {
         while let Some((_, _, report)) = rest.first() {
             if report.connected {
                 let (together, after) = rest.split_at(together(rest));
-                upsert(&tx, together, now).await?;
+                upsert(&tx, together, (self.id, now)).await?;
                 rest = after;
             } else {
                 let (last_words, after) = rest.split_at(1);
                 for (node_id, deployment_id, report) in last_words {
-                    leave(&tx, *node_id, *deployment_id, report, now).await?;
+                    leave(&tx, (*node_id, *deployment_id), report, (self.id, now)).await?;
                 }
                 rest = after;
             }
@@ -93,7 +93,11 @@ fn refused(report: &NodeReport) -> Result<Option<String>, Error> {
     stored(refused, "a refusal")
 }
 
-async fn upsert(tx: &DatabaseTransaction, reports: &[&(Uuid, Uuid, Arc<NodeReport>)], now: Time) -> Result<(), Error> {
+async fn upsert(
+    tx: &DatabaseTransaction,
+    reports: &[&(Uuid, Uuid, Arc<NodeReport>)],
+    (heard_by, now): (Uuid, Time),
+) -> Result<(), Error> {
     use nodes::Column;
     let rows = reports.iter().map(|(node_id, deployment_id, report)| {
         let acked = position(report);
@@ -111,6 +115,7 @@ async fn upsert(tx: &DatabaseTransaction, reports: &[&(Uuid, Uuid, Arc<NodeRepor
             ops_address: Set(report.ops_address.clone()),
             release: Set(report.release.clone()),
             last_seen_at: Set(Some(now.ms())),
+            heard_by: Set(Some(heard_by)),
             ..super::nodes::fresh(*node_id, *deployment_id, false, now)
         })
     });
@@ -134,6 +139,7 @@ async fn upsert(tx: &DatabaseTransaction, reports: &[&(Uuid, Uuid, Arc<NodeRepor
                     Column::OpsAddress,
                     Column::Release,
                     Column::LastSeenAt,
+                    Column::HeardBy,
                 ])
                 .action_and_where(own)
                 .to_owned(),
@@ -143,13 +149,13 @@ async fn upsert(tx: &DatabaseTransaction, reports: &[&(Uuid, Uuid, Arc<NodeRepor
     Ok(())
 }
 
-/// The last word of a node that its launcher may have forgotten meanwhile: it must not come back.
+/// The last word of a node that its launcher may have forgotten meanwhile, or that may be on the line with another control
+/// plane by now: it must not come back, nor go.
 async fn leave(
     tx: &DatabaseTransaction,
-    node_id: Uuid,
-    deployment_id: Uuid,
+    (node_id, deployment_id): (Uuid, Uuid),
     report: &NodeReport,
-    now: Time,
+    (heard_by, now): (Uuid, Time),
 ) -> Result<(), Error> {
     use nodes::Column;
     let acked = position(report);
@@ -163,6 +169,7 @@ async fn leave(
         .col_expr(Column::AckedVersion, Expr::value(acked.map(|(_, version)| version)))
         .filter(Column::Id.eq(node_id))
         .filter(Column::DeploymentId.eq(deployment_id))
+        .filter(Column::HeardBy.eq(heard_by))
         .exec(tx)
         .await?;
     Ok(())

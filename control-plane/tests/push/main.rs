@@ -323,7 +323,7 @@ async fn what_another_replica_raised_arrives_however_much_else_changes() {
         };
         async move {
             loop {
-                system.save_launched(&launched, None).await.unwrap();
+                system.acting(None).save_launched(&launched, None).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

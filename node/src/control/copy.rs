@@ -2,6 +2,7 @@
 //!
 //! `config` is the config in force; `offered` is a newer one whose models are not loaded (yet), kept because its key set
 //! is in force already; `revoked` holds signed deltas whose config has not come; `token` the newest node token;
+//! `control-planes` where others can be dialled;
 //! `contact` the last moment at which the control plane was heard. Of the first three there is a twin beside each, for a
 //! file that somebody spoils: both are written before anything is acknowledged, so the newest valid one of the two is
 //! never older than what was. The rule a newcomer would break: nothing of this is believed because of where it lies; each
@@ -24,6 +25,7 @@ pub const MOST_CONFIG_BYTES: u64 = 32 << 20;
 const MOST_OVERLAY_BYTES: u64 = 32 << 20;
 /// Node tokens have about 50 characters.
 pub const MOST_TOKEN_BYTES: u64 = 4096;
+const MOST_ADDRESSES_BYTES: u64 = 8192;
 const PRIVATE: u32 = 0o600;
 /// What is there twice: the name, and the name of its twin.
 const CONFIG: Twins = ["config", "config.twin"];
@@ -245,6 +247,29 @@ impl DurableCopy {
     /// When the folder cannot be written.
     pub fn keep_token(&self, token: &str) -> io::Result<()> {
         durable::replace(&self.folder.join("token"), token.as_bytes(), PRIVATE)
+    }
+
+    /// Where other control planes can be dialled, one to a line, as they were last told.
+    pub fn addresses(&self) -> Vec<String> {
+        let bytes = durable::read_bounded(&self.folder.join("control-planes"), MOST_ADDRESSES_BYTES);
+        let text = bytes.ok().flatten().and_then(|bytes| String::from_utf8(bytes).ok());
+        text.unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    /// Keeps where other control planes can be dialled.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn keep_addresses(&self, urls: &[String]) -> io::Result<()> {
+        durable::replace(
+            &self.folder.join("control-planes"),
+            urls.join(
+                "
+",
+            )
+            .as_bytes(),
+            PRIVATE,
+        )
     }
 
     /// When the control plane was last heard, in milliseconds since 1970. A copy that came without a note of it, as from

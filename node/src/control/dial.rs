@@ -5,6 +5,7 @@
 
 use super::copy::DurableCopy;
 use castoff_wire::Join;
+use castoff_wire::join::is_dialable;
 use castoff_wire::life::{Life, Living};
 use castoff_wire::proto::control_client::ControlClient;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -21,6 +22,9 @@ use tower::ServiceExt;
 /// What calls the control plane as this node.
 pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
 
+/// Control planes that are worth to be known.
+const MOST_PLACES: usize = 16;
+const MOST_ADDRESS: usize = 255;
 const CONNECT: Duration = Duration::from_secs(3);
 /// The whole of TCP, TLS and HTTP/2.
 const HANDSHAKES: Duration = Duration::from_secs(6);
@@ -54,7 +58,11 @@ impl Interceptor for Bearer {
 
 /// Knows where the control plane is and with which tokens to come.
 pub struct Dialer {
-    endpoint: Endpoint,
+    /// Where the join document says, then where else; with the addresses by which they are told apart.
+    places: Vec<(String, Endpoint)>,
+    /// The place that is dialled next.
+    at: usize,
+    authority: Option<String>,
     join_token: String,
     copy: DurableCopy,
     /// The join document's token was taken and the stored one was not.
@@ -68,31 +76,61 @@ impl Dialer {
     /// [`NotDialable`] says what in it cannot be used.
     pub fn new(join: &Join, copy: DurableCopy) -> Result<Self, NotDialable> {
         Bearer::new(&join.token).ok_or(NotDialable::Token)?;
-        let uri: Uri = join.control_plane.parse().map_err(|_| NotDialable::Address)?;
-        let mut endpoint = Endpoint::from(uri)
-            // No keepalive of HTTP/2: on a slow line its answer waits behind a config. What a silent peer is, the line
-            // judges by its bytes, and a fetch by its chunks.
-            .connect_timeout(CONNECT);
-        if let Some(ca) = join
-            .ca_pem
-            .as_ref()
-            .filter(|_| join.control_plane.starts_with("https://"))
-        {
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
-            endpoint = endpoint.tls_config(tls).map_err(|_| NotDialable::Authority)?;
-        }
-        Ok(Self {
-            endpoint,
+        let own = endpoint(&join.control_plane, join.ca_pem.as_deref())?;
+        let mut dialer = Self {
+            places: vec![(join.control_plane.clone(), own)],
+            at: 0,
+            authority: join.ca_pem.clone(),
             join_token: join.token.clone(),
             copy,
             prefer_join: false,
-        })
+        };
+        dialer.know(&dialer.copy.addresses());
+        Ok(dialer)
+    }
+
+    /// Takes note of where all control planes can be dialled. What a token may not travel to is left out.
+    ///
+    /// # Errors
+    /// When it cannot be kept for the next start; until then it is known.
+    pub fn learn(&mut self, urls: &[String]) -> std::io::Result<()> {
+        if !self.know(urls) {
+            return Ok(());
+        }
+        let known: Vec<String> = self.places.iter().map(|(url, _)| url.clone()).collect();
+        self.copy.keep_addresses(&known)
+    }
+
+    /// Whether this is news.
+    fn know(&mut self, urls: &[String]) -> bool {
+        let before: Vec<String> = self.places.iter().map(|(url, _)| url.clone()).collect();
+        let current = before.get(self.at).cloned();
+        self.places.truncate(1);
+        for url in urls.iter().take(MOST_PLACES) {
+            let fits = url.len() <= MOST_ADDRESS && is_dialable(url, self.authority.is_some());
+            let is_known = self.places.iter().any(|(known, _)| known == url);
+            if fits
+                && !is_known
+                && let Ok(endpoint) = endpoint(url, self.authority.as_deref())
+            {
+                self.places.push((url.clone(), endpoint));
+            }
+        }
+        let at = self.places.iter().position(|(url, _)| Some(url) == current.as_ref());
+        self.at = at.unwrap_or(0);
+        !self.places.iter().map(|(url, _)| url).eq(&before)
+    }
+
+    /// The next dial goes to another control plane, if there is one.
+    pub fn turn_to_next(&mut self) {
+        self.at = (self.at + 1) % self.places.len().max(1);
     }
 
     /// Opens a connection, with its signs of life. Borrows nothing, so that loads can go on meanwhile.
     pub fn connect(&self) -> impl Future<Output = Result<(Life, Channel), String>> + use<> {
-        let endpoint = self.endpoint.clone();
+        let endpoint = self.places.get(self.at).map(|(_, endpoint)| endpoint.clone());
         async move {
+            let endpoint = endpoint.ok_or("no address")?;
             let life = Life::begin();
             let noted = life.clone();
             let mut tcp = HttpConnector::new();
@@ -143,6 +181,20 @@ impl Dialer {
     }
 }
 
+fn endpoint(url: &str, authority: Option<&str>) -> Result<Endpoint, NotDialable> {
+    let uri: Uri = url.parse().map_err(|_| NotDialable::Address)?;
+    // No keepalive of HTTP/2: on a slow line its answer waits behind a config. What a silent peer is, the line judges by
+    // its bytes, and a fetch by its chunks.
+    let endpoint = Endpoint::from(uri).connect_timeout(CONNECT);
+    match authority.filter(|_| url.starts_with("https://")) {
+        None => Ok(endpoint),
+        Some(ca) => {
+            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
+            endpoint.tls_config(tls).map_err(|_| NotDialable::Authority)
+        }
+    }
+}
+
 /// Which token it was; never the token itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
@@ -175,4 +227,52 @@ pub enum NotDialable {
     /// Not a token.
     #[error("token cannot travel in a header")]
     Token,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::signing::Signer;
+
+    fn addresses(dialer: &Dialer) -> Vec<&str> {
+        dialer.places.iter().map(|(url, _)| url.as_str()).collect()
+    }
+
+    #[test]
+    fn other_control_planes_are_dialled_in_turn_and_known_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let (join, _) = Join::parse(&Signer::new(1).join("http://127.0.0.1:1", "t")).unwrap();
+        let open = || {
+            Dialer::new(&join, DurableCopy::open(folder.path()).unwrap())
+                .ok()
+                .unwrap()
+        };
+        let mut dialer = open();
+        dialer.turn_to_next();
+        assert_eq!((addresses(&dialer), dialer.at), (vec!["http://127.0.0.1:1"], 0));
+        let told = [
+            "http://127.0.0.1:2",
+            // Not where a token may go.
+            "http://10.0.0.1:3",
+            "https://castoff.example:3",
+            "no address",
+            "http://127.0.0.1:1",
+        ];
+        dialer.learn(&told.map(str::to_owned)).unwrap();
+        let both = vec!["http://127.0.0.1:1", "http://127.0.0.1:2"];
+        assert_eq!(addresses(&dialer), both);
+        assert_eq!(addresses(&open()), both);
+        dialer.turn_to_next();
+        assert_eq!(dialer.at, 1);
+        // Who is on the line with the second stays there when a third comes.
+        dialer
+            .learn(&["http://127.0.0.1:3".to_owned(), "http://127.0.0.1:2".to_owned()])
+            .unwrap();
+        assert_eq!(
+            (addresses(&dialer)[dialer.at], dialer.places.len()),
+            ("http://127.0.0.1:2", 3)
+        );
+        dialer.turn_to_next();
+        assert_eq!(dialer.at, 0);
+    }
 }

@@ -121,7 +121,10 @@ impl<S: Serves> Line<S> {
             let began = Instant::now();
             match self.once(&mut complained).await {
                 Ended::ByUs => return,
-                Ended::Broken => self.follower.set_client(None),
+                Ended::Broken => {
+                    self.follower.set_client(None);
+                    self.dialer.turn_to_next();
+                }
             }
             // A line that held for a while was a good one: the next dial is the first again.
             failures = if began.elapsed() > SILENCE { 0 } else { failures + 1 };
@@ -257,6 +260,12 @@ impl<S: Serves> Line<S> {
             }
             Down::Delta(signed) => self.follower.delta(signed).await,
             Down::Heartbeat(_) => None,
+            Down::ControlPlanes(all) => {
+                if let Err(error) = self.dialer.learn(&all.urls) {
+                    tracing::error!(%error, "where other control planes are was not kept");
+                }
+                None
+            }
             Down::NodeToken(token) => {
                 match self.dialer.rotate(&token.token) {
                     Ok(()) => tracing::info!("a new node token is kept for the next dial"),

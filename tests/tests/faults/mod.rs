@@ -6,6 +6,7 @@ mod disks;
 mod kills;
 mod nodes;
 mod rolls;
+mod two;
 mod uploads;
 
 use acceptance::processes::Process;

@@ -9,6 +9,7 @@ mod freshness;
 mod guards;
 mod installation;
 mod keys;
+mod lease;
 mod pages;
 mod permissions;
 

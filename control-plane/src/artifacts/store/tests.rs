@@ -50,7 +50,7 @@ async fn what_is_kept_is_there_after_reopening() {
         ..listed[0]
     };
     assert!(!packages.collect(&older).await.unwrap());
-    let keeping = packages.collecting.read().await;
+    let keeping = locked(packages.scratch(), FlockOperation::LockShared).unwrap();
     assert!(!packages.collect(&listed[0]).await.unwrap());
     drop(keeping);
     assert!(packages.collect(&listed[0]).await.unwrap());

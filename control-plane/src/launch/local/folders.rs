@@ -47,7 +47,7 @@ impl Folders {
         }
         for name in names(&folders.nodes)? {
             if name.starts_with(GONE) {
-                std::fs::remove_dir_all(folders.nodes.join(name))?;
+                gone(std::fs::remove_dir_all(folders.nodes.join(name)))?;
             }
         }
         Ok(folders)

@@ -21,6 +21,7 @@ mod tests;
 
 use super::{JoinSource, Launcher, Leave, NodeBook};
 use crate::clock::Clock;
+use crate::lease::{Term, Terms};
 use crate::store::Change;
 use folders::Folders;
 use logs::NodeLogs;
@@ -29,7 +30,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
-use supervisor::Supervisor;
+use supervisor::{Ended, Supervisor};
 use tokio::sync::{Notify, broadcast, watch};
 
 /// The ports of local deployments, unless the operator says otherwise.
@@ -38,7 +39,7 @@ pub const PORTS: RangeInclusive<u16> = 8500..=8999;
 /// What the operator says.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The data directory; nodes live in `nodes/` of it.
+    /// Nodes live in `nodes/` of it.
     pub data_dir: PathBuf,
     /// `castoff-node`.
     pub program: PathBuf,
@@ -67,57 +68,85 @@ pub fn program_beside_this() -> io::Result<PathBuf> {
     Ok(std::env::current_exe()?.with_file_name("castoff-node"))
 }
 
+/// Opens the book for a term.
+pub type Books = Box<dyn Fn(&Term) -> Arc<dyn NodeBook> + Send>;
+
 /// The launcher of local infrastructures.
 pub struct Local {
-    supervisor: Supervisor,
-    wake: Arc<Notify>,
+    settings: Settings,
+    folders: Folders,
+    books: Books,
+    joins: Arc<dyn JoinSource>,
+    clock: Clock,
     changes: broadcast::Receiver<Change>,
-    logs: NodeLogs,
     /// Held as long as this launcher works; the system lets go of it when the process ends, however it ends.
-    _alone: File,
+    _alone: Option<File>,
 }
 
 impl Local {
-    /// A launcher for the deployments in the book, the only one on this data directory.
+    /// A launcher for the deployments in the book. `alone`: no lease keeps others from this folder, so a lock does.
     ///
     /// # Errors
     /// There is another, or the folder cannot be used.
     pub fn open(
         settings: Settings,
-        book: Arc<dyn NodeBook>,
+        alone: bool,
+        books: Books,
         joins: Arc<dyn JoinSource>,
         clock: Clock,
         changes: broadcast::Receiver<Change>,
     ) -> Result<Self, NotOpen> {
         let folders = Folders::open(&settings.data_dir)?;
-        let alone = folders.lock()?.ok_or(NotOpen::InUse)?;
-        let wake = Arc::new(Notify::new());
-        let logs = NodeLogs::new(folders.nodes().to_owned());
+        let lock = match alone {
+            true => Some(folders.lock()?.ok_or(NotOpen::InUse)?),
+            false => None,
+        };
         let settings = Settings {
             program: std::path::absolute(&settings.program)?,
             onnxruntime: settings.onnxruntime.map(std::path::absolute).transpose()?,
             ..settings
         };
         Ok(Self {
-            supervisor: Supervisor::new(settings, folders, book, joins, clock, wake.clone()),
-            wake,
+            settings,
+            folders,
+            books,
+            joins,
+            clock,
             changes,
-            logs,
-            _alone: alone,
+            _alone: lock,
         })
     }
 
     /// Reads what the nodes have logged.
     pub fn logs(&self) -> NodeLogs {
-        self.logs.clone()
+        NodeLogs::new(self.folders.nodes().to_owned())
     }
 }
 
 #[async_trait::async_trait]
 impl Launcher for Local {
-    async fn run(self: Box<Self>, leave: watch::Receiver<Leave>) {
-        let forwarding = tokio::spawn(forward(self.changes, self.wake));
-        self.supervisor.run(leave).await;
+    async fn run(self: Box<Self>, mut terms: Terms, mut leave: watch::Receiver<Leave>) {
+        let wake = Arc::new(Notify::new());
+        let forwarding = tokio::spawn(forward(self.changes, wake.clone()));
+        loop {
+            let term = tokio::select! {
+                biased;
+                next = terms.wait_for(Option::is_some) => next.ok().and_then(|term| term.clone()),
+                _ = leave.wait_for(|leave| *leave != Leave::Stay) => None,
+            };
+            let Some(term) = term else { break };
+            let supervisor = Supervisor::new(
+                self.settings.clone(),
+                self.folders.clone(),
+                (term.clone(), (self.books)(&term)),
+                Arc::clone(&self.joins),
+                self.clock.clone(),
+                wake.clone(),
+            );
+            if supervisor.run(leave.clone()).await == Ended::Left {
+                break;
+            }
+        }
         forwarding.abort();
     }
 }

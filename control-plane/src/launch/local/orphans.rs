@@ -5,6 +5,7 @@
 
 use super::folders::Folders;
 use super::process::{Process, lives};
+use crate::lease::Term;
 use rustix::process::Signal;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
@@ -13,13 +14,16 @@ use uuid::Uuid;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Ends the process in a node's folder, if there is one, and takes the folder away.
-pub(super) async fn end(folders: Folders, node: Uuid, grace: Duration) {
+pub(super) async fn end(folders: Folders, node: Uuid, grace: Duration, term: Term) {
     let process = folders
         .process(node)
         .and_then(|(identity, _)| Process::find(identity, node));
     if let Some(process) = process {
         tracing::warn!(node.id = %node, process.pid = process.identity.pid, "stopping a node that nobody has a record of");
         for (signal, patience) in [(Signal::TERM, grace), (Signal::KILL, grace)] {
+            if !term.holds() {
+                return;
+            }
             if let Err(error) = process.signal(signal) {
                 tracing::error!(node.id = %node, %error, "a node cannot be stopped");
                 return;
@@ -34,7 +38,9 @@ pub(super) async fn end(folders: Folders, node: Uuid, grace: Duration) {
             return;
         }
     }
-    if let Err(error) = folders.remove(node) {
+    if term.holds()
+        && let Err(error) = folders.remove(node)
+    {
         tracing::error!(node.id = %node, %error, "the folder of a node cannot be removed");
     }
 }

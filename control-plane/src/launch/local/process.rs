@@ -3,6 +3,7 @@
 //! The rule a newcomer would break: no signal is ever sent to a bare process id, which may be somebody else's by now; it
 //! goes to a pidfd that was opened while the process of that id had the recorded start time.
 
+pub(super) use crate::process::{Identity, lives};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::io;
@@ -13,14 +14,6 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use uuid::Uuid;
-
-/// What names a process until the machine is started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) pid: u32,
-    /// Field 22 of `/proc/<pid>/stat`.
-    pub(super) start_time: u64,
-}
 
 /// A process that ran when it was started or found.
 #[derive(Debug)]
@@ -69,8 +62,8 @@ impl Process {
         let raw = raw.ok_or_else(|| io::Error::other("not the id of a process"))?;
         // First the pidfd, then the start time: if the id changes hands in between, the times differ.
         let pidfd = pidfd_open(raw, PidfdFlags::NONBLOCK)?;
-        let (start_time, _) = stat(pid).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        Ok((Identity { pid, start_time }, Arc::new(pidfd)))
+        let identity = Identity::of(pid).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok((identity, Arc::new(pidfd)))
     }
 
     /// Sends a signal; one that has ended already is no error.
@@ -91,6 +84,19 @@ impl Process {
             },
             None => (!lives(self.identity)).then(|| "ended; it was started by an earlier control plane".to_owned()),
         }
+    }
+
+    /// Leaves it alone; of a child the end is waited for, so that no zombie stays.
+    pub(super) fn let_go(self) {
+        let Some(mut child) = self.child else { return };
+        #[allow(deprecated)] // As in `watch`.
+        let Ok(pidfd) = AsyncFd::with_interest(self.pidfd, Interest::READABLE) else {
+            return;
+        };
+        tokio::spawn(async move {
+            let _ = pidfd.readable().await;
+            let _ = child.try_wait();
+        });
     }
 
     /// Notifies when it ends.
@@ -116,26 +122,6 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Whether the process of this identity runs; a zombie does not.
-pub(super) fn lives(identity: Identity) -> bool {
-    stat(identity.pid)
-        .is_some_and(|(start_time, state)| start_time == identity.start_time && !matches!(state, 'Z' | 'X'))
-}
-
-/// Start time and state of a process.
-fn stat(pid: u32) -> Option<(u64, char)> {
-    parse_stat(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
-}
-
-/// The second field is a name in parentheses that may hold anything, parentheses and blanks too.
-fn parse_stat(stat: &str) -> Option<(u64, char)> {
-    let (_, after_name) = stat.rsplit_once(')')?;
-    let mut fields = after_name.split_ascii_whitespace();
-    // The first field after the name is number 3; the start time is number 22.
-    let state = fields.next()?.chars().next()?;
-    Some((fields.nth(22 - 4)?.parse().ok()?, state))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,15 +138,6 @@ mod tests {
         command
     }
 
-    #[test]
-    fn the_fields_are_found_behind_any_name() {
-        let fields = (4..=52).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
-        for name in ["(castoff-node)", "(a) b (c)", "())"] {
-            assert_eq!(parse_stat(&format!("7 {name} S {fields}")), Some((22, 'S')), "{name}");
-        }
-        assert_eq!(parse_stat("7 (x) S 4"), None);
-    }
-
     #[tokio::test]
     async fn a_child_is_watched_and_leaves_no_zombie() {
         let mut process = Process::spawn(sleeper()).unwrap();
@@ -170,10 +147,7 @@ mod tests {
         process.signal(Signal::KILL).unwrap();
         notify.notified().await;
         assert_eq!(process.ended().as_deref(), Some("killed (SIGKILL)"));
-        assert_eq!(
-            stat(process.identity.pid).filter(|(time, _)| *time == process.identity.start_time),
-            None
-        );
+        assert_ne!(Identity::of(process.identity.pid), Some(process.identity));
         process.signal(Signal::TERM).unwrap();
     }
 

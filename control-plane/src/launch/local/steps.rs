@@ -78,6 +78,7 @@ impl Supervisor {
         let mut record = if again { plan::starting(record) } else { record };
         self.book.save(&record, None).await?;
         let command = command::of_node(&self.settings, &self.folders, node, &join, listening);
+        self.may_act()?;
         let spawned = command.and_then(|command| {
             let process = Process::spawn(command)?;
             // If this fails its end is noticed at the next look.

@@ -12,6 +12,7 @@ use super::{Settings, orphans};
 use crate::clock::Clock;
 use crate::domain::{Limits, Time};
 use crate::launch::{JoinSource, Leave, NodeBook, Wanted, book::grace_ms};
+use crate::lease::Term;
 use crate::store::{Error, LaunchedNode, NodeState};
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -45,6 +46,8 @@ pub(super) struct Supervisor {
     pub(super) joins: Arc<dyn JoinSource>,
     pub(super) clock: Clock,
     pub(super) wake: Arc<Notify>,
+    /// Outside of it nothing is done.
+    pub(super) term: Term,
     pub(super) held: HashMap<Uuid, Held>,
     pub(super) ports: Ports,
     pub(super) failures: HashMap<Uuid, u32>,
@@ -53,6 +56,15 @@ pub(super) struct Supervisor {
     known: HashSet<Uuid>,
     /// What nobody has a record of was looked for.
     swept: bool,
+}
+
+/// Why it looks after the nodes no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The control plane leaves.
+    Left,
+    /// Another control plane acts.
+    Overtaken,
 }
 
 /// How a look ended.
@@ -69,7 +81,7 @@ impl Supervisor {
     pub(super) fn new(
         settings: Settings,
         folders: Folders,
-        book: Arc<dyn NodeBook>,
+        (term, book): (Term, Arc<dyn NodeBook>),
         joins: Arc<dyn JoinSource>,
         clock: Clock,
         wake: Arc<Notify>,
@@ -82,6 +94,7 @@ impl Supervisor {
             joins,
             clock,
             wake,
+            term,
             held: HashMap::new(),
             ports,
             failures: HashMap::new(),
@@ -91,17 +104,24 @@ impl Supervisor {
         }
     }
 
-    /// Works until the control plane leaves.
-    pub(super) async fn run(mut self, mut leave: watch::Receiver<Leave>) {
+    /// Works until the control plane leaves, or another one acts. What it has started goes on.
+    pub(super) async fn run(mut self, leave: watch::Receiver<Leave>) -> Ended {
+        let ended = self.look_after(leave).await;
+        self.held.drain().for_each(|(_, held)| held.process.let_go());
+        ended
+    }
+
+    async fn look_after(&mut self, mut leave: watch::Receiver<Leave>) -> Ended {
         let mut failing = false;
+        let term = self.term.clone();
         loop {
             let leaving = *leave.borrow_and_update();
             if leaving == Leave::WithoutNodes {
-                return;
+                return Ended::Left;
             }
             let looked = self.look(leaving == Leave::WithNodes).await;
             match &looked {
-                Ok(looked) if leaving == Leave::WithNodes && looked.left == 0 => return,
+                Ok(looked) if leaving == Leave::WithNodes && looked.left == 0 => return Ended::Left,
                 Ok(_) => failing = false,
                 // Once for a database that is away, not every second.
                 Err(_) if failing => {}
@@ -119,7 +139,8 @@ impl Supervisor {
             tokio::select! {
                 () = self.wake.notified() => {}
                 () = tokio::time::sleep(wait) => {}
-                changed = leave.changed() => if changed.is_err() { return },
+                () = term.over() => return Ended::Overtaken,
+                changed = leave.changed() => if changed.is_err() { return Ended::Left },
             }
         }
     }
@@ -130,6 +151,7 @@ impl Supervisor {
             wanted.iter_mut().for_each(|wanted| wanted.enabled = false);
         }
         let records = self.book.records().await?;
+        self.may_act()?;
         self.sweep(&wanted, &records);
         let now = self.clock.now();
         let mut slots = Vec::with_capacity(records.len());
@@ -141,6 +163,7 @@ impl Supervisor {
         let mut again = false;
         for step in steps {
             let deployment = deployment_of(step, &slots);
+            self.may_act()?;
             match self.carry_out(step, &wanted, &slots).await {
                 Ok(()) => again |= matches!(step, Step::Adopt { .. } | Step::Forget { .. }),
                 Err(Trouble::Told(trouble)) => {
@@ -159,6 +182,11 @@ impl Supervisor {
             wake_at,
             left: slots.len(),
         })
+    }
+
+    /// Asked before whatever is done outside of the database, where nothing else keeps two from doing it.
+    pub(super) fn may_act(&self) -> Result<(), Error> {
+        self.term.holds().then_some(()).ok_or(Error::Overtaken)
     }
 
     /// What is known of a recorded node. An end that was not noticed before is recorded here.
@@ -302,7 +330,7 @@ impl Supervisor {
                 .into_iter()
                 .filter(|node| !recorded.contains(node));
             for orphan in orphans {
-                tokio::spawn(orphans::end(self.folders.clone(), orphan, grace));
+                tokio::spawn(orphans::end(self.folders.clone(), orphan, grace, self.term.clone()));
             }
             let folders = listed(self.folders.deployment_ids());
             gone.extend(

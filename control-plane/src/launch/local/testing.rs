@@ -8,6 +8,7 @@ use super::process::Identity;
 use super::{Local, Settings};
 use crate::clock::Clock;
 use crate::launch::{JoinSource, Launcher, Leave, NodeBook, Wanted};
+use crate::lease::Term;
 use crate::store::{Error, LaunchedNode};
 use castoff_wire::{Join, join::SigningKey};
 use rustix::fd::AsFd;
@@ -220,14 +221,21 @@ impl World {
             onnxruntime: None,
             ports: 1..=1,
         };
-        Local::open(settings, self.book.clone(), Arc::new(Joins), Clock::default(), changes)
+        let book = self.book.clone();
+        let books = Box::new(move |_: &Term| book.clone() as Arc<dyn NodeBook>);
+        Local::open(settings, true, books, Arc::new(Joins), Clock::default(), changes)
     }
 
     pub(super) fn launch(&mut self) {
         let (_, changes) = broadcast::channel(1);
         let (leave, leaving) = watch::channel(Leave::Stay);
         let launcher = Box::new(self.open(changes).unwrap());
-        self.launcher = Some((tokio::spawn(launcher.run(leaving)), leave));
+        let (term, terms) = watch::channel(Some(Term::alone()));
+        let running = async move {
+            let _term = term;
+            launcher.run(terms, leaving).await;
+        };
+        self.launcher = Some((tokio::spawn(running), leave));
     }
 
     /// The launcher is gone at whatever it was doing, as after `kill -9`.

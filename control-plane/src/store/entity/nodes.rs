@@ -37,6 +37,7 @@ pub struct Model {
     #[sea_orm(column_type = "Text")]
     pub exits: String,
     pub last_seen_at: Option<i64>,
+    pub heard_by: Option<Uuid>,
     pub created_at: i64,
 }
 

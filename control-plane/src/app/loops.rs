@@ -1,0 +1,133 @@
+//! What goes on by itself in the control plane that acts: nodes are launched, files that nobody needs are taken away.
+
+use crate::admin::plain;
+use crate::artifacts::Packages;
+use crate::authn::Secret;
+use crate::collector;
+use crate::config::Serve;
+use crate::domain::InfrastructureKind;
+use crate::launch::local::{Local, Settings, program_beside_this};
+use crate::launch::static_nodes::StaticNodes;
+use crate::launch::{Launcher, Leave, NodeBook, NodeLogs, StoredTokens};
+use crate::lease::{Home, Keeper, Term};
+use crate::push::{Joins, Push};
+use crate::store::{Presence, Store};
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The loops, running.
+pub(super) struct Loops {
+    logs: NodeLogs,
+    leave: watch::Sender<Leave>,
+    launchers: [JoinHandle<()>; 2],
+    collecting: JoinHandle<()>,
+    keeping: JoinHandle<()>,
+    released: CancellationToken,
+}
+
+impl Loops {
+    /// Starts them. Each waits for a term of this control plane.
+    pub(super) async fn start(
+        config: &Serve,
+        store: &Store,
+        push: &Push,
+        packages: &Packages,
+        stopping: &CancellationToken,
+    ) -> Result<Self, String> {
+        let local = local(config, store, push.joins.clone())?;
+        let logs = local.logs();
+        let home = Home::here(&config.shared_dir().join("nodes")).map_err(|error| format!("this machine: {error}"))?;
+        let own = Presence {
+            id: store.id(),
+            url: push.url.clone(),
+            home: home.to_string(),
+        };
+        check_neighbours(store, &own).await?;
+        let (keeper, terms) = Keeper::new(store.system(), own, &home, push.addresses.clone());
+        let released = CancellationToken::new();
+        let (leave, leaving) = watch::channel(Leave::Stay);
+        Ok(Self {
+            logs,
+            launchers: [
+                tokio::spawn(Box::new(local).run(terms.clone(), leaving.clone())),
+                tokio::spawn(Box::new(StaticNodes::new(store.system())).run(terms.clone(), leaving)),
+            ],
+            collecting: tokio::spawn(collector::run(
+                packages.clone(),
+                store.system(),
+                terms,
+                stopping.clone(),
+            )),
+            keeping: tokio::spawn(keeper.keep(released.clone())),
+            leave,
+            released,
+        })
+    }
+
+    /// Reads what local nodes have logged.
+    pub(super) fn logs(&self) -> NodeLogs {
+        self.logs.clone()
+    }
+
+    /// Waits until they have ended; only then another control plane may act.
+    pub(super) async fn end(self, leaving: Leave) {
+        // A launcher that has failed has said so, and hears nothing.
+        let _ = self.leave.send(leaving);
+        let _ = futures::future::join_all(self.launchers).await;
+        let _ = self.collecting.await;
+        self.released.cancel();
+        let _ = self.keeping.await;
+    }
+}
+
+/// Local nodes are processes of one machine: whoever takes over must see them, or it would start each a second time.
+async fn check_neighbours(store: &Store, own: &Presence) -> Result<(), String> {
+    let system = store.system();
+    if !system.is_shared() {
+        return Ok(());
+    }
+    let living = system.say_present(own).await.map_err(plain)?;
+    let elsewhere = living.iter().find(|other| other.home != own.home);
+    let Some(other) = elsewhere else { return Ok(()) };
+    let deployments = system.deployments().await.map_err(plain)?;
+    if !deployments
+        .iter()
+        .any(|deployment| deployment.kind == InfrastructureKind::Local)
+    {
+        return Ok(());
+    }
+    system.say_gone(own.id).await.map_err(plain)?;
+    Err(format!(
+        "the control plane at {} works on this database, and keeps local nodes elsewhere ({}): start this one on the same machine with the same --shared-dir, or wait ten seconds if the other has ended",
+        other.url, other.home
+    ))
+}
+
+/// The launcher of local nodes. Each gets the newest token of its deployment.
+fn local(config: &Serve, store: &Store, joins: Joins) -> Result<Local, String> {
+    let beside = || program_beside_this().unwrap_or_else(|_| PathBuf::from("castoff-node"));
+    let settings = Settings {
+        data_dir: config.shared_dir().to_owned(),
+        program: config.node_binary.clone().unwrap_or_else(beside),
+        onnxruntime: config.onnxruntime.clone(),
+        ports: config.local_ports.clone(),
+    };
+    let system = store.system();
+    let joins = StoredTokens::new(system.clone(), move |deployment, token: &Secret| {
+        joins.document(deployment, token)
+    });
+    let alone = !system.is_shared();
+    let books = move |term: &Term| Arc::new(system.acting(term.number())) as Arc<dyn NodeBook>;
+    let opened = Local::open(
+        settings,
+        alone,
+        Box::new(books),
+        Arc::new(joins),
+        store.clock().clone(),
+        store.changes(),
+    );
+    opened.map_err(|error| error.to_string())
+}

@@ -1,0 +1,223 @@
+//! Which of several control planes acts: the one that holds the lease. All of them answer people and nodes; what goes on
+//! by itself (starting nodes, taking files away) goes on in one.
+//!
+//! The times: a lease is given for 3 s by the database's clock and renewed every second; the others ask every half second.
+//! Its holder stops acting half a second before the lease ends, by its own clock and counted from when it asked. So after
+//! the holder has died or hangs the next one acts within 3 s, half a second and the time of two statements; at once when
+//! its process is proven to have ended on this machine, or when it has left in order. The rule a newcomer would break:
+//! who acts asks [`Term::holds`] right before each deed that is not a write to the database; writes are fenced by
+//! themselves.
+
+mod home;
+
+pub use home::Home;
+
+use crate::store::{Error, Holding, LEASE, Presence, SystemStore};
+use home::Holder;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+const RENEW: Duration = Duration::from_secs(1);
+const ASK: Duration = Duration::from_millis(500);
+/// So long before the lease ends its holder does nothing any more.
+const EARLY: Duration = Duration::from_millis(500);
+
+/// The time in which this control plane acts.
+#[derive(Clone, Debug)]
+pub struct Term {
+    /// None where no other control plane can be.
+    number: Option<i64>,
+    end: Arc<Mutex<Instant>>,
+    over: CancellationToken,
+}
+
+impl Term {
+    /// Of the only control plane.
+    pub fn alone() -> Self {
+        Self::until(None, Instant::now())
+    }
+
+    fn until(number: Option<i64>, end: Instant) -> Self {
+        Self {
+            number,
+            end: Arc::new(Mutex::new(end)),
+            over: CancellationToken::new(),
+        }
+    }
+
+    /// What writes are fenced by.
+    pub fn number(&self) -> Option<i64> {
+        self.number
+    }
+
+    /// Whether this control plane may act now.
+    pub fn holds(&self) -> bool {
+        !self.over.is_cancelled() && (self.number.is_none() || Instant::now() < self.end())
+    }
+
+    /// Waits until it may not any more.
+    pub async fn over(&self) {
+        self.over.cancelled().await;
+    }
+
+    fn end(&self) -> Instant {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn extend(&self, end: Instant) {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = end;
+    }
+}
+
+/// The terms of this control plane, one after the other; none while another acts.
+pub type Terms = watch::Receiver<Option<Term>>;
+
+/// Asks for the lease, and holds it.
+pub struct Keeper {
+    store: SystemStore,
+    own: Presence,
+    holder: Holder,
+    terms: watch::Sender<Option<Term>>,
+    /// Where nodes can dial, as far as this one knows.
+    addresses: watch::Sender<Vec<String>>,
+    failing: bool,
+}
+
+impl Keeper {
+    /// A keeper, and the terms that it gets. `addresses` is told where all control planes are that live.
+    pub fn new(store: SystemStore, own: Presence, home: &Home, addresses: watch::Sender<Vec<String>>) -> (Self, Terms) {
+        let (terms, receiver) = watch::channel(None);
+        let keeper = Self {
+            holder: home.holder(own.id),
+            store,
+            own,
+            terms,
+            addresses,
+            failing: false,
+        };
+        (keeper, receiver)
+    }
+
+    /// Works until `released`, which is told when nothing acts any more, and gives the lease back then.
+    pub async fn keep(mut self, released: CancellationToken) {
+        if !self.store.is_shared() {
+            self.terms.send_replace(Some(Term::alone()));
+            released.cancelled().await;
+            return;
+        }
+        loop {
+            let asked = Instant::now();
+            let term = self.terms.borrow().clone();
+            // Who hangs at the database must not think that time stands still.
+            let limit = term.as_ref().map_or(asked + LEASE, Term::end);
+            let answer = tokio::time::timeout_at(limit.into(), self.ask(term.as_ref())).await;
+            let answered = matches!(answer, Ok(Ok(_)));
+            match (term, answer) {
+                (Some(term), Ok(Ok(Some(number)))) if term.number == Some(number) => term.extend(end_of(asked)),
+                (term, Ok(Ok(Some(number)))) => {
+                    self.lose(term);
+                    tracing::info!(term = number, "this control plane acts from now on");
+                    self.terms.send_replace(Some(Term::until(Some(number), end_of(asked))));
+                }
+                (term, Ok(Ok(None))) => self.lose(term),
+                (Some(term), _) if !term.holds() => self.lose(Some(term)),
+                _ => {}
+            }
+            self.complain(!answered);
+            let holds = self.terms.borrow().is_some();
+            let wait = if holds && answered { RENEW } else { ASK };
+            tokio::select! {
+                () = released.cancelled() => break,
+                () = tokio::time::sleep_until((asked + wait).into()) => {}
+            }
+        }
+        self.leave().await;
+    }
+
+    /// The term that is this control plane's now, if it is one.
+    async fn ask(&self, term: Option<&Term>) -> Result<Option<i64>, Error> {
+        let number = term.and_then(|term| term.number);
+        let mut held = self.store.hold_lease(&self.holder.to_string(), number).await?;
+        if held.is_none()
+            && let Some(other) = self.store.lease().await?
+            && Holder::parse(&other.holder).is_some_and(|other| other.has_ended(&self.holder))
+        {
+            self.store.end_lease(&other).await?;
+            held = self.store.hold_lease(&self.holder.to_string(), None).await?;
+        }
+        let living = self.store.say_present(&self.own).await?;
+        let urls: Vec<String> = living.into_iter().map(|presence| presence.url).collect();
+        self.addresses.send_if_modified(|before| {
+            let changed = *before != urls;
+            *before = urls;
+            changed
+        });
+        Ok(held)
+    }
+
+    fn lose(&self, term: Option<Term>) {
+        if let Some(term) = term {
+            // In this order: who hears that it is over must not find the same term again.
+            self.terms.send_replace(None);
+            term.over.cancel();
+            tracing::warn!(term = term.number, "this control plane does not act any more");
+        }
+    }
+
+    /// Once for a database that is away, not twice a second.
+    fn complain(&mut self, failing: bool) {
+        if failing && !std::mem::replace(&mut self.failing, failing) {
+            tracing::error!("the lease could not be asked for");
+        }
+        self.failing = failing;
+    }
+
+    async fn leave(self) {
+        let term = self.terms.borrow().clone();
+        let given_back = async {
+            if let Some(number) = term.and_then(|term| term.number) {
+                let own = Holding {
+                    holder: self.holder.to_string(),
+                    term: number,
+                };
+                self.store.end_lease(&own).await?;
+            }
+            self.store.say_gone(self.own.id).await
+        };
+        // It ends by itself else.
+        if !matches!(tokio::time::timeout(LEASE, given_back).await, Ok(Ok(()))) {
+            tracing::warn!("the lease was not given back");
+        }
+    }
+}
+
+/// Until when whoever asked at this moment may act.
+fn end_of(asked: Instant) -> Instant {
+    asked + LEASE.saturating_sub(EARLY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_ends_by_the_clock_though_nobody_says_so() {
+        let now = Instant::now();
+        assert!(Term::until(Some(1), now + LEASE).holds());
+        assert!(!Term::until(Some(1), now).holds());
+        assert!(Term::alone().holds());
+        let told = Term::until(Some(1), now + LEASE);
+        told.over.cancel();
+        assert!(!told.holds());
+    }
+
+    #[test]
+    fn its_holder_stops_before_anybody_else_can_begin() {
+        let asked = Instant::now();
+        assert!(end_of(asked) + EARLY <= asked + LEASE);
+        // It gets two more chances to renew before that, when one is missed.
+        assert!(asked + RENEW + ASK + ASK < end_of(asked));
+    }
+}
