@@ -21,6 +21,7 @@ mod keys;
 mod line;
 mod lists;
 mod migrations;
+mod node_tokens;
 mod oracle;
 mod packages;
 mod permissions;

@@ -4,13 +4,14 @@
 //! to the ledger, and what is to be sent is the newest config only: while one is under way, no other is, so that on a slow
 //! line nothing obsolete is ahead of a revocation.
 
-use super::hub::{Hub, Newest, Pushed};
+use super::hub::{Hub, Newest, Pushed, Tokens};
 use super::sessions::Session;
 use crate::domain::{Refusal, RefusalReason};
 use crate::store::NodeReport;
 use castoff_wire::life::{LONGEST_MESSAGE, Life, SILENCE};
 use castoff_wire::proto::{
-    self, ControlPlanes, FromNode, Health, Heartbeat, Hello, Nack, Position, ToNode, UpToDate, from_node, nack, to_node,
+    self, ControlPlanes, FromNode, Health, Heartbeat, Hello, Nack, NodeToken, Position, ToNode, UpToDate, from_node,
+    nack, to_node,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,8 +24,9 @@ use tonic::{Status, Streaming};
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A node that only goes on is written down this often; any change at once.
 const REPORT: Duration = Duration::from_secs(3);
-/// Messages that wait to be sent: a config, and a heartbeat behind it. More heartbeats would say no more.
-const OUTBOX: usize = 2;
+/// Messages that wait to be sent: a config, and now and then a token or the addresses of control planes. A heartbeat only
+/// where nothing else waits.
+const OUTBOX: usize = 8;
 /// A line for people, from a node.
 const MOST_REASON: usize = 500;
 const MOST_ADDRESS: usize = 255;
@@ -36,9 +38,8 @@ pub(super) struct Conversation {
     session: Session,
     /// Shared with the ledger until it is written down.
     report: Arc<NodeReport>,
-    newest: watch::Receiver<Newest>,
+    line: Line,
     outbox: mpsc::Sender<Result<ToNode, Status>>,
-    life: Life,
     /// The config that was sent and of which the node has not said that it has arrived: its digest, and since when.
     under_way: Option<(Vec<u8>, Instant)>,
     /// A newer one, or the same again, is to be sent when that has arrived.
@@ -46,6 +47,15 @@ pub(super) struct Conversation {
     reported: Instant,
     /// The last refusal that was told to people: a node may try again and again.
     refused: Option<(Option<Position>, nack::Code)>,
+}
+
+/// What a stream comes with.
+pub(super) struct Line {
+    pub(super) newest: watch::Receiver<Newest>,
+    pub(super) tokens: watch::Receiver<Tokens>,
+    /// Hash of the token that the node came with, or of a newer one that it was sent since.
+    pub(super) token: Vec<u8>,
+    pub(super) life: Life,
 }
 
 /// How a conversation ended.
@@ -59,6 +69,7 @@ enum Ended {
     Silent,
     NotReading,
     SecondHello,
+    TokenOver,
 }
 
 impl Ended {
@@ -72,6 +83,7 @@ impl Ended {
             Self::Silent => "three heartbeats were missed",
             Self::NotReading => "a config did not arrive",
             Self::SecondHello => "a second hello came",
+            Self::TokenOver => "its token has ended",
         }
     }
 
@@ -87,17 +99,15 @@ impl Conversation {
         hub: Arc<Hub>,
         session: Session,
         hello: &Hello,
-        newest: watch::Receiver<Newest>,
-        life: Life,
+        line: Line,
     ) -> (Self, ReceiverStream<Result<ToNode, Status>>) {
         let (outbox, receiver) = mpsc::channel(OUTBOX);
         let conversation = Self {
             hub,
             session,
             report: Arc::new(introduced(hello)),
-            newest,
+            line,
             outbox,
-            life,
             under_way: None,
             owed: false,
             reported: Instant::now(),
@@ -135,6 +145,11 @@ impl Conversation {
         } else {
             self.push()?;
         }
+        // A token that is not known yet is newer than the last look at them.
+        let known = self.line.tokens.borrow().valid.contains(&self.line.token);
+        if known {
+            self.change_over()?;
+        }
         self.tell();
         let replaced = self.session.replaced();
         let mut addresses = self.hub.addresses.subscribe();
@@ -146,7 +161,7 @@ impl Conversation {
                 () = stopping.cancelled() => return Err(Ended::Stopping),
                 () = replaced.cancelled() => return Err(Ended::Replaced),
                 // The hub outlives its streams: an error cannot come, and would be the end.
-                changed = self.newest.changed() => {
+                changed = self.line.newest.changed() => {
                     changed.map_err(|_| Ended::Stopping)?;
                     self.push()?;
                 }
@@ -157,13 +172,17 @@ impl Conversation {
                         self.send(to_node::Message::ControlPlanes(ControlPlanes { urls }))?;
                     }
                 }
+                changed = self.line.tokens.changed() => {
+                    changed.map_err(|_| Ended::Stopping)?;
+                    self.change_over()?;
+                }
                 message = inbox.message() => match message {
                     Ok(Some(message)) => self.hear(message)?,
                     Ok(None) => return Err(Ended::HungUp),
                     Err(_) => return Err(Ended::Broken),
                 },
                 _ = heartbeat.tick() => {
-                    if self.life.last().elapsed() > SILENCE {
+                    if self.line.life.last().elapsed() > SILENCE {
                         return Err(Ended::Silent);
                     }
                     if self.under_way.as_ref().is_some_and(|(_, since)| since.elapsed() > LONGEST_MESSAGE) {
@@ -179,7 +198,11 @@ impl Conversation {
     }
 
     fn current(&mut self) -> Result<Arc<Pushed>, Ended> {
-        self.newest.borrow_and_update().clone().ok_or(Ended::DeploymentGone)
+        self.line
+            .newest
+            .borrow_and_update()
+            .clone()
+            .ok_or(Ended::DeploymentGone)
     }
 
     /// Sends the newest config, or has it sent when the one that is under way has arrived.
@@ -189,6 +212,22 @@ impl Conversation {
         if !self.owed {
             self.send(to_node::Message::Snapshot(newest.signed.clone()))?;
             self.under_way = Some((newest.position.digest.clone(), Instant::now()));
+        }
+        Ok(())
+    }
+
+    /// Gives the node the newest token, and ends with the last that it has.
+    fn change_over(&mut self) -> Result<(), Ended> {
+        let Tokens { valid, newest } = self.line.tokens.borrow_and_update().clone();
+        if !valid.contains(&self.line.token) {
+            return Err(Ended::TokenOver);
+        }
+        if let (Some(newest), Some(hash)) = (newest, valid.last())
+            && *hash != self.line.token
+        {
+            let token = newest.expose().to_owned();
+            self.send(to_node::Message::NodeToken(NodeToken { token }))?;
+            self.line.token.clone_from(hash);
         }
         Ok(())
     }
@@ -250,6 +289,7 @@ impl Conversation {
 
     fn hear_ack(&mut self, position: Position) {
         let known = self
+            .line
             .newest
             .borrow()
             .as_ref()

@@ -2,6 +2,7 @@
 
 use super::ledger::Ledger;
 use super::sessions::Sessions;
+use crate::authn::Secret;
 use crate::store::{Change, Error, SystemStore};
 use castoff_wire::proto::{Position, Signed};
 use std::collections::HashMap;
@@ -22,6 +23,15 @@ pub(super) struct Pushed {
 /// What streams look at: the config to be in force; none when the deployment is gone.
 pub(super) type Newest = Option<Arc<Pushed>>;
 
+/// The tokens that a deployment's nodes may come with.
+#[derive(Clone, Default)]
+pub(super) struct Tokens {
+    /// Hashes, the newest last. Empty before they were looked for, and when the deployment is gone.
+    pub(super) valid: Vec<Vec<u8>>,
+    /// The newest itself, while an older one is valid, too: its nodes are to change over.
+    pub(super) newest: Option<Secret>,
+}
+
 /// Configs are looked for this often, told or not: another replica may have raised one.
 const LOOK: Duration = Duration::from_secs(1);
 
@@ -37,6 +47,7 @@ pub(super) struct Hub {
 /// A deployment with nodes on the line.
 struct Followed {
     newest: watch::Sender<Newest>,
+    tokens: watch::Sender<Tokens>,
     /// Held by whoever asks the database: others wait for the answer, and none overtakes another.
     loading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -69,22 +80,22 @@ impl Hub {
         &self,
         deployment_id: Uuid,
         have: Option<&Position>,
-    ) -> Result<watch::Receiver<Newest>, Error> {
+    ) -> Result<(watch::Receiver<Newest>, watch::Receiver<Tokens>), Error> {
         // Subscribed before it is looked for: what is raised in between is told.
-        let receiver = self
-            .followed()
-            .entry(deployment_id)
-            .or_insert_with(|| Followed {
+        let receivers = {
+            let mut followed = self.followed();
+            let one = followed.entry(deployment_id).or_insert_with(|| Followed {
                 newest: watch::channel(None).0,
+                tokens: watch::Sender::default(),
                 loading: Arc::default(),
-            })
-            .newest
-            .subscribe();
+            });
+            (one.newest.subscribe(), one.tokens.subscribe())
+        };
         // A node that has a newer one got it from another replica, before this one looked.
         let have = have.map(|have| (have.epoch, have.version));
         self.load_unless(deployment_id, |known| known.is_some() && known >= have)
             .await?;
-        Ok(receiver)
+        Ok(receivers)
     }
 
     /// Looks for raised configs until it is told to stop.
@@ -133,6 +144,33 @@ impl Hub {
         for id in ids {
             let stored = stored.get(&id).copied();
             self.load_unless(id, |known| known == stored).await?;
+        }
+        self.look_for_tokens().await
+    }
+
+    /// Tells those that follow a deployment which tokens are valid, when that has changed.
+    async fn look_for_tokens(&self) -> Result<(), Error> {
+        let mut stored: HashMap<Uuid, Vec<Vec<u8>>> = HashMap::new();
+        for (id, hash) in self.store.valid_node_tokens().await? {
+            stored.entry(id).or_default().push(hash);
+        }
+        let changed: Vec<(Uuid, Vec<Vec<u8>>)> = {
+            let followed = self.followed();
+            let now = followed
+                .iter()
+                .map(|(id, one)| (*id, stored.remove(id).unwrap_or_default(), one));
+            now.filter(|(_, valid, one)| one.tokens.borrow().valid != *valid)
+                .map(|(id, valid, _)| (id, valid))
+                .collect()
+        };
+        for (id, valid) in changed {
+            let newest = match valid.len() {
+                0 | 1 => None,
+                _ => self.store.newest_node_token(id).await?,
+            };
+            if let Some(one) = self.followed().get(&id) {
+                one.tokens.send_replace(Tokens { valid, newest });
+            }
         }
         Ok(())
     }

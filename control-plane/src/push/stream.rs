@@ -3,7 +3,7 @@
 //! The rule a newcomer would break: whoever has no valid token learns nothing but that; not which part was wrong, nor
 //! whether a deployment exists.
 
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Line};
 use super::hub::Hub;
 use super::sessions::NodeKey;
 use crate::artifacts::Packages;
@@ -58,9 +58,9 @@ impl Streams {
         }
     }
 
-    /// The deployment that the caller's token belongs to. Found by the token's hash: a comparison of hashes tells nothing
+    /// The deployment that the caller's token belongs to, and the token's hash. Found by the token's hash: a comparison of hashes tells nothing
     /// about the token.
-    async fn deployment<T>(&self, request: &Request<T>) -> Result<Uuid, Status> {
+    async fn deployment<T>(&self, request: &Request<T>) -> Result<(Uuid, Vec<u8>), Status> {
         let refused = || Status::unauthenticated("the node token is not valid");
         let token = request
             .metadata()
@@ -69,12 +69,9 @@ impl Streams {
             .and_then(|text| text.strip_prefix("Bearer "))
             .and_then(|token| Secret::presented(SecretKind::NodeToken, token))
             .ok_or_else(refused)?;
-        self.hub
-            .store
-            .deployment_of_token(&token)
-            .await
-            .map_err(unavailable)?
-            .ok_or_else(refused)
+        let found = self.hub.store.deployment_of_token(&token).await;
+        let deployment_id = found.map_err(unavailable)?.ok_or_else(refused)?;
+        Ok((deployment_id, token.hash().into_bytes()))
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
@@ -104,7 +101,7 @@ impl Control for Streams {
 
     async fn follow(&self, request: Request<Streaming<FromNode>>) -> Result<Response<Self::FollowStream>, Status> {
         let place = self.place()?;
-        let deployment_id = self.deployment(&request).await?;
+        let (deployment_id, token) = self.deployment(&request).await?;
         let life = life(&request);
         let mut inbox = request.into_inner();
         let first = tokio::time::timeout(HELLO, inbox.message()).await;
@@ -117,13 +114,19 @@ impl Control for Streams {
         }
         let node_id =
             Uuid::from_slice(&hello.node_id).map_err(|_| Status::invalid_argument("node_id must be a UUID"))?;
-        let newest = self
+        let (newest, tokens) = self
             .hub
             .follow(deployment_id, hello.have.as_ref())
             .await
             .map_err(unavailable)?;
         let session = self.hub.sessions.begin(NodeKey { deployment_id, node_id });
-        let (conversation, outbox) = Conversation::new(Arc::clone(&self.hub), session, &hello, newest, life);
+        let line = Line {
+            newest,
+            tokens,
+            token,
+            life,
+        };
+        let (conversation, outbox) = Conversation::new(Arc::clone(&self.hub), session, &hello, line);
         let stopping = self.stopping.clone();
         self.conversations.spawn(async move {
             let _place = place;
@@ -134,7 +137,7 @@ impl Control for Streams {
 
     async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
         let place = self.place()?;
-        let deployment_id = self.deployment(&request).await?;
+        let (deployment_id, _) = self.deployment(&request).await?;
         let unknown = || Status::not_found("the config names no such file");
         let digest: [u8; 32] = request.into_inner().digest.try_into().map_err(|_| unknown())?;
         let digest = Digest::new(digest);

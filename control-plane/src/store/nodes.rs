@@ -11,7 +11,8 @@ use crate::domain::{Deployment, Refusal, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter,
+    QueryOrder, QuerySelect,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -250,6 +251,21 @@ impl Store {
         Ok(row
             .filter(|row| row.expires_at.is_none_or(|end| end > now.ms()))
             .map(|row| row.deployment_id))
+    }
+
+    /// (deployment, hash) of every token that is valid now, the newest of a deployment last.
+    pub(super) async fn valid_node_tokens(&self) -> Result<Vec<(Uuid, Vec<u8>)>, Error> {
+        use node_tokens::Column;
+        let now = self.clock.now();
+        let ends_later = Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now.ms()));
+        Ok(node_tokens::Entity::find()
+            .select_only()
+            .columns([Column::DeploymentId, Column::Hash])
+            .filter(ends_later)
+            .order_by_asc(Column::Id)
+            .into_tuple()
+            .all(&self.db)
+            .await?)
     }
 
     pub(super) async fn newest_node_token(&self, deployment_id: Uuid) -> Result<Option<Secret>, Error> {

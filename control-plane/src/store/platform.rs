@@ -174,6 +174,14 @@ impl SystemStore {
         self.store.deployment_of_token(secret).await
     }
 
+    /// (deployment, SHA-256) of every node token that is valid now, the newest of a deployment last.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn valid_node_tokens(&self) -> Result<Vec<(Uuid, Vec<u8>)>, Error> {
+        self.store.valid_node_tokens().await
+    }
+
     /// The newest token of a deployment, for the join document of a local node.
     ///
     /// # Errors

@@ -127,6 +127,54 @@ async fn nobody_is_let_in_without_the_token_of_the_deployment() {
 }
 
 #[tokio::test]
+async fn nodes_change_over_to_a_new_token_and_the_one_that_ends_ends_its_streams() {
+    let world = World::new().await;
+    let hello = || Up::Hello(world.hello(Uuid::new_v4()));
+    let new_token = async || {
+        let permit = world.permit("iris-on-edge").await;
+        world.store.create_node_token(&permit).await.unwrap()
+    };
+    let mut node = world.dial(world.token.expose(), hello()).await.unwrap();
+    node.snapshot().await;
+    let second = new_token().await;
+    let Some(Down::NodeToken(told)) = node.next().await else {
+        panic!("no token")
+    };
+    assert_eq!(told.token, second.expose());
+    // Both are valid. One that comes with the old one is told the new one.
+    let mut late = world.dial(world.token.expose(), hello()).await.unwrap();
+    late.snapshot().await;
+    assert!(matches!(late.next().await, Some(Down::NodeToken(told)) if told.token == second.expose()));
+    let mut changed = world.dial(second.expose(), hello()).await.unwrap();
+    changed.snapshot().await;
+    let third = new_token().await;
+    for node in [&mut node, &mut late, &mut changed] {
+        assert!(matches!(node.next().await, Some(Down::NodeToken(told)) if told.token == third.expose()));
+    }
+    let refused = world.dial(world.token.expose(), hello()).await.err().unwrap();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_last_token_of_its_node() {
+    let world = World::new().await;
+    let mut node = world.join(world.hello(Uuid::new_v4())).await;
+    node.snapshot().await;
+    // Two at once, so that it is told of none in between; now and then a look falls between the two.
+    for _ in 0..30 {
+        let permit = world.permit("iris-on-edge").await;
+        for _ in 0..2 {
+            world.store.create_node_token(&permit).await.unwrap();
+        }
+        if node.next().await.is_none() {
+            return world.end().await;
+        }
+    }
+    panic!("it is on the line with a token that has ended");
+}
+
+#[tokio::test]
 async fn only_files_of_the_own_config_are_given_out() {
     let world = World::new().await;
     let mut node = world.join(world.hello(Uuid::new_v4())).await;
