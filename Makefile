@@ -28,10 +28,10 @@ faults: ## what is killed, torn, full or forged, every combination of rights: fa
 	@scripts/onnxruntime >/dev/null
 	@tests/clients/run --prepare
 	@$(CARGO) build $(ALL) --bins --tests
-	@CASTOFF_KILLS=$${CASTOFF_KILLS:-200} CASTOFF_ROLLS=$${CASTOFF_ROLLS:-100} \
+	@CASTOFF_EXAMPLES=$${CASTOFF_EXAMPLES:-50} CASTOFF_KILLS=$${CASTOFF_KILLS:-200} CASTOFF_ROLLS=$${CASTOFF_ROLLS:-100} \
 	    CASTOFF_UPLOAD_MB=$${CASTOFF_UPLOAD_MB:-5120} CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
 	    CASTOFF_EXHAUSTIVE=$${CASTOFF_EXHAUSTIVE:-1} \
-	    $(CARGO) test --locked -p acceptance --test acceptance -- --nocapture --test-threads=2 faults:: oracle:: histories::
+	    $(CARGO) test --locked -p acceptance --test acceptance -- --nocapture --test-threads=2 faults:: oracle:: histories:: documents::
 
 fuzz: ## feed our parsers what nobody would write (FUZZ_SECONDS=60 for each; the first time it compiles for minutes)
 	@scripts/prerequisites lint

@@ -124,6 +124,11 @@ macro_rules! masks {
             )+
             const ROLES: &'static [(Role, u8)] = &[$((Role::$role, 1 << $bit)),+];
 
+            /// All there are.
+            pub fn words() -> Vec<&'static str> {
+                Self::ROLES.iter().map(|(role, _)| role.word()).collect()
+            }
+
             /// From names such as `read`.
             ///
             /// # Errors
@@ -132,7 +137,10 @@ macro_rules! masks {
                 if names.is_empty() {
                     return Err(Invalid::new("/privileges", "is empty: to take a grant away, delete it"));
                 }
-                let known: Vec<_> = Self::ROLES.iter().map(|(role, _)| role.word()).collect();
+                let known = Self::words();
+                if names.len() > known.len() {
+                    return Err(Invalid::new("/privileges", "names more than there are"));
+                }
                 names.iter().enumerate().try_fold(Self::default(), |sum, (place, name)| {
                     let found = Self::ROLES.iter().find(|(role, _)| role.word() == name);
                     let unknown = || {

@@ -24,6 +24,7 @@ pub struct Leg {
     /// The version.
     pub version: VersionName,
     /// Out of 100.
+    #[schema(maximum = 100)]
     pub weight: u32,
     /// SHA-256 that the version had when the route was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,6 +99,7 @@ impl From<Route> for Vec<Leg> {
 #[serde(default, deny_unknown_fields)]
 pub struct Scale {
     /// 1 to 20 on a local infrastructure.
+    #[schema(minimum = 1, maximum = 20)]
     pub replicas: u32,
 }
 
@@ -112,16 +114,22 @@ impl Default for Scale {
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Sessions per model, each owned by a thread.
+    #[schema(minimum = 1, maximum = 64)]
     pub sessions: u32,
     /// Calls that may wait for a session.
+    #[schema(minimum = 1, maximum = 65_536)]
     pub queue: u32,
     /// From the arrival of a call to its answer, in milliseconds.
+    #[schema(minimum = 10, maximum = 600_000)]
     pub deadline_ms: u32,
     /// Bytes of one request's body.
+    #[schema(minimum = 1_024, maximum = 1_073_741_824)]
     pub max_body_bytes: u64,
     /// How long a node that is asked to end keeps accepting, in milliseconds.
+    #[schema(maximum = 60_000)]
     pub drain_delay_ms: u32,
     /// Deny when cut off from the control plane for longer, in seconds; 0: never.
+    #[schema(maximum = 2_592_000)]
     pub max_staleness_s: u32,
 }
 

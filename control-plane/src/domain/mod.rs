@@ -20,8 +20,8 @@ pub use infrastructure::{Allowances, Infrastructure, InfrastructureKind};
 pub use invalid::Invalid;
 pub use key::{ApiKey, KeyClass, KeyPlace, KeyState, KeyText};
 pub use name::{
-    AccountName, DeploymentName, EndpointName, GroupName, HeaderName, InfrastructureName, ServiceName, Stage, Title,
-    VersionName,
+    AccountName, DeploymentName, Description, DisplayName, EndpointName, GroupName, HeaderName, InfrastructureName,
+    ServiceName, Stage, Title, VersionName,
 };
 pub use refusal::{Refusal, RefusalReason};
 pub use service::{KeyVisibility, Service, ServiceAccess, Version};

@@ -1,4 +1,4 @@
-//! Names, each with its own rule, parsed once.
+//! Names and other short texts, each with its own rule, parsed once.
 
 use super::Invalid;
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ enum Rule {
     Account,
     /// Anything that prints, without leading or trailing blanks.
     Title,
+    /// Text for people, maybe none: no control characters but new lines and tabs.
+    Prose,
 }
 
 impl Rule {
@@ -21,8 +23,9 @@ impl Rule {
         let edge = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let bytes = text.as_bytes();
         let length = text.chars().count();
-        if length == 0 || length > most {
-            return Err(format!("must have 1 to {most} characters"));
+        let least = self.least();
+        if length < least || length > most {
+            return Err(format!("must have {least} to {most} characters"));
         }
         let fits = match self {
             Self::Label => {
@@ -43,17 +46,25 @@ impl Rule {
                         .all(|byte| byte.is_ascii_alphanumeric() || b"._-@".contains(byte))
             }
             Self::Title => !text.chars().any(char::is_control) && text.trim() == text,
+            Self::Prose => !text
+                .chars()
+                .any(|letter| letter.is_control() && !matches!(letter, '\n' | '\t')),
         };
         if fits { Ok(()) } else { Err(self.reason().to_owned()) }
     }
 
+    fn least(&self) -> usize {
+        usize::from(!matches!(self, Self::Prose))
+    }
+
     /// The same as a regular expression (ECMA 262), for the OpenAPI document.
-    fn pattern(&self) -> Option<&'static str> {
+    fn pattern(&self) -> &'static str {
         match self {
-            Self::Label => Some("^[a-z]([a-z0-9-]*[a-z0-9])?$"),
-            Self::Token => Some("^[A-Za-z0-9._-]+$"),
-            Self::Account => Some("^[A-Za-z0-9][A-Za-z0-9._@-]*$"),
-            Self::Title => None,
+            Self::Label => "^[a-z]([a-z0-9-]*[a-z0-9])?$",
+            Self::Token => r"^([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9._-])[A-Za-z0-9._-]*$",
+            Self::Account => "^[A-Za-z0-9][A-Za-z0-9._@-]*$",
+            Self::Title => r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$",
+            Self::Prose => r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$",
         }
     }
 
@@ -63,6 +74,7 @@ impl Rule {
             Self::Token => "must be letters, digits, dots, underscores and hyphens",
             Self::Account => "must be letters, digits, dots, underscores, hyphens and @, a letter or digit first",
             Self::Title => "must be printable, without blanks at either end",
+            Self::Prose => "must have no control characters but new lines and tabs",
         }
     }
 }
@@ -108,9 +120,9 @@ macro_rules! names {
                 let rule = Rule::$rule;
                 utoipa::openapi::ObjectBuilder::new()
                     .schema_type(utoipa::openapi::schema::Type::String)
-                    .min_length(Some(1))
+                    .min_length(Some(rule.least()))
                     .max_length(Some($most))
-                    .pattern(rule.pattern())
+                    .pattern(Some(rule.pattern()))
                     .description(Some(rule.reason()))
                     .into()
             }
@@ -147,6 +159,10 @@ names! {
     Title: Title, 100;
     /// The name of an HTTP header in lower case.
     HeaderName: Token, 64;
+    /// What a user is called beside the name.
+    DisplayName: Prose, 200;
+    /// What something is for, or why something was done.
+    Description: Prose, 2_000;
 }
 
 #[cfg(test)]
@@ -173,6 +189,20 @@ mod tests {
         ] {
             assert_eq!(ServiceName::parse(text).is_ok(), fits, "{text:?}");
         }
+    }
+
+    #[test]
+    fn texts_for_people() {
+        for (text, fits) in [
+            ("", true),
+            ("two\nlines\tand a tab", true),
+            ("\u{7}", false),
+            ("\u{85}", false),
+        ] {
+            assert_eq!(Description::parse(text).is_ok(), fits, "{text:?}");
+        }
+        assert!(DisplayName::parse(&"é".repeat(200)).is_ok());
+        assert!(DisplayName::parse(&"é".repeat(201)).is_err());
     }
 
     #[test]

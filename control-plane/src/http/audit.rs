@@ -18,12 +18,15 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub struct AuditQuery {
     /// The name of what it was done to.
+    #[param(pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$", max_length = 100)]
     object: Option<String>,
     /// The name of who did it.
+    #[param(pattern = "^[^\\x00-\\x1f\\x7f-\\x9f]*$", max_length = 100)]
     actor: Option<String>,
     /// Not older.
     since: Option<Time>,
     /// `next` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 342)]
     cursor: Option<String>,
     /// 1 to 200, 50 when absent.
     #[param(minimum = 1, maximum = 200)]

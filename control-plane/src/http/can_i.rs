@@ -7,11 +7,26 @@ use super::permit::may_be_name;
 use super::problem::{AskOut, Problem};
 use super::state::Api;
 use crate::authz::{Action, Half, Source, Standing, Verdict};
-use crate::domain::Invalid;
+use crate::domain::{InfrastructureName, Invalid, ServiceName};
 use crate::store::{Error, Facts};
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+/// The name of an action, for the document.
+struct ActionName;
+
+impl PartialSchema for ActionName {
+    fn schema() -> RefOr<Schema> {
+        let names = Action::ALL.iter().map(|action| action.name());
+        let name = ObjectBuilder::new().schema_type(Type::String);
+        name.enum_values(Some(names)).into()
+    }
+}
+
+impl ToSchema for ActionName {}
 
 /// What one wants to know.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -19,10 +34,13 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub struct Question {
     /// A deed, by its name in policies/builtin.csv: see-service, write-versions, change-deployment, …
+    #[param(inline, value_type = ActionName)]
     action: String,
     /// The service that it is about.
+    #[param(value_type = Option<ServiceName>)]
     service: Option<String>,
     /// The infrastructure that it is about.
+    #[param(value_type = Option<InfrastructureName>)]
     infrastructure: Option<String>,
 }
 

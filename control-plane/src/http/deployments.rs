@@ -8,12 +8,11 @@ use super::permit::admit;
 use super::receipts::{Receipt, collect};
 use super::site::find;
 use super::state::Api;
-use super::users::prose;
 use crate::authn::Actor;
 use crate::authz::{Deploy, View};
 use crate::domain::{
-    Access, Deployment, DeploymentName, HeaderName, InfrastructureName, Invalid, Leg, Limits, Route, Scale,
-    ServiceName, Time, VersionName,
+    Access, Deployment, DeploymentName, Description, HeaderName, InfrastructureName, Invalid, Leg, Limits, Route,
+    Scale, ServiceName, Time, VersionName,
 };
 use crate::store::{DeploymentChange, NewDeployment, Node, Permit, Visible};
 use axum::extract::State;
@@ -74,7 +73,7 @@ pub struct NewDeploymentIn {
     /// All calls to this version; or `route`.
     version: Option<VersionName>,
     /// Several versions, whose weights sum to 100; or `version`.
-    #[schema(value_type = Option<Vec<Leg>>)]
+    #[schema(value_type = Option<Vec<Leg>>, min_items = 1, max_items = 10)]
     route: Option<Route>,
     /// Yes when absent.
     enabled: Option<bool>,
@@ -85,9 +84,7 @@ pub struct NewDeploymentIn {
     /// `x-api-key` when absent.
     key_header: Option<HeaderName>,
     /// Why, for the history.
-    #[serde(default)]
-    #[schema(max_length = 2000)]
-    note: String,
+    note: Option<Description>,
 }
 
 /// What is to be changed of a deployment.
@@ -96,25 +93,21 @@ pub struct NewDeploymentIn {
 #[schema(as = DeploymentChange)]
 pub struct DeploymentChangeIn {
     version: Option<VersionName>,
-    #[schema(value_type = Option<Vec<Leg>>)]
+    #[schema(value_type = Option<Vec<Leg>>, min_items = 1, max_items = 10)]
     route: Option<Route>,
     access: Option<Access>,
     scale: Option<Scale>,
     /// What is absent in it becomes its default.
     limits: Option<Limits>,
     key_header: Option<HeaderName>,
-    #[serde(default)]
-    #[schema(max_length = 2000)]
-    note: String,
+    note: Option<Description>,
 }
 
 /// Why.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Note {
-    #[serde(default)]
-    #[schema(max_length = 2000)]
-    note: String,
+    note: Option<Description>,
 }
 
 /// Back to which revision, and why.
@@ -124,9 +117,7 @@ pub struct RollBack {
     /// A revision of the history.
     #[schema(minimum = 1)]
     to: i64,
-    #[serde(default)]
-    #[schema(max_length = 2000)]
-    note: String,
+    note: Option<Description>,
 }
 
 fn render(deployment: Deployment, nodes: &[Node], receipt: Option<Receipt>) -> DeploymentOut {
@@ -190,6 +181,10 @@ fn route(version: Option<VersionName>, route: Option<Route>) -> Result<Option<Ro
         (Some(version), None) => Ok(Some(Route::only(version))),
         (None, route) => Ok(route),
     }
+}
+
+fn reason(note: Option<Description>) -> String {
+    note.map(String::from).unwrap_or_default()
 }
 
 fn checked(scale: Option<Scale>, limits: Option<Limits>) -> Result<(Option<Scale>, Option<Limits>), Invalid> {
@@ -270,7 +265,7 @@ pub async fn create(
         Some(name) => name,
         None => DeploymentName::parse(&default_name)?,
     };
-    let note = prose("/note", input.note)?;
+    let note = reason(input.note);
     let site = find(&api, &actor, input.service.as_str(), input.infrastructure.as_str()).await?;
     let new = NewDeployment {
         name: name.clone(),
@@ -296,7 +291,7 @@ pub async fn show(permit: Permit<View, Deployment>, State(api): State<Api>) -> A
 
 /// Change a deployment: its version or route, access, scale, limits. Keys, weights, limits and access reach its nodes
 /// without a restart.
-#[utoipa::path(patch, path = "/deployments/{deployment}", tag = "deployments", params(("deployment" = String, Path), WaitQuery),
+#[utoipa::path(patch, path = "/deployments/{deployment}", tag = "deployments", params(("deployment" = String, Path), WaitQuery, IfMatch),
     request_body = DeploymentChangeIn,
     responses((status = 200, body = DeploymentOut), (status = 202, body = DeploymentOut, description = "Some nodes do not have it yet")))]
 pub async fn change(
@@ -316,7 +311,7 @@ pub async fn change(
         key_header: header(input.key_header)?,
         scale,
         limits,
-        note: prose("/note", input.note)?,
+        note: reason(input.note),
         enabled: None,
     };
     api.store
@@ -330,7 +325,7 @@ async fn switch(
     permit: Permit<Deploy, Deployment>,
     actor: &Arc<Actor>,
     enabled: bool,
-    note: String,
+    note: Option<Description>,
 ) -> Answer<impl IntoResponse + use<>> {
     if permit.enabled != enabled {
         let action = if enabled {
@@ -338,10 +333,9 @@ async fn switch(
         } else {
             "disable-deployment"
         };
-        let note = prose("/note", note)?;
         let change = DeploymentChange {
             enabled: Some(enabled),
-            note,
+            note: reason(note),
             ..DeploymentChange::default()
         };
         api.store.change_deployment(&permit, action, change).await?;
@@ -350,8 +344,8 @@ async fn switch(
 }
 
 /// Switch a deployment on. Saying it twice changes nothing.
-#[utoipa::path(post, path = "/deployments/{deployment}/enable", tag = "deployments", params(("deployment" = String, Path)),
-    request_body(content = Note, description = "May be left out"), responses((status = 200, body = DeploymentOut)))]
+#[utoipa::path(post, path = "/deployments/{deployment}/enable", tag = "deployments", params(("deployment" = String, Path), IfMatch),
+    request_body = Option<Note>, responses((status = 200, body = DeploymentOut)))]
 pub async fn enable(
     permit: Permit<Deploy, Deployment>,
     Caller(actor): Caller,
@@ -364,8 +358,8 @@ pub async fn enable(
 }
 
 /// Switch a deployment off: its nodes finish what they are doing and end.
-#[utoipa::path(post, path = "/deployments/{deployment}/disable", tag = "deployments", params(("deployment" = String, Path)),
-    request_body(content = Note, description = "May be left out"), responses((status = 200, body = DeploymentOut)))]
+#[utoipa::path(post, path = "/deployments/{deployment}/disable", tag = "deployments", params(("deployment" = String, Path), IfMatch),
+    request_body = Option<Note>, responses((status = 200, body = DeploymentOut)))]
 pub async fn disable(
     permit: Permit<Deploy, Deployment>,
     Caller(actor): Caller,
@@ -378,7 +372,7 @@ pub async fn disable(
 }
 
 /// Roll back to a revision: its route, scale and limits, never its access.
-#[utoipa::path(post, path = "/deployments/{deployment}/rollback", tag = "deployments", params(("deployment" = String, Path), WaitQuery),
+#[utoipa::path(post, path = "/deployments/{deployment}/rollback", tag = "deployments", params(("deployment" = String, Path), WaitQuery, IfMatch),
     request_body = RollBack,
     responses((status = 200, body = DeploymentOut), (status = 202, body = DeploymentOut, description = "Some nodes do not have it yet")))]
 pub async fn roll_back(
@@ -391,14 +385,12 @@ pub async fn roll_back(
 ) -> Answer<impl IntoResponse> {
     if_match.check(permit.revision)?;
     let wait = wait.duration()?;
-    api.store
-        .roll_back(&permit, input.to, prose("/note", input.note)?)
-        .await?;
+    api.store.roll_back(&permit, input.to, reason(input.note)).await?;
     show_changed(&api, &actor, permit.name.as_str(), wait).await
 }
 
 /// Delete a deployment that is switched off.
-#[utoipa::path(delete, path = "/deployments/{deployment}", tag = "deployments", params(("deployment" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/deployments/{deployment}", tag = "deployments", params(("deployment" = String, Path), IfMatch), responses((status = 204)))]
 pub async fn remove(
     permit: Permit<Deploy, Deployment>,
     State(api): State<Api>,

@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 
 /// What a group was granted.
 #[derive(Serialize, ToSchema)]
@@ -20,13 +21,35 @@ pub struct Grant {
     privileges: Vec<&'static str>,
 }
 
-/// What a group is to be granted.
+/// What a group is to be granted on a service.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Privileges {
-    /// On a service: read, write, deploy, admin. On an infrastructure: view, deploy, admin.
-    #[schema(min_items = 1, max_items = 4)]
+pub struct ServicePrivileges {
+    #[schema(schema_with = on_service)]
     privileges: Vec<String>,
+}
+
+/// What a group is to be granted on an infrastructure.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InfrastructurePrivileges {
+    #[schema(schema_with = on_infrastructure)]
+    privileges: Vec<String>,
+}
+
+fn on_service() -> Array {
+    some_of(ServiceMask::words())
+}
+
+fn on_infrastructure() -> Array {
+    some_of(InfrastructureMask::words())
+}
+
+fn some_of(words: Vec<&'static str>) -> Array {
+    let most = words.len();
+    let word = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(words));
+    let list = ArrayBuilder::new().items(word);
+    list.min_items(Some(1)).max_items(Some(most)).build()
 }
 
 /// The grants on a service.
@@ -46,12 +69,12 @@ pub async fn list_on_service(permit: Permit<Administer, Service>, State(api): St
 
 /// Grant a group something on a service, in place of what it had.
 #[utoipa::path(put, path = "/services/{service}/grants/{group}", tag = "services", params(("service" = String, Path), ("group" = String, Path)),
-    request_body = Privileges, responses((status = 200, body = Grant)))]
+    request_body = ServicePrivileges, responses((status = 200, body = Grant)))]
 pub async fn put_on_service(
     permit: Permit<Administer, Service>,
     State(api): State<Api>,
     Last(group): Last,
-    Json(input): Json<Privileges>,
+    Json(input): Json<ServicePrivileges>,
 ) -> Answer<axum::Json<Grant>> {
     let mask = ServiceMask::parse(&input.privileges)?;
     api.store.grant_on_service(&permit, &group, mask).await?;
@@ -100,12 +123,12 @@ pub async fn list_on_infrastructure(
 
 /// Grant a group something on an infrastructure, in place of what it had.
 #[utoipa::path(put, path = "/infrastructures/{infrastructure}/grants/{group}", tag = "infrastructures",
-    params(("infrastructure" = String, Path), ("group" = String, Path)), request_body = Privileges, responses((status = 200, body = Grant)))]
+    params(("infrastructure" = String, Path), ("group" = String, Path)), request_body = InfrastructurePrivileges, responses((status = 200, body = Grant)))]
 pub async fn put_on_infrastructure(
     permit: Permit<Administer, Infrastructure>,
     State(api): State<Api>,
     Last(group): Last,
-    Json(input): Json<Privileges>,
+    Json(input): Json<InfrastructurePrivileges>,
 ) -> Answer<axum::Json<Grant>> {
     let mask = InfrastructureMask::parse(&input.privileges)?;
     api.store.grant_on_infrastructure(&permit, &group, mask).await?;

@@ -130,7 +130,7 @@ pub async fn show(
 }
 
 /// Change what a group may do everywhere.
-#[utoipa::path(patch, path = "/groups/{group}", tag = "accounts", params(("group" = String, Path)), request_body = GroupChangeIn,
+#[utoipa::path(patch, path = "/groups/{group}", tag = "accounts", params(("group" = String, Path), IfMatch), request_body = GroupChangeIn,
     responses((status = 200, body = GroupOut)))]
 pub async fn change(
     admin: Permit<Administer, Platform>,
@@ -151,7 +151,7 @@ pub async fn change(
 }
 
 /// Delete a group; its grants go with it.
-#[utoipa::path(delete, path = "/groups/{group}", tag = "accounts", params(("group" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/groups/{group}", tag = "accounts", params(("group" = String, Path), IfMatch), responses((status = 204)))]
 pub async fn remove(
     admin: Permit<Administer, Platform>,
     State(api): State<Api>,

@@ -5,10 +5,9 @@ use super::input::{IfMatch, Json, PageQuery, Query};
 use super::output::{Answer, Created, Etagged, List};
 use super::permit::admit;
 use super::state::Api;
-use super::users::prose;
 use crate::authn::Actor;
 use crate::authz::{Administer, InfrastructureMask, Standing, View};
-use crate::domain::{Allowances, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time};
+use crate::domain::{Allowances, Description, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time};
 use crate::store::{InfrastructureChange, NewInfrastructure, Permit, Platform, Visible};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -45,9 +44,7 @@ pub struct NewInfrastructureIn {
     name: InfrastructureName,
     kind: InfrastructureKind,
     stage: Stage,
-    #[serde(default)]
-    #[schema(max_length = 2000)]
-    description: String,
+    description: Option<Description>,
     /// On stage dev everything when absent, elsewhere nothing.
     allow: Option<AllowancesIn>,
 }
@@ -58,8 +55,7 @@ pub struct NewInfrastructureIn {
 #[schema(as = InfrastructureChange)]
 pub struct InfrastructureChangeIn {
     stage: Option<Stage>,
-    #[schema(max_length = 2000)]
-    description: Option<String>,
+    description: Option<Description>,
     allow: Option<AllowancesIn>,
 }
 
@@ -162,7 +158,7 @@ pub async fn create(
     let new = NewInfrastructure {
         name: input.name.clone(),
         kind: input.kind,
-        description: prose("/description", input.description)?,
+        description: input.description.map(String::from).unwrap_or_default(),
         allow: input.allow.map_or(by_stage, |allow| allow.over(by_stage)),
         stage: input.stage,
     };
@@ -179,7 +175,7 @@ pub async fn show(permit: Permit<View, Infrastructure>, State(api): State<Api>) 
 }
 
 /// Change an infrastructure. What its deployments use cannot be disallowed under them.
-#[utoipa::path(patch, path = "/infrastructures/{infrastructure}", tag = "infrastructures", params(("infrastructure" = String, Path)),
+#[utoipa::path(patch, path = "/infrastructures/{infrastructure}", tag = "infrastructures", params(("infrastructure" = String, Path), IfMatch),
     request_body = InfrastructureChangeIn, responses((status = 200, body = InfrastructureOut)))]
 pub async fn change(
     permit: Permit<Administer, Infrastructure>,
@@ -191,7 +187,7 @@ pub async fn change(
     if_match.check(permit.revision)?;
     let change = InfrastructureChange {
         stage: input.stage,
-        description: input.description.map(|text| prose("/description", text)).transpose()?,
+        description: input.description.map(String::from),
         allow: input.allow.map(|allow| allow.over(permit.allow)),
     };
     api.store.change_infrastructure(&permit, change).await?;
@@ -199,7 +195,7 @@ pub async fn change(
 }
 
 /// Delete an infrastructure on which nothing runs.
-#[utoipa::path(delete, path = "/infrastructures/{infrastructure}", tag = "infrastructures", params(("infrastructure" = String, Path)),
+#[utoipa::path(delete, path = "/infrastructures/{infrastructure}", tag = "infrastructures", params(("infrastructure" = String, Path), IfMatch),
     responses((status = 204)))]
 pub async fn remove(
     permit: Permit<Administer, Infrastructure>,

@@ -12,6 +12,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use std::time::Duration;
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 
 /// A JSON body. Wrong syntax is 400, a wrong value 422 with a pointer.
 pub struct Json<T>(pub T);
@@ -36,7 +39,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for Json<T> {
     }
 }
 
-/// A JSON body that may be left out: an empty one is `{}`.
+/// A JSON body that may be left out: an empty one and `null` are `{}`.
 pub struct JsonOrNothing<T>(pub T);
 
 impl<T: DeserializeOwned> FromRequest<Api> for JsonOrNothing<T> {
@@ -44,7 +47,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for JsonOrNothing<T> {
 
     async fn from_request(request: Request, api: &Api) -> Result<Self, Problem> {
         let body = api.bodies.read(request.into_body()).await?;
-        if body.is_empty() {
+        if body.is_empty() || body.trim_ascii() == b"null" {
             parse(b"{}").map(Self)
         } else {
             parse(&body).map(Self)
@@ -123,6 +126,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 #[serde(deny_unknown_fields)]
 pub struct PageQuery {
     /// Where the page begins: `next` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]*$", max_length = 342)]
     cursor: Option<String>,
     /// How many items: 1 to 200, 50 when not said.
     #[param(minimum = 1, maximum = 200)]
@@ -145,6 +149,7 @@ impl PageQuery {
 #[serde(deny_unknown_fields)]
 pub struct WaitQuery {
     /// How long to wait until every node has the change: `2s`, `500ms`; at most 60 s. Not at all when not said.
+    #[param(pattern = "^([0-9]|[1-5][0-9]|60)s$|^(0|[1-9][0-9]{0,3}|[1-5][0-9]{4}|60000)ms$")]
     wait: Option<String>,
 }
 
@@ -155,9 +160,15 @@ impl WaitQuery {
     /// 422.
     pub fn duration(&self) -> Result<Option<Duration>, Problem> {
         let Some(text) = &self.wait else { return Ok(None) };
+        // `parse` alone takes a sign and any number of zeros.
+        let number = |digits: &str| {
+            let plain =
+                digits.bytes().all(|digit| digit.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'));
+            digits.parse().ok().filter(|_| plain)
+        };
         let parsed = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
-            (Some(number), _) => number.parse().ok().map(Duration::from_millis),
-            (None, Some(number)) => number.parse().ok().map(Duration::from_secs),
+            (Some(digits), _) => number(digits).map(Duration::from_millis),
+            (None, Some(digits)) => number(digits).map(Duration::from_secs),
             (None, None) => None,
         };
         let fits = parsed.filter(|wait| *wait <= Duration::from_secs(60));
@@ -223,6 +234,23 @@ impl IfMatch {
     }
 }
 
+impl utoipa::IntoParams for IfMatch {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(r#"^(\*|"(0|[1-9][0-9]{0,17})")$"#))
+            .examples(["*"]);
+        let header = ParameterBuilder::new()
+            .name("If-Match")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some("The ETag of what was read, or `*`: 412 when it was changed since"))
+            .schema(Some(schema))
+            .build();
+        vec![header]
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = std::convert::Infallible;
 
@@ -252,6 +280,38 @@ mod tests {
         assert_eq!(status(r#"{"legs":[1]} x"#), 400);
         let problem = parse::<In>(br#"{"legs":[1,"x"]}"#).unwrap_err();
         assert!(format!("{problem:?}").contains("/legs/1"), "{problem:?}");
+    }
+
+    #[test]
+    fn waits_are_written_in_one_way() {
+        let wait = |text: &str| {
+            let wait = Some(text.to_owned());
+            WaitQuery { wait }.duration().ok().flatten()
+        };
+        for (text, milliseconds) in [
+            ("0s", 0),
+            ("2s", 2_000),
+            ("60s", 60_000),
+            ("500ms", 500),
+            ("60000ms", 60_000),
+        ] {
+            assert_eq!(wait(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in [
+            "",
+            "s",
+            "61s",
+            "60001ms",
+            "+2s",
+            "02s",
+            "-1s",
+            "2",
+            "2m",
+            " 2s",
+            "18446744073709551616s",
+        ] {
+            assert_eq!(wait(text), None, "{text}");
+        }
     }
 
     #[test]

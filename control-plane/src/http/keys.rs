@@ -7,7 +7,7 @@ use super::problem::Problem;
 use super::receipts::{Receipt, collect};
 use super::state::Api;
 use crate::authz::{Administer, Deploy, ListKeys, View};
-use crate::domain::{ApiKey, Deployment, Invalid, KeyClass, KeyState, KeyText, Service, Time, Title};
+use crate::domain::{ApiKey, Deployment, EndpointName, Invalid, KeyClass, KeyState, KeyText, Service, Time, Title};
 use crate::store::{Changed, KeyChange, KeyRing, NewKey, Permit, WritableRing};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -57,7 +57,7 @@ pub struct NewKeyIn {
     /// `reveal-once` when absent.
     class: Option<KeyClass>,
     /// Taken over from elsewhere; one is made when absent.
-    #[schema(format = Password, min_length = 8, max_length = 256)]
+    #[schema(format = Password, min_length = 8, max_length = 256, pattern = "^[!-~]*$")]
     key: Option<String>,
     /// Takes a `key` of fewer than 16 characters all the same.
     #[serde(default)]
@@ -66,7 +66,7 @@ pub struct NewKeyIn {
     expires_at: Option<Time>,
     /// The endpoints that it opens; empty: all.
     #[serde(default)]
-    #[schema(max_items = 64)]
+    #[schema(max_items = 64, value_type = Vec<EndpointName>)]
     endpoints: Vec<String>,
 }
 
@@ -84,7 +84,7 @@ pub struct KeyChangeIn {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Time>)]
     expires_at: Option<Option<Time>>,
-    #[schema(max_items = 64)]
+    #[schema(max_items = 64, value_type = Option<Vec<EndpointName>>)]
     endpoints: Option<Vec<String>>,
 }
 
@@ -132,7 +132,7 @@ fn endpoints(names: Vec<String>) -> Result<Vec<String>, Invalid> {
         return Err(Invalid::new("/endpoints", "must name at most 64"));
     }
     for (place, name) in names.iter().enumerate() {
-        crate::domain::EndpointName::parse(name).map_err(|invalid| invalid.under(&format!("/endpoints/{place}")))?;
+        EndpointName::parse(name).map_err(|invalid| invalid.under(&format!("/endpoints/{place}")))?;
     }
     Ok(names)
 }
@@ -293,7 +293,7 @@ macro_rules! handlers {
 
             #[doc = concat!("Change the name, bounds or scope of a key of a ", $what, ".")]
             #[utoipa::path(patch, path = concat!("/", $base, "/{", $param, "}/keys/{key}"), tag = "keys",
-                params(($param = String, Path), ("key" = Uuid, Path), WaitQuery), request_body = KeyChangeIn,
+                params(($param = String, Path), ("key" = Uuid, Path), WaitQuery, IfMatch), request_body = KeyChangeIn,
                 responses((status = 200, body = KeyOut), (status = 202, body = KeyOut, description = "Some nodes do not have it yet")))]
             pub async fn change(permit: Permit<$write, $noun>, State(api): State<Api>, Last(key): Last, Query(wait): Query<WaitQuery>, if_match: IfMatch, Json(input): Json<KeyChangeIn>) -> Answer<impl IntoResponse> {
                 let ring = api.store.$writable(&permit).await?;
@@ -320,7 +320,7 @@ macro_rules! handlers {
 
             #[doc = concat!("Let a revoked key of a ", $what, " open again: the same text works.")]
             #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys/{key}/activate"), tag = "keys",
-                params(($param = String, Path), ("key" = Uuid, Path), WaitQuery),
+                params(($param = String, Path), ("key" = Uuid, Path), WaitQuery, IfMatch),
                 responses((status = 200, body = KeyOut), (status = 202, body = KeyOut, description = "Some nodes do not have it yet")))]
             pub async fn activate(permit: Permit<$write, $noun>, State(api): State<Api>, Last(key): Last, Query(wait): Query<WaitQuery>, if_match: IfMatch) -> Answer<impl IntoResponse> {
                 let ring = api.store.$writable(&permit).await?;
@@ -331,7 +331,7 @@ macro_rules! handlers {
 
             #[doc = concat!("Replace a key of a ", $what, ": the old one opens for a while beside its successor.")]
             #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys/{key}/rotate"), tag = "keys",
-                params(($param = String, Path), ("key" = Uuid, Path), WaitQuery), request_body(content = Rotation, description = "May be left out"),
+                params(($param = String, Path), ("key" = Uuid, Path), WaitQuery), request_body = Option<Rotation>,
                 responses((status = 201, body = KeyOut)))]
             pub async fn rotate(permit: Permit<$write, $noun>, State(api): State<Api>, Last(key): Last, Query(wait): Query<WaitQuery>, JsonOrNothing(input): JsonOrNothing<Rotation>) -> Answer<Response> {
                 let ring = api.store.$writable(&permit).await?;

@@ -1,9 +1,12 @@
 //! The OpenAPI document, generated from the handlers, and the page that shows it.
 
 use super::problem::ProblemOut;
+use crate::domain::{AccountName, DeploymentName, GroupName, InfrastructureName, ServiceName, Title, VersionName};
+use utoipa::openapi::path::ParameterIn;
+use utoipa::openapi::schema::Schema;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, RefOr, ResponseBuilder, SecurityRequirement};
-use utoipa::{OpenApi as _, ToSchema};
+use utoipa::{OpenApi as _, PartialSchema, ToSchema};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -29,7 +32,8 @@ pub fn base() -> OpenApi {
     Document::openapi()
 }
 
-/// Adds what is true of every route: how one proves who one is, and that anything but success is a problem.
+/// Adds what is true of every route: how one proves who one is, what the names in its path may be, and that anything but
+/// success is a problem.
 pub fn finish(mut document: OpenApi) -> OpenApi {
     let components = document.components.get_or_insert_default();
     let bearer = Http::builder()
@@ -54,6 +58,12 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
         for (method, operation) in operations {
             let Some(operation) = operation else { continue };
             operation.operation_id = Some(operation_id(method, path));
+            for parameter in operation.parameters.iter_mut().flatten() {
+                let RefOr::T(parameter) = parameter else { continue };
+                if let (ParameterIn::Path, Some(rule)) = (&parameter.parameter_in, rule(&parameter.name)) {
+                    parameter.schema = Some(rule);
+                }
+            }
             let content = ContentBuilder::new()
                 .schema(Some(RefOr::Ref(utoipa::openapi::Ref::from_schema_name(
                     ProblemOut::name(),
@@ -70,6 +80,20 @@ pub fn finish(mut document: OpenApi) -> OpenApi {
         }
     }
     document
+}
+
+/// What a name in a path may be, by what it is the name of.
+fn rule(name: &str) -> Option<RefOr<Schema>> {
+    Some(match name {
+        "service" => ServiceName::schema(),
+        "infrastructure" => InfrastructureName::schema(),
+        "deployment" => DeploymentName::schema(),
+        "version" => VersionName::schema(),
+        "group" => GroupName::schema(),
+        "user" | "account" => AccountName::schema(),
+        "token" => Title::schema(),
+        _ => return None,
+    })
 }
 
 /// Unique as a method and a path are: `get_services_service` of GET /api/v1/services/{service}.

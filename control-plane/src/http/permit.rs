@@ -22,15 +22,18 @@ pub trait Named: Sized + Send {
     ) -> impl Future<Output = Result<Unchecked<Self>, Error>> + Send;
 }
 
-/// A part of the path, if it can be a name at all: the longest has 64 characters, and none holds what does not print.
+/// A part of the path, if it can be a name at all.
 pub fn part<'a>(path: &'a RawPathParams, name: &str) -> Option<&'a str> {
     let (_, value) = path.iter().find(|(key, _)| *key == name)?;
     may_be_name(value).then_some(value)
 }
 
+/// Characters of the longest: what a person calls a key or a token.
+const LONGEST_NAME: usize = 100;
+
 /// Whether a text can be a name at all. PostgreSQL takes no NUL, and nothing that we keep is without bounds.
 pub fn may_be_name(text: &str) -> bool {
-    text.len() <= 256 && !text.chars().any(char::is_control)
+    text.chars().count() <= LONGEST_NAME && !text.chars().any(char::is_control)
 }
 
 impl Named for Platform {
@@ -154,5 +157,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Last {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         names(parts).await?.pop().map(Self).ok_or_else(Problem::not_found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_be_name;
+    use crate::domain::Title;
+
+    /// A token that bears the longest name there is can be deleted.
+    #[test]
+    fn every_name_can_stand_in_a_path() {
+        let longest = "\u{1f980}".repeat(100);
+        assert!(Title::parse(&longest).is_ok() && may_be_name(&longest));
+        assert!(!may_be_name(&format!("{longest}x")) && !may_be_name("a\0"));
     }
 }

@@ -51,7 +51,7 @@ pub async fn list_revisions(
 }
 
 /// One entry of a deployment's history.
-#[utoipa::path(get, path = "/deployments/{deployment}/revisions/{n}", tag = "deployments", params(("deployment" = String, Path), ("n" = i64, Path)),
+#[utoipa::path(get, path = "/deployments/{deployment}/revisions/{n}", tag = "deployments", params(("deployment" = String, Path), ("n" = i64, Path, minimum = 1)),
     responses((status = 200, body = RevisionOut)))]
 pub async fn show_revision(
     permit: Permit<View, Deployment>,

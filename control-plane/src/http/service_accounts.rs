@@ -5,9 +5,8 @@ use super::output::{Answer, Created, Etagged, List, Secretive, whole};
 use super::permit::{First, Last};
 use super::state::Api;
 use super::tokens::{NewToken, Token};
-use super::users::prose;
 use crate::authz::Administer;
-use crate::domain::{Account, AccountKind, AccountName, Time};
+use crate::domain::{Account, AccountKind, AccountName, Description, Time};
 use crate::store::{AccountChange, NewAccount, Permit, Platform};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -31,15 +30,14 @@ pub struct ServiceAccount {
 #[serde(deny_unknown_fields)]
 pub struct NewServiceAccount {
     name: AccountName,
-    #[serde(default)]
-    description: String,
+    description: Option<Description>,
 }
 
 /// What is to be changed of a service account.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceAccountChange {
-    description: Option<String>,
+    description: Option<Description>,
     /// Ends its tokens at once.
     disabled: Option<bool>,
 }
@@ -76,7 +74,7 @@ pub async fn create(
     State(api): State<Api>,
     Json(input): Json<NewServiceAccount>,
 ) -> Answer<impl IntoResponse> {
-    let display_name = prose("/description", input.description)?;
+    let display_name = input.description.map(String::from).unwrap_or_default();
     api.store
         .create_account(
             &admin,
@@ -108,7 +106,7 @@ pub async fn show(
 }
 
 /// Change a service account.
-#[utoipa::path(patch, path = "/service-accounts/{account}", tag = "accounts", params(("account" = String, Path)),
+#[utoipa::path(patch, path = "/service-accounts/{account}", tag = "accounts", params(("account" = String, Path), IfMatch),
     request_body = ServiceAccountChange, responses((status = 200, body = ServiceAccount)))]
 pub async fn change(
     admin: Permit<Administer, Platform>,
@@ -119,7 +117,7 @@ pub async fn change(
 ) -> Answer<Etagged<ServiceAccount>> {
     let account = api.store.account(&admin, KIND, &name).await?;
     if_match.check(account.revision)?;
-    let display_name = input.description.map(|text| prose("/description", text)).transpose()?;
+    let display_name = input.description.map(String::from);
     api.store
         .change_account(
             &admin,
@@ -135,7 +133,7 @@ pub async fn change(
 }
 
 /// Delete a service account that owns no service; its tokens go with it.
-#[utoipa::path(delete, path = "/service-accounts/{account}", tag = "accounts", params(("account" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/service-accounts/{account}", tag = "accounts", params(("account" = String, Path), IfMatch), responses((status = 204)))]
 pub async fn remove(
     admin: Permit<Administer, Platform>,
     State(api): State<Api>,

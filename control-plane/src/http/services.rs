@@ -4,10 +4,9 @@ use super::input::{IfMatch, Json, PageQuery, Query};
 use super::output::{Answer, Created, Etagged, List};
 use super::permit::admit;
 use super::state::Api;
-use super::users::prose;
 use crate::authn::Actor;
 use crate::authz::{Administer, CreateService, Read, ServiceMask, Standing};
-use crate::domain::{AccountName, KeyVisibility, Service, ServiceAccess, ServiceName, Time};
+use crate::domain::{AccountName, Description, KeyVisibility, Service, ServiceAccess, ServiceName, Time};
 use crate::store::{NewService, Permit, Platform, ServiceChange, Visible};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -45,9 +44,7 @@ pub struct ServiceOut {
 #[schema(as = NewService)]
 pub struct NewServiceIn {
     name: ServiceName,
-    #[serde(default)]
-    #[schema(max_length = 2000)]
-    description: String,
+    description: Option<Description>,
     /// `keys` when absent.
     access: Option<ServiceAccess>,
     /// `owner` when absent.
@@ -59,8 +56,7 @@ pub struct NewServiceIn {
 #[serde(deny_unknown_fields)]
 #[schema(as = ServiceChange)]
 pub struct ServiceChangeIn {
-    #[schema(max_length = 2000)]
-    description: Option<String>,
+    description: Option<Description>,
     access: Option<ServiceAccess>,
     key_visibility: Option<KeyVisibility>,
     /// Hands it over.
@@ -145,7 +141,7 @@ pub async fn create(
 ) -> Answer<impl IntoResponse> {
     let new = NewService {
         name: input.name.clone(),
-        description: prose("/description", input.description)?,
+        description: input.description.map(String::from).unwrap_or_default(),
         access: input.access.unwrap_or(ServiceAccess::Keys),
         key_visibility: input.key_visibility.unwrap_or(KeyVisibility::Owner),
     };
@@ -161,7 +157,7 @@ pub async fn show(permit: Permit<Read, Service>, State(api): State<Api>) -> Answ
 }
 
 /// Change a service. What it says of access reaches its deployments that inherit.
-#[utoipa::path(patch, path = "/services/{service}", tag = "services", params(("service" = String, Path)), request_body = ServiceChangeIn,
+#[utoipa::path(patch, path = "/services/{service}", tag = "services", params(("service" = String, Path), IfMatch), request_body = ServiceChangeIn,
     responses((status = 200, body = ServiceOut)))]
 pub async fn change(
     permit: Permit<Administer, Service>,
@@ -172,7 +168,7 @@ pub async fn change(
 ) -> Answer<Etagged<ServiceOut>> {
     if_match.check(permit.revision)?;
     let change = ServiceChange {
-        description: input.description.map(|text| prose("/description", text)).transpose()?,
+        description: input.description.map(String::from),
         access: input.access,
         key_visibility: input.key_visibility,
         owner: input.owner,
@@ -187,7 +183,7 @@ pub async fn change(
 }
 
 /// Delete a service that nothing runs of.
-#[utoipa::path(delete, path = "/services/{service}", tag = "services", params(("service" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/services/{service}", tag = "services", params(("service" = String, Path), IfMatch), responses((status = 204)))]
 pub async fn remove(
     permit: Permit<Administer, Service>,
     State(api): State<Api>,

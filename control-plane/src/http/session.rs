@@ -3,7 +3,7 @@
 use super::caller::{COOKIE, Caller, same_origin, source};
 use super::input::Json;
 use super::output::{Answer, Secretive};
-use super::problem::{Kind, Problem};
+use super::problem::{Kind, Problem, ProblemOut};
 use super::state::Api;
 use crate::authn::{Actor, Guesser, Password, Via};
 use crate::domain::{AccountKind, AccountName};
@@ -57,8 +57,8 @@ impl From<&Actor> for WhoAmI {
 
 /// Log in. A browser gets a cookie; programs use access tokens instead.
 #[utoipa::path(post, path = "/session", tag = "accounts", request_body = LogIn, security(()),
-    responses((status = 200, body = WhoAmI), (status = 401, description = "Wrong name or password"),
-        (status = 429, description = "Too many wrong passwords")))]
+    responses((status = 200, body = WhoAmI), (status = 401, description = "Wrong name or password", body = ProblemOut, content_type = "application/problem+json"),
+        (status = 429, description = "Too many wrong passwords", body = ProblemOut, content_type = "application/problem+json")))]
 pub async fn create(
     State(api): State<Api>,
     parts: Parts,

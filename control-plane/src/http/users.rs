@@ -8,7 +8,7 @@ use super::problem::{Kind, Problem};
 use super::state::Api;
 use crate::authn::{Guesser, Password};
 use crate::authz::Administer;
-use crate::domain::{Account, AccountKind, AccountName, Invalid, Time};
+use crate::domain::{Account, AccountKind, AccountName, DisplayName, Invalid, Time};
 use crate::store::{AccountChange, NewAccount, Permit, Platform};
 use axum::extract::{RawPathParams, State};
 use axum::http::StatusCode;
@@ -38,17 +38,14 @@ pub struct NewUser {
     /// Generated when absent, and shown once.
     #[schema(format = Password, min_length = 10, max_length = 1024)]
     password: Option<String>,
-    #[serde(default)]
-    #[schema(max_length = 200)]
-    display_name: String,
+    display_name: Option<DisplayName>,
 }
 
 /// What is to be changed of a user.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserChange {
-    #[schema(max_length = 200)]
-    display_name: Option<String>,
+    display_name: Option<DisplayName>,
     /// Ends their sessions, tokens and event streams at once.
     disabled: Option<bool>,
 }
@@ -76,22 +73,6 @@ impl From<Account> for User {
             password: None,
         }
     }
-}
-
-/// Text for people, bounded.
-///
-/// # Errors
-/// It is too long, or holds control characters.
-pub fn prose(pointer: &str, text: String) -> Result<String, Invalid> {
-    let most = 2_000;
-    let control = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
-    if text.chars().count() > most || text.chars().any(control) {
-        return Err(Invalid::new(
-            pointer,
-            format!("must have at most {most} characters, none of them control characters"),
-        ));
-    }
-    Ok(text)
 }
 
 /// The users, by name.
@@ -128,7 +109,7 @@ pub async fn create(
     let new = NewAccount {
         kind: AccountKind::User,
         name: input.name.clone(),
-        display_name: prose("/display_name", input.display_name)?,
+        display_name: input.display_name.map(String::from).unwrap_or_default(),
         password: Some(hash),
     };
     api.store.create_account(&admin, new).await?;
@@ -158,7 +139,7 @@ pub async fn show(
 }
 
 /// Change a user.
-#[utoipa::path(patch, path = "/users/{user}", tag = "accounts", params(("user" = String, Path)), request_body = UserChange,
+#[utoipa::path(patch, path = "/users/{user}", tag = "accounts", params(("user" = String, Path), IfMatch), request_body = UserChange,
     responses((status = 200, body = User)))]
 pub async fn change(
     admin: Permit<Administer, Platform>,
@@ -169,10 +150,7 @@ pub async fn change(
 ) -> Answer<Etagged<User>> {
     let account = api.store.account(&admin, AccountKind::User, &user).await?;
     if_match.check(account.revision)?;
-    let display_name = input
-        .display_name
-        .map(|text| prose("/display_name", text))
-        .transpose()?;
+    let display_name = input.display_name.map(String::from);
     api.store
         .change_account(
             &admin,
@@ -188,7 +166,7 @@ pub async fn change(
 }
 
 /// Delete a user who owns no service.
-#[utoipa::path(delete, path = "/users/{user}", tag = "accounts", params(("user" = String, Path)), responses((status = 204)))]
+#[utoipa::path(delete, path = "/users/{user}", tag = "accounts", params(("user" = String, Path), IfMatch), responses((status = 204)))]
 pub async fn remove(
     admin: Permit<Administer, Platform>,
     State(api): State<Api>,

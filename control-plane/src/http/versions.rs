@@ -18,6 +18,11 @@ use serde::Serialize;
 use std::io::ErrorKind;
 use utoipa::ToSchema;
 
+/// A package, as it is: one `.onnx` file, a zip or a tar.gz.
+#[derive(ToSchema)]
+#[schema(as = Package, value_type = String, format = Binary)]
+pub struct Bytes(#[allow(dead_code)] Vec<u8>);
+
 /// A version.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Version)]
@@ -104,7 +109,7 @@ pub async fn show(
 /// Upload a version: one `.onnx` file, or a zip or tar.gz with a `service.yaml`. The same bytes again are fine (200);
 /// other bytes under the same name are not (409).
 #[utoipa::path(put, path = "/services/{service}/versions/{version}", tag = "services", params(("service" = String, Path), ("version" = String, Path)),
-    request_body(content = inline(Vec<u8>), content_type = "application/octet-stream"),
+    request_body(content = Bytes, content_type = "application/octet-stream"),
     responses((status = 201, body = VersionOut), (status = 200, body = VersionOut, description = "It was there already")))]
 pub async fn upload(
     permit: Permit<Write, Service>,
@@ -136,7 +141,7 @@ pub async fn upload(
 /// Download a version's package, as it was uploaded.
 #[utoipa::path(get, path = "/services/{service}/versions/{version}/package", tag = "services",
     params(("service" = String, Path), ("version" = String, Path)),
-    responses((status = 200, content_type = "application/octet-stream", body = inline(Vec<u8>))))]
+    responses((status = 200, content_type = "application/octet-stream", body = Bytes)))]
 pub async fn package(permit: Permit<Write, Service>, State(api): State<Api>, Last(version): Last) -> Answer<Response> {
     let version = api.store.package(&permit, &version).await?;
     let found = api

@@ -1,0 +1,27 @@
+"""Hold a real control plane and real nodes against their OpenAPI documents, with Schemathesis and all of its checks.
+
+    documents.py DOCUMENT URL
+
+The environment says who asks (CASTOFF_TOKEN of the control plane, CASTOFF_KEY of a node), how much (CASTOFF_EXAMPLES of each
+operation) and from which seed (CASTOFF_SEED). schemathesis.toml beside this says where our conventions differ.
+"""
+
+import os
+import pathlib
+import sys
+
+from schemathesis.cli import schemathesis
+
+HERE = pathlib.Path(__file__).parent
+
+
+def main(document, url):
+    seed = os.environ.get("CASTOFF_SEED", "20261128")
+    print(f"CASTOFF_SEED={seed}", flush=True)
+    schemathesis(
+        ["--no-color", "--config-file", str(HERE / "schemathesis.toml"), "run", document, "--url", url]
+        + ["--seed", seed, "--max-examples", os.environ.get("CASTOFF_EXAMPLES", "3"), "--output-sanitize", "true"]
+    )
+
+
+main(*sys.argv[1:])
