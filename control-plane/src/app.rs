@@ -14,8 +14,7 @@ use crate::launch::Leave;
 use crate::push::{Identity, Publisher, Push, PushSettings};
 use crate::store::{self, Installation, MasterKey, Store};
 use crate::{authz, telemetry};
-use axum_server::Handle;
-use listen::{bind, check_exposure, serve_http, tls};
+use listen::{Served, bind, check_exposure, kept};
 use loops::Loops;
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -150,6 +149,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     let http_listener = bind(config.listen, "--listen")?;
     let ops_listener = bind(config.ops_listen, "--ops-listen")?;
     let node_listener = bind(config.node_listen, "--node-listen")?;
+    let [rest, operators, nodes] = kept(&config)?;
     check_onnxruntime(config.onnxruntime.as_deref())?;
     let table = match &config.policies {
         Some(folder) => authz::load(folder).await,
@@ -185,6 +185,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     let push = Push::start(
         PushSettings {
             listener: node_listener,
+            port: nodes,
             url: config.node_url.clone(),
             certificate: node_certificate(&config)?,
             stopping: stopping.clone(),
@@ -208,27 +209,15 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         secure_cookies: config.tls_cert.is_some(),
         stopping: stopping.clone(),
     };
-    let handle = Handle::new();
-    let rest = tokio::spawn(serve_http(
-        http_listener,
-        http::router(api),
-        tls(&config).await?,
-        handle.clone(),
-    ));
-    let ops = tokio::spawn(serve_http(
-        ops_listener,
-        telemetry::router(store, metrics),
-        None,
-        handle.clone(),
-    ));
+    let served = Served::new();
+    served.open(http_listener, http::router(api), rest)?;
+    served.open(ops_listener, telemetry::router(store, metrics), operators)?;
     addresses.announce(&config)?;
 
     wait_for_end().await?;
     tracing::info!("ending: answers under way are finished");
     stopping.cancel();
-    handle.graceful_shutdown(Some(LAST_ANSWERS));
-    // Both end by the handle, at the latest when the time for last answers is over.
-    let _ = tokio::join!(rest, ops);
+    served.shut(LAST_ANSWERS).await;
     let leaving = if config.stop_nodes {
         Leave::WithNodes
     } else {

@@ -112,6 +112,23 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_MAX_PACKAGE_BYTES", default_value_t = 2 << 30, value_name = "BYTES")]
     pub max_package_bytes: u64,
 
+    /// Connections to --listen at once, as far as the limit of open files allows; more wait
+    #[arg(long, env = "CASTOFF_MAX_CONNECTIONS", default_value_t = 1_000, value_name = "N")]
+    pub max_connections: usize,
+
+    /// Connections of nodes at once, as far as the limit of open files allows; more wait
+    #[arg(
+        long,
+        env = "CASTOFF_MAX_NODE_CONNECTIONS",
+        default_value_t = 2_000,
+        value_name = "N"
+    )]
+    pub max_node_connections: usize,
+
+    /// Seconds in which a connection must say what it wants, and so long it may be idle
+    #[arg(long, env = "CASTOFF_HEAD_PATIENCE", default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub head_patience: u64,
+
     /// Seconds in which a body of JSON must come whole, and of an upload one more MiB
     #[arg(long, env = "CASTOFF_BODY_PATIENCE", default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub body_patience: u64,

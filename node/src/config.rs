@@ -32,6 +32,14 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", env = "CASTOFF_LISTEN")]
     pub listen: SocketAddr,
 
+    /// Connections of callers at once, as far as the limit of open files allows; more wait.
+    #[arg(long, value_name = "N", default_value_t = 1_000, env = "CASTOFF_MAX_CONNECTIONS")]
+    pub max_connections: usize,
+
+    /// Seconds in which a connection must say what it wants, and so long it may be idle.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "CASTOFF_HEAD_PATIENCE", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub head_patience: u64,
+
     /// Standard input is the listening socket: take it instead of opening one.
     #[arg(long, env = "CASTOFF_LISTEN_ON_STDIN")]
     pub listen_on_stdin: bool,

@@ -4,7 +4,7 @@
 //! that it does not take goes to another replica; one with a socket of its own must go on accepting until nobody sends it
 //! new ones.
 
-use crate::listen::Phase;
+use castoff_listen::Phase;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
@@ -51,6 +51,9 @@ impl Plan {
         tokio::time::timeout(self.finish, connections.wait()).await.is_ok()
     }
 }
+
+#[cfg(test)]
+mod connections;
 
 #[cfg(test)]
 mod tests {

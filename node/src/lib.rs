@@ -10,7 +10,6 @@ pub mod config;
 pub mod control;
 pub mod drain;
 pub mod engine;
-pub mod listen;
 pub mod ops;
 pub mod predict;
 pub mod serving;

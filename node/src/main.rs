@@ -1,5 +1,6 @@
 //! `castoff-node`: reads what it was told, opens its ports, and lets the control plane say the rest.
 
+use castoff_listen::{self as listen, Life, Phase, Port, descriptors};
 use castoff_node::clock::Clock;
 use castoff_node::config::Args;
 use castoff_node::control::apply::Follower;
@@ -10,7 +11,6 @@ use castoff_node::control::socket;
 use castoff_node::control::stream::{Introduction, Line, now_ms};
 use castoff_node::drain::Plan;
 use castoff_node::engine::Engine;
-use castoff_node::listen::{self, Life, Phase};
 use castoff_node::state::{Node, NodeSettings};
 use castoff_node::{ops, predict, telemetry};
 use clap::Parser;
@@ -32,6 +32,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What a thread that blocks (a model being loaded) may take before the process ends without it.
 const LAST_WAIT: Duration = Duration::from_millis(100);
+
+/// Probes and scrapers: a handful each.
+const MOST_OPERATORS: usize = 128;
+/// After this a connection is asked to go, so that new replicas get load.
+const AGE: Duration = Duration::from_secs(60);
 
 /// How often a starting node looks whether it may accept.
 const READY_LOOK: Duration = Duration::from_millis(10);
@@ -91,10 +96,13 @@ async fn run(args: Args, started_at_ms: i64) -> Result<(), NotStarted> {
     let (phase, phases) = watch::channel(Phase::Open);
     let connections = TaskTracker::new();
     tokio::spawn(telemetry::upkeep(metrics.clone()));
-    let operators = axum::serve(ports.ops, ops::router(node.clone(), metrics));
-    tokio::spawn(operators.into_future());
-    let callers = predict::router(node.clone());
-    let serving = listen::serve(ports.http, callers, Life::default(), phases, connections.clone());
+    let [callers, operators] = kept(&args);
+    // Open as long as the process lives: who looks after a node wants to see it leave.
+    let (_open, always) = watch::channel(Phase::Open);
+    let router = ops::router(node.clone(), metrics);
+    tokio::spawn(listen::serve(ports.ops, router, operators, always, TaskTracker::new()));
+    let router = predict::router(node.clone());
+    let serving = listen::serve(ports.http, router, callers, phases, connections.clone());
     let (shared, readiness) = (args.listen_on_stdin, node.clone());
     tokio::spawn(async move {
         if shared {
@@ -123,6 +131,22 @@ async fn run(args: Args, started_at_ms: i64) -> Result<(), NotStarted> {
     }
     tracing::info!("node ended");
     Ok(())
+}
+
+/// How the ports of callers and of operators are kept.
+fn kept(args: &Args) -> [Port; 2] {
+    let life = Life {
+        head: Duration::from_secs(args.head_patience),
+        ..Life::default()
+    };
+    let [callers, operators] = descriptors::divide(descriptors::raise(), [args.max_connections, MOST_OPERATORS]);
+    let port = |life, most| Port {
+        life,
+        most,
+        ..Port::default()
+    };
+    let aging = Life { age: Some(AGE), ..life };
+    [port(aging, callers), port(life, operators)]
 }
 
 /// Waits until the node can answer. On a shared socket it accepts nothing before: a connection that it does not take goes

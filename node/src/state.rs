@@ -7,6 +7,7 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::serving::{Files, KeyUsage, Limits, NotServed, Serving, Sources};
 use arc_swap::ArcSwap;
+use castoff_listen::body::Budget;
 use castoff_wire::proto;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -22,6 +23,9 @@ pub struct NodeSettings {
     /// What time it is.
     pub clock: Clock,
 }
+
+/// Memory for the bodies of all calls that are being read or answered: sixteen of the largest, by default.
+const BODIES: usize = 256 << 20;
 
 /// What calls are judged by at one moment.
 #[derive(Clone, Default)]
@@ -49,6 +53,7 @@ pub struct Node {
     draining: AtomicBool,
     trouble: Mutex<Option<String>>,
     refused: Mutex<Option<proto::Refusal>>,
+    bodies: Budget,
 }
 
 impl Node {
@@ -70,12 +75,18 @@ impl Node {
             draining: AtomicBool::new(false),
             trouble: Mutex::default(),
             refused: Mutex::default(),
+            bodies: Budget::new(BODIES),
         })
     }
 
     /// The one deployment that this node serves.
     pub fn deployment(&self) -> Uuid {
         self.deployment
+    }
+
+    /// Reads the bodies of calls.
+    pub fn bodies(&self) -> &Budget {
+        &self.bodies
     }
 
     /// Its clock.

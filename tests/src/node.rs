@@ -72,6 +72,12 @@ impl ByHand {
         format!("http://{}", self.said("http_address"))
     }
 
+    /// `host:port` of its health and metrics.
+    #[track_caller]
+    pub fn ops(&self) -> String {
+        self.said("ops_address")
+    }
+
     /// Who it is to the control plane.
     #[track_caller]
     pub fn id(&self) -> String {
@@ -89,7 +95,7 @@ impl ByHand {
     /// What it counts: the lines of `/metrics` that begin so.
     #[track_caller]
     pub fn counted(&self, metric: &str) -> Vec<String> {
-        let answer = Request::get(format!("http://{}/metrics", self.said("ops_address"))).send();
+        let answer = Request::get(format!("http://{}/metrics", self.ops())).send();
         let lines = answer.expect(200).text();
         lines
             .lines()

@@ -251,6 +251,9 @@ fn packages_depend_one_way() {
         ("node/wire", "castoff-control-plane"),
         ("control-plane", "castoff-node"),
         ("migrations", "castoff-"),
+        ("listen", "castoff-node"),
+        ("listen", "castoff-control-plane"),
+        ("node/wire", "castoff-listen"),
     ] {
         assert!(!depends(package, on), "{package} depends on {on}");
     }

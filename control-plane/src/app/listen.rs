@@ -3,15 +3,19 @@
 //! Apart from what is served there. The rule a newcomer would break: ports are taken before anything is made or shown, so
 //! that a start that cannot listen leaves nothing half done.
 
-use crate::config::Serve;
-use axum_server::Handle;
+use crate::config::{Serve, read_secret};
+use axum::Router;
+use castoff_listen::{Life, Phase, Port, descriptors, tls};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 
-/// What a connection may take to begin a request, and its headers to come.
-const HEAD: Duration = Duration::from_secs(30);
-/// How often HTTP/2 asks whether the other side is there, and how long it may take to say so.
-const ARE_YOU_THERE: Duration = Duration::from_secs(20);
+/// Probes and scrapers: a handful each.
+const MOST_OPERATORS: usize = 128;
+/// A chain of a few certificates is 10 KiB.
+const LARGEST_PEM: u64 = 1 << 20;
 
 /// Passwords do not travel in the clear, unless somebody says that something in front sees to it.
 pub(super) fn check_exposure(config: &Serve) -> Result<(), String> {
@@ -26,11 +30,7 @@ pub(super) fn check_exposure(config: &Serve) -> Result<(), String> {
 
 /// A port, or why there is none and what to do.
 pub(super) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, String> {
-    let listener = TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    listener.map_err(|error| match error.kind() {
+    castoff_listen::open(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => format!(
             "{flag} {address}: another program listens there, perhaps another control plane: end it, or give another {flag}"
         ),
@@ -39,46 +39,71 @@ pub(super) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Strin
 }
 
 /// The certificate of the REST port, if it has one.
-pub(super) async fn tls(config: &Serve) -> Result<Option<axum_server::tls_rustls::RustlsConfig>, String> {
-    let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else {
+fn tls(config: &Serve) -> Result<Option<Arc<rustls::ServerConfig>>, String> {
+    let (Some(chain), Some(key)) = (&config.tls_cert, &config.tls_key) else {
         return Ok(None);
     };
-    let loaded = axum_server::tls_rustls::RustlsConfig::from_pem_file(cert, key).await;
-    loaded
+    let (chain, key) = (read_secret(chain, LARGEST_PEM)?, read_secret(key, LARGEST_PEM)?);
+    tls::from_pem(&chain, &key, &["h2", "http/1.1"])
         .map(Some)
         .map_err(|error| format!("--tls-cert, --tls-key: {error}"))
 }
 
-/// Answers until the handle ends it.
-pub(super) async fn serve_http(
-    listener: TcpListener,
-    router: axum::Router,
-    tls: Option<axum_server::tls_rustls::RustlsConfig>,
-    handle: Handle<SocketAddr>,
-) {
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    let result = match tls {
-        Some(tls) => match axum_server::from_tcp_rustls(listener, tls) {
-            Ok(server) => impatient(server).handle(handle).serve(service).await,
-            Err(error) => Err(error),
-        },
-        None => match axum_server::from_tcp(listener) {
-            Ok(server) => impatient(server).handle(handle).serve(service).await,
-            Err(error) => Err(error),
-        },
+/// How the three ports are kept: of REST, of operators, of nodes.
+pub(super) fn kept(config: &Serve) -> Result<[Port; 3], String> {
+    let life = Life {
+        head: Duration::from_secs(config.head_patience),
+        ..Life::default()
     };
-    if let Err(error) = result {
-        tracing::error!(%error, "an HTTP port failed");
-    }
+    let port = |most| Port {
+        life,
+        most,
+        ..Port::default()
+    };
+    let wanted = [config.max_connections, MOST_OPERATORS, config.max_node_connections];
+    let [rest, operators, nodes] = descriptors::divide(descriptors::raise(), wanted).map(port);
+    let rest = Port {
+        tls: tls(config)?,
+        tells_peer: true,
+        ..rest
+    };
+    Ok([rest, operators, nodes])
 }
 
-/// Lets nobody hold a connection by saying nothing on it.
-fn impatient<A>(mut server: axum_server::Server<SocketAddr, A>) -> axum_server::Server<SocketAddr, A> {
-    server.http_builder().http1().header_read_timeout(HEAD);
-    server
-        .http_builder()
-        .http2()
-        .keep_alive_interval(ARE_YOU_THERE)
-        .keep_alive_timeout(ARE_YOU_THERE);
-    server.first_request_timeout(HEAD)
+/// The ports that are served over HTTP, until they are shut.
+pub(super) struct Served {
+    phase: watch::Sender<Phase>,
+    connections: TaskTracker,
+}
+
+impl Served {
+    pub(super) fn new() -> Self {
+        Self {
+            phase: watch::Sender::new(Phase::Open),
+            connections: TaskTracker::new(),
+        }
+    }
+
+    /// Answers on one more port.
+    pub(super) fn open(&self, listener: TcpListener, router: Router, port: Port) -> Result<(), String> {
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;
+        let (phases, connections) = (self.phase.subscribe(), self.connections.clone());
+        tokio::spawn(castoff_listen::serve(listener, router, port, phases, connections));
+        Ok(())
+    }
+
+    /// Accepts no more, and lets what is under way be answered for so long.
+    pub(super) async fn shut(self, last_answers: Duration) {
+        self.phase.send_replace(Phase::Shut);
+        self.connections.close();
+        if tokio::time::timeout(last_answers, self.connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = self.connections.len(),
+                "answers were not finished in time"
+            );
+        }
+    }
 }

@@ -84,7 +84,9 @@ async fn answer(api: Api, request: Request, next: Next, key: &HeaderValue) -> Re
         }
         return Ok(replay(&before));
     }
-    let response = next.run(Request::from_parts(parts, Body::from(body))).await;
+    let response = next
+        .run(Request::from_parts(parts, Body::from(body.into_bytes())))
+        .await;
     if response.status() != StatusCode::CREATED {
         return Ok(response);
     }

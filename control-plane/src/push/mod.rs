@@ -22,9 +22,8 @@ pub use sign::Publisher;
 
 use crate::artifacts::Packages;
 use crate::store::{Installation, Store};
-use castoff_wire::life::{Life, Living};
+use castoff_listen::{Phase, Port, tls};
 use castoff_wire::proto::control_server::ControlServer;
-use futures::TryStreamExt;
 use hub::Hub;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -34,13 +33,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Server, ServerTlsConfig};
+use tonic::service::Routes;
 
 /// What the port of the nodes is opened with.
 pub struct PushSettings {
     /// Where nodes dial.
     pub listener: TcpListener,
+    /// How it is kept; TLS is added here.
+    pub port: Port,
     /// The address under which they reach it, when it is not the listener's.
     pub url: Option<String>,
     /// An operator's own certificate; without one the installation makes its own where TLS is needed.
@@ -71,9 +71,6 @@ pub struct Push {
 const MOST_MESSAGE: usize = 1 << 20;
 /// Streams end at once when they are told; this is for those that do not listen.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// One stream and a few fetches; a connection with more is no node's.
-const MOST_CALLS_OF_A_CONNECTION: u32 = 64;
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 impl Push {
     /// Opens the port of the nodes.
@@ -120,33 +117,16 @@ impl Push {
             settings.stopping.clone(),
             conversations.clone(),
         );
-        let mut server = Server::builder()
-            .max_concurrent_streams(MOST_CALLS_OF_A_CONNECTION)
-            .http2_keepalive_interval(Some(Duration::from_secs(10)))
-            .http2_keepalive_timeout(Some(Duration::from_secs(10)));
-        if let Some(identity) = identity {
-            let tls = ServerTlsConfig::new()
-                .identity(tonic::transport::Identity::from_pem(identity.chain, identity.key))
-                .timeout(HANDSHAKE);
-            server = server
-                .tls_config(tls)
-                .map_err(|error| format!("TLS for nodes: {error}"))?;
-        }
+        let tls = identity.map(|identity| tls::from_pem(&identity.chain, &identity.key, &["h2"]));
+        let port = Port {
+            tells_life: true,
+            tls: tls.transpose().map_err(|error| format!("TLS for nodes: {error}"))?,
+            ..settings.port
+        };
         let listener = tokio::net::TcpListener::from_std(settings.listener).map_err(|error| error.to_string())?;
         let service = ControlServer::new(streams).max_decoding_message_size(MOST_MESSAGE);
-        let stopping = settings.stopping.clone();
-        let serving = tokio::spawn(async move {
-            // A revocation is a small packet behind a heartbeat that is not acknowledged yet: it must not wait for that.
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            let incoming = incoming.map_ok(|connection| Living::new(connection, Life::begin()));
-            let served = server
-                .add_service(service)
-                .serve_with_incoming_shutdown(incoming, stopping.cancelled_owned())
-                .await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the port of the nodes failed");
-            }
-        });
+        let router = Routes::new(service).into_axum_router();
+        let serving = tokio::spawn(serve(listener, router, port, settings.stopping));
         Ok(Self {
             joins,
             url,
@@ -174,6 +154,19 @@ impl Push {
         self.kept.cancel();
         finish(self.keeping).await;
     }
+}
+
+/// Serves nodes until it is told to stop, and then until their lines have ended.
+async fn serve(listener: tokio::net::TcpListener, router: axum::Router, port: Port, stopping: CancellationToken) {
+    let (phase, phases) = watch::channel(Phase::Open);
+    let lines = TaskTracker::new();
+    let accepting = tokio::spawn(castoff_listen::serve(listener, router, port, phases, lines.clone()));
+    stopping.cancelled().await;
+    phase.send_replace(Phase::Shut);
+    // It ends by the phase, and with it the last line that may begin.
+    let _ = accepting.await;
+    lines.close();
+    lines.wait().await;
 }
 
 /// Waits for a task, but not for ever.

@@ -22,7 +22,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::transport::server::TlsConnectInfo;
 use tonic::{Request, Response, Status, Streaming};
 use uuid::Uuid;
 
@@ -83,10 +82,8 @@ impl Streams {
 
 /// The signs of life of the connection that a request came on.
 fn life<T>(request: &Request<T>) -> Life {
-    let extensions = request.extensions();
-    let secure = extensions.get::<TlsConnectInfo<Life>>().map(TlsConnectInfo::get_ref);
-    // Every connection has them: Push::start gives them to each.
-    secure.or_else(|| extensions.get()).cloned().unwrap_or_else(Life::begin)
+    // Every connection has them: its port tells them.
+    request.extensions().get().cloned().unwrap_or_else(Life::begin)
 }
 
 fn unavailable(error: crate::store::Error) -> Status {

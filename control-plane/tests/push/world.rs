@@ -86,6 +86,7 @@ impl World {
         listener.set_nonblocking(true).unwrap();
         let settings = PushSettings {
             listener,
+            port: castoff_listen::Port::default(),
             url,
             certificate: None,
             stopping: stopping.clone(),

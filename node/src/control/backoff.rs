@@ -17,11 +17,6 @@ pub fn full_jitter(failures: u32, random: f64) -> Duration {
     ceiling.mul_f64(random.clamp(0.0, 1.0))
 }
 
-/// `mean` less or more a tenth of it; `random` is uniform in 0..1.
-pub fn about(mean: Duration, random: f64) -> Duration {
-    mean.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,13 +44,5 @@ mod tests {
             );
             assert_eq!(full_jitter(failures, 0.0), Duration::ZERO, "{failures}");
         }
-    }
-
-    #[test]
-    fn about_is_within_a_tenth() {
-        let mean = Duration::from_secs(60);
-        assert_eq!(about(mean, 0.0), Duration::from_secs(54));
-        assert_eq!(about(mean, 0.5), mean);
-        assert_eq!(about(mean, 1.0), Duration::from_secs(66));
     }
 }

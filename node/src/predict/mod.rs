@@ -30,8 +30,8 @@ use crate::state::Node;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
-use castoff_wire::linger::Lingering;
+use castoff_listen::body::{Unread, Whole};
+use castoff_listen::linger::Lingering;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
 use std::sync::Arc;
 use std::time::Instant;
@@ -100,9 +100,9 @@ async fn answer(node: &Node, place: Place, request: Request, arrived: Instant) -
         return v2::health(node, &place);
     };
     let body = if allowed == Method::POST {
-        read(&call, &head.headers, body).await?
+        read(node, &call, &head.headers, body).await?
     } else {
-        Bytes::new()
+        Whole::default()
     };
     match place {
         Place::Model {
@@ -133,9 +133,8 @@ async fn answer(node: &Node, place: Place, request: Request, arrived: Instant) -
 }
 
 /// The body, when it is small enough, arrives in time and is not compressed.
-async fn read(call: &Call, headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
+async fn read(node: &Node, call: &Call, headers: &HeaderMap, body: Body) -> Result<Whole, Failure> {
     let most = call.serving.limits.max_body_bytes;
-    let too_large = || Failure::new(Reason::TooLarge, format!("the body may have at most {most} bytes"));
     let encoded = headers
         .get(header::CONTENT_ENCODING)
         .is_some_and(|encoding| encoding.as_bytes() != b"identity");
@@ -145,22 +144,13 @@ async fn read(call: &Call, headers: &HeaderMap, body: Body) -> Result<Bytes, Fai
             "send the body without a content encoding",
         ));
     }
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > most)) {
-        return Err(too_large());
-    }
-    let limited = http_body_util::Limited::new(body, most);
-    match tokio::time::timeout_at(call.deadline.into(), http_body_util::BodyExt::collect(limited)).await {
-        Err(_) => Err(Failure::new(
-            Reason::SlowBody,
-            "the body did not arrive before the deadline",
-        )),
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Failure::new(Reason::Request, "the body was cut short")),
-    }
+    let read = node.bodies().read(body, most, call.deadline.into()).await;
+    read.map_err(|unread| match unread {
+        Unread::TooLarge => Failure::new(Reason::TooLarge, format!("the body may have at most {most} bytes")),
+        Unread::Slow => Failure::new(Reason::SlowBody, "the body did not arrive before the deadline"),
+        Unread::Cut => Failure::new(Reason::Request, "the body was cut short"),
+        Unread::Full => Failure::new(Reason::Full, "too many bodies are being read; try again"),
+    })
 }
 
 /// An answer of JSON.

@@ -7,7 +7,6 @@
 pub mod join;
 pub mod key;
 pub mod life;
-pub mod linger;
 pub mod position;
 mod redacted;
 mod refusal;

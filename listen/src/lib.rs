@@ -1,34 +1,69 @@
-//! The listening socket, and the life of its connections: how long each may live and how they end.
+//! Ports, and the life of their connections: how many there may be, how long each may live and how they end.
 //!
-//! Apart from what is answered on them. The rule a newcomer would break: when this node stops accepting, what waits in the
-//! socket is not its own; another replica may take it.
+//! Apart from what is answered on them, and shared by both programs, so that no port is guarded less than another. The
+//! rule a newcomer would break: a connection takes its place before it is accepted; what has none waits in the kernel.
 
+pub mod body;
 mod connection;
+pub mod descriptors;
+pub mod linger;
 mod pulse;
-#[cfg(test)]
-mod tests;
+pub mod tls;
 
 use axum::Router;
+use rustls::ServerConfig;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
-/// Each takes a descriptor and some 10 kB: more wait in the kernel's queue.
-const MOST_CONNECTIONS: usize = 10_000;
+/// Connections that wait to be accepted; the kernel may have a limit of its own.
+const WAITING: i32 = 4_096;
+/// After a connection that could not be accepted.
+const BREATH: Duration = Duration::from_millis(50);
+
+/// How a port is kept.
+#[derive(Clone)]
+pub struct Port {
+    /// How long a connection may take for what.
+    pub life: Life,
+    /// Connections at once. Each takes a descriptor and, once it speaks, some 35 kB; others wait in the kernel's
+    /// queue.
+    pub most: usize,
+    /// Spoken before anything else, when it is there.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// Whether a request says where it came from, as axum's `ConnectInfo`.
+    pub tells_peer: bool,
+    /// Whether a request has the signs of life of its connection.
+    pub tells_life: bool,
+}
+
+impl Default for Port {
+    fn default() -> Self {
+        Self {
+            life: Life::default(),
+            most: 1_000,
+            tls: None,
+            tells_peer: false,
+            tells_life: false,
+        }
+    }
+}
 
 /// How long a connection may take for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Life {
-    /// From the first byte of a call to the last of its head; also for the first byte itself.
+    /// From the first byte of a call to the last of its head; also for the first byte itself, and for TLS before it.
+    /// So long may a connection be idle, too; one of HTTP/2 twice as long.
     pub head: Duration,
-    /// From its start to the answer that says "close", a tenth more or less: so that new replicas get load.
-    pub age: Duration,
+    /// From its start to the answer that says "close", a tenth more or less: so that new replicas get load. Without it a
+    /// connection lives as long as it is used.
+    pub age: Option<Duration>,
     /// From then to the cut, when no call came that could be answered so.
     pub linger: Duration,
     /// When it should end and half a call has come: how long the other half may take.
@@ -42,7 +77,7 @@ impl Default for Life {
         let seconds = Duration::from_secs;
         Self {
             head: seconds(30),
-            age: seconds(60),
+            age: None,
             linger: seconds(30),
             half: seconds(5),
             pace: seconds(30),
@@ -50,7 +85,7 @@ impl Default for Life {
     }
 }
 
-/// How far this node is from leaving.
+/// How far a port is from being closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// Serving.
@@ -70,6 +105,8 @@ pub enum Phase {
 pub fn open(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     let listener = std::net::TcpListener::bind(address)?;
     listener.set_nonblocking(true)?;
+    // The standard library lets 128 wait. Who finds no room sends again after a second, then two, then four.
+    rustix::net::listen(&listener, WAITING)?;
     Ok(listener)
 }
 
@@ -95,28 +132,34 @@ pub fn from_stdin() -> io::Result<std::net::TcpListener> {
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    life: Life,
+    port: Port,
     mut phase: watch::Receiver<Phase>,
     connections: TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let places = Arc::new(Semaphore::new(port.most));
+    let mut failing = false;
     loop {
         let accepted = tokio::select! {
+            // An end of whoever says the phases is an end of the port.
             _ = phase.wait_for(|phase| *phase >= Phase::Closed) => return,
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
-                let serving = connection::serve(stream, router.clone(), life, phase.clone());
+            Ok((stream, peer, place)) => {
+                failing = false;
+                let serving = connection::serve(stream, peer, router.clone(), port.clone(), phase.clone());
                 connections.spawn(async move {
                     serving.await;
                     drop(place);
                 });
             }
             Err(error) => {
-                // Out of descriptors, most likely: one that ends makes room.
-                tracing::warn!(%error, "a connection could not be accepted");
-                sleep(Duration::from_millis(50)).await;
+                // Out of descriptors, most likely: one that ends makes room. Said once, not twenty times a second.
+                if !failing {
+                    tracing::warn!(%error, "connections cannot be accepted");
+                }
+                failing = true;
+                sleep(BREATH).await;
             }
         }
     }
@@ -125,9 +168,9 @@ pub async fn serve(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, place))
+    Ok((stream, peer, place))
 }

@@ -1,9 +1,17 @@
 //! Connections over real sockets: how they end, and what does not end them.
 
-use super::*;
-use crate::drain::Plan;
+use super::Plan;
+use axum::Router;
 use axum::routing::get;
+use castoff_listen::{Life, Phase, Port, open, serve};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
 
 const CALL: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -31,7 +39,11 @@ impl World {
         let (phase, phases) = watch::channel(Phase::Open);
         let connections = TaskTracker::new();
         let listener = TcpListener::from_std(listener).unwrap();
-        tokio::spawn(serve(listener, router, life, phases, connections.clone()));
+        let port = Port {
+            life,
+            ..Port::default()
+        };
+        tokio::spawn(serve(listener, router, port, phases, connections.clone()));
         Self {
             address,
             phase,
@@ -104,7 +116,7 @@ async fn an_old_connection_is_told_to_go_and_a_silent_one_is_cut() {
     let ms = Duration::from_millis;
     let world = World::start(Life {
         head: ms(150),
-        age: ms(200),
+        age: Some(ms(200)),
         linger: ms(10_000),
         ..Life::default()
     });
@@ -174,7 +186,7 @@ async fn half_a_call_that_stays_one_does_not_hold_a_leaving_node() {
 #[tokio::test]
 async fn an_answer_that_nobody_takes_ends_its_connection() {
     let world = World::start(Life {
-        pace: Duration::from_millis(100),
+        pace: Duration::from_millis(1_000),
         ..Life::default()
     });
     let (mut stuck, mut reader) = (world.dial().await, world.dial().await);
@@ -208,7 +220,7 @@ async fn an_answer_that_nobody_takes_ends_its_connection() {
 #[tokio::test]
 async fn a_stream_of_http_2_that_nobody_takes_ends_with_its_connection() {
     let life = Life {
-        age: Duration::from_millis(100),
+        age: Some(Duration::from_millis(100)),
         linger: Duration::from_millis(100),
         pace: Duration::from_millis(100),
         ..Life::default()
@@ -241,7 +253,7 @@ async fn a_caller_that_vanishes_takes_its_call_along() {
     );
     let (_phase, phases) = watch::channel(Phase::Open);
     let listener = TcpListener::from_std(listener).unwrap();
-    tokio::spawn(serve(listener, router, Life::default(), phases, TaskTracker::new()));
+    tokio::spawn(serve(listener, router, Port::default(), phases, TaskTracker::new()));
     let mut caller = TcpStream::connect(address).await.unwrap();
     let before = Arc::strong_count(&held);
     caller.write_all(CALL).await.unwrap();

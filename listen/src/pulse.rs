@@ -3,6 +3,8 @@
 //! Apart from the loop that decides on it. The rule a newcomer would break: nothing here waits or ends a connection; it
 //! only says what was seen.
 
+use axum::body::{Body, Bytes, HttpBody};
+use http_body::{Frame, SizeHint};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +20,9 @@ pub(super) struct Pulse {
     begun: AtomicBool,
     /// Calls that are being answered.
     inside: AtomicUsize,
+    /// Calls of HTTP/2 whose answer is not out yet, and all that there ever were.
+    unfinished: AtomicUsize,
+    calls: AtomicU64,
     /// The other side does not take what is to be written.
     blocked: AtomicBool,
     /// Bytes that it has taken.
@@ -34,6 +39,23 @@ impl Pulse {
     /// Whether a call is being answered.
     pub(super) fn is_inside(&self) -> bool {
         self.inside.load(Ordering::Relaxed) > 0
+    }
+
+    /// A call of HTTP/2, until its answer is out and this is dropped.
+    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.unfinished.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// Whether a call of HTTP/2 is not yet answered to its end.
+    pub(super) fn is_busy(&self) -> bool {
+        self.unfinished.load(Ordering::Relaxed) > 0
+    }
+
+    /// Calls of HTTP/2 so far.
+    pub(super) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
     }
 
     /// Whether the other side does not take what is to be written.
@@ -59,6 +81,47 @@ impl Drop for Inside {
     fn drop(&mut self) {
         self.0.begun.store(false, Ordering::Relaxed);
         self.0.inside.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A call of HTTP/2 whose answer is not out yet.
+pub(super) struct Busy(Arc<Pulse>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.unfinished.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The body of an answer that is not out yet.
+pub(super) struct Unfinished {
+    body: Body,
+    _busy: Busy,
+}
+
+impl Unfinished {
+    pub(super) fn new(body: Body, busy: Busy) -> Self {
+        Self { body, _busy: busy }
+    }
+}
+
+impl HttpBody for Unfinished {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

@@ -1,0 +1,272 @@
+//! One connection, from its first byte to its end.
+//!
+//! Apart from accepting. The rule a newcomer would break: a connection on which a call may be on its way is not closed;
+//! the next answer on it says `Connection: close` (HTTP/2: GOAWAY), and only the idle rest is cut.
+
+use super::pulse::{Line, Pulse, Unfinished};
+use super::{Phase, Port};
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderValue, Request, Version, header};
+use axum::response::Response;
+use castoff_wire::life::{Life as Heard, Living};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::Service;
+
+/// Calls at a time on one HTTP/2 connection.
+const MOST_STREAMS: u32 = 250;
+const LARGEST_HEAD: u32 = 64 << 10;
+/// Whoever takes fewer bytes of an answer in [`Life::pace`](super::Life::pace) does not read it. More than HTTP/2 says by
+/// itself.
+const LEAST_TAKEN: u64 = 1 << 10;
+/// How often HTTP/2 asks whether the other side is there, at the least, and how long it may take to say so: a node that
+/// vanished is noticed in twice that.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Longer than any process lives, and small enough for a clock to add it.
+const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// What the answers on a connection need to know of its life, and the other way round.
+#[derive(Default)]
+struct Signs {
+    /// A call has come.
+    spoke: AtomicBool,
+    /// It came by HTTP/2.
+    http2: AtomicBool,
+    /// The next answer is the last.
+    last: AtomicBool,
+}
+
+/// What became due.
+enum Due {
+    /// Nothing that ends it.
+    Nothing,
+    /// It ends if no call is on its way.
+    End,
+    /// It ends.
+    Cut,
+}
+
+/// What answers on one connection.
+struct Answering {
+    router: Router,
+    /// Where the calls come from, when they say so.
+    peer: Option<SocketAddr>,
+    /// The signs of life of the connection, when calls have them.
+    heard: Option<Heard>,
+    signs: Arc<Signs>,
+    pulse: Arc<Pulse>,
+}
+
+pub(super) async fn serve(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    port: Port,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let (pulse, stream) = (Arc::new(Pulse::default()), Arc::new(stream));
+    let heard = Heard::begin();
+    let answering = Answering {
+        router,
+        peer: port.tells_peer.then_some(peer),
+        heard: port.tells_life.then(|| heard.clone()),
+        signs: Arc::default(),
+        pulse: pulse.clone(),
+    };
+    let line = Line {
+        stream: stream.clone(),
+        pulse,
+    };
+    let line = Living::new(line, heard);
+    let Some(tls) = &port.tls else {
+        return hold(line, &stream, answering, &port, phase).await;
+    };
+    let greeted = tokio::select! {
+        greeted = timeout(port.life.head, TlsAcceptor::from(tls.clone()).accept(line)) => greeted,
+        // Nothing is on its way before there is a line.
+        _ = phase.wait_for(|phase| *phase >= Phase::Closed) => return,
+    };
+    match greeted {
+        Ok(Ok(line)) => hold(line, &stream, answering, &port, phase).await,
+        Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
+        Err(_) => tracing::debug!("a handshake was not finished in time"),
+    }
+}
+
+async fn hold(
+    line: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    stream: &TcpStream,
+    answering: Answering,
+    port: &Port,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let life = port.life;
+    let (signs, pulse) = (answering.signs.clone(), answering.pulse.clone());
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(life.head);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(life.head.min(KEEP_ALIVE))
+        .keep_alive_timeout(KEEP_ALIVE)
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(LARGEST_HEAD);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(line), answers(answering)));
+
+    let age = life.age.map_or(NEVER, |age| about(age, rand::random()));
+    let (mut silent, mut old, mut overdue) = (pin!(sleep(life.head)), pin!(sleep(age)), pin!(sleep(age + life.linger)));
+    let mut other_half = pin!(sleep(NEVER));
+    let mut pace = interval_at(Instant::now() + life.pace, life.pace);
+    let mut look = interval_at(Instant::now() + life.head, life.head);
+    // Looks that were missed (a machine that slept) are not made up for: nobody had time to do anything in between.
+    for interval in [&mut pace, &mut look] {
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    let (mut waited, mut ending, mut cut, mut taken, mut calls) = (false, false, false, 0, 0);
+    phase.mark_changed();
+    loop {
+        let last = signs.last.load(Ordering::Relaxed);
+        let due = tokio::select! {
+            ended = serving.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(error, "a connection ended early");
+                }
+                return;
+            }
+            () = &mut silent, if !waited => {
+                waited = true;
+                if signs.spoke.load(Ordering::Relaxed) { Due::Nothing } else { Due::Cut }
+            }
+            () = &mut old, if !last => {
+                signs.last.store(true, Ordering::Relaxed);
+                if signs.http2.load(Ordering::Relaxed) { Due::Cut } else { Due::Nothing }
+            }
+            () = &mut overdue, if !ending => Due::End,
+            () = &mut other_half, if ending && !cut => {
+                if !pulse.is_inside() {
+                    return;
+                }
+                Due::Cut
+            }
+            _ = pace.tick() => {
+                let (before, stays) = (taken, pulse.is_blocked() || (cut && !pulse.is_inside()));
+                taken = pulse.written();
+                if stays && taken - before < LEAST_TAKEN {
+                    tracing::debug!("whoever does not take an answer is hung up on");
+                    return;
+                }
+                Due::Nothing
+            }
+            // Of HTTP/1 the head's own time sees to it.
+            _ = look.tick(), if !cut && signs.http2.load(Ordering::Relaxed) => {
+                let before = std::mem::replace(&mut calls, pulse.calls());
+                if calls == before && !pulse.is_busy() { Due::Cut } else { Due::Nothing }
+            }
+            Ok(()) = phase.changed(), if !ending => {
+                let phase = *phase.borrow_and_update();
+                if phase >= Phase::Leaving {
+                    signs.last.store(true, Ordering::Relaxed);
+                }
+                match phase {
+                    Phase::Shut => Due::End,
+                    Phase::Leaving | Phase::Closed if signs.http2.load(Ordering::Relaxed) => Due::Cut,
+                    _ => Due::Nothing,
+                }
+            }
+        };
+        let cut_now = match due {
+            Due::Nothing => false,
+            Due::Cut => true,
+            Due::End => {
+                ending = true;
+                signs.last.store(true, Ordering::Relaxed);
+                other_half.as_mut().reset(Instant::now() + life.half);
+                pulse.is_inside() || !pulse.is_half_said(stream)
+            }
+        };
+        if cut_now && !cut {
+            (cut, ending) = (true, true);
+            // What is in flight is finished.
+            serving.as_mut().graceful_shutdown();
+        }
+    }
+}
+
+fn answers(
+    answering: Answering,
+) -> impl hyper::service::Service<
+    Request<Incoming>,
+    Response = Response,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response, Infallible>> + Send,
+> {
+    hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        let Answering {
+            router,
+            peer,
+            heard,
+            signs,
+            pulse,
+        } = &answering;
+        let http2 = request.version() == Version::HTTP_2;
+        signs.spoke.store(true, Ordering::Relaxed);
+        signs.http2.store(http2, Ordering::Relaxed);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(ConnectInfo(*peer));
+        }
+        if let Some(heard) = heard {
+            request.extensions_mut().insert(heard.clone());
+        }
+        let inside = pulse.enter();
+        // Other calls go on beside this one; whether any does is counted until its answer is out.
+        let busy = http2.then(|| pulse.begin());
+        let answer = router.clone().call(request.map(Body::new));
+        let signs = signs.clone();
+        async move {
+            let answer = answer.await;
+            drop(inside);
+            let mut answer = answer?;
+            if !http2 && signs.last.load(Ordering::Relaxed) {
+                answer
+                    .headers_mut()
+                    .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(match busy {
+                Some(busy) => answer.map(|body| Body::new(Unfinished::new(body, busy))),
+                None => answer,
+            })
+        }
+    })
+}
+
+/// `mean` less or more a tenth of it; `random` is uniform in 0..1. Connections that began together do not end together.
+fn about(mean: Duration, random: f64) -> Duration {
+    mean.mul_f64(0.9 + 0.2 * random.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn about_is_within_a_tenth() {
+        let mean = Duration::from_secs(60);
+        assert_eq!(about(mean, 0.0), Duration::from_secs(54));
+        assert_eq!(about(mean, 0.5), mean);
+        assert_eq!(about(mean, 1.0), Duration::from_secs(66));
+    }
+}
