@@ -61,6 +61,7 @@ pub struct Server {
     database: Database,
     password_file: PathBuf,
     extra: Vec<String>,
+    environment: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -68,6 +69,18 @@ impl Server {
     /// Starts one in this folder, on ports of its own, and waits until it is ready.
     #[track_caller]
     pub fn start(folder: &Path, database: Database, password: &str, extra: &[&str]) -> Self {
+        Self::start_in(folder, database, password, extra, &[])
+    }
+
+    /// As [`Server::start`], with more in its environment.
+    #[track_caller]
+    pub fn start_in(
+        folder: &Path,
+        database: Database,
+        password: &str,
+        extra: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let data = folder.join("data");
         let password_file = folder.join("admin-password");
         fs::write(&password_file, password).expect("the password's file");
@@ -81,6 +94,10 @@ impl Server {
             database,
             password_file,
             extra: extra.iter().map(|argument| (*argument).to_owned()).collect(),
+            environment: environment
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
             child: None,
         };
         server.launch();
@@ -144,6 +161,7 @@ impl Server {
             .arg(&self.password_file)
             .args(&self.extra)
             .env("CASTOFF_ONNXRUNTIME", onnxruntime())
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log)

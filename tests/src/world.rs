@@ -49,8 +49,14 @@ impl World {
     /// As [`World::start`], with more arguments for `castoff serve`.
     #[track_caller]
     pub fn start_with(database: Database, extra: &[&str]) -> Self {
+        Self::start_in(database, extra, &[])
+    }
+
+    /// As [`World::start_with`], with more in the environment of `castoff serve`.
+    #[track_caller]
+    pub fn start_in(database: Database, extra: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = scratch::subfolder("world");
-        let server = Server::start(&folder, database, PASSWORD, extra);
+        let server = Server::start_in(&folder, database, PASSWORD, extra, environment);
         let admin = Actor::log_in(&server.url, "admin", PASSWORD);
         Self { server, admin, folder }
     }
@@ -145,8 +151,9 @@ pub struct Cast {
 }
 
 impl Cast {
+    /// In a world that was started by itself.
     #[track_caller]
-    fn gather(world: World) -> Self {
+    pub fn gather(world: World) -> Self {
         let admin = world.admin.clone();
         admin
             .post("/groups", json!({"name": "data-scientists", "create_service": true}))

@@ -87,7 +87,6 @@ impl<P: Need<R>, R: Named> FromRequestParts<Api> for Permit<P, R> {
                     .get::<axum::extract::MatchedPath>()
                     .map(|path| path.as_str().to_owned());
                 let action = format!("{} {}", parts.method, route.unwrap_or_default());
-                // Nothing was looked up by it where the platform is asked, so it may still be anything.
                 let named = path.iter().next().and_then(|(name, _)| part(&path, name));
                 let object = named.unwrap_or_default();
                 api.store

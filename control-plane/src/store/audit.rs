@@ -1,13 +1,14 @@
 //! Who did what: a row in the same transaction as the deed.
 
-use super::entity::audit;
+use super::entity::{accounts, audit, groups};
 use super::{Error, Facts, Page, PageRequest, Store};
 use crate::authn::Actor;
 use crate::domain::{AccountKind, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Condition, Expr, ExprTrait};
 use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, NotSet, QueryFilter, QueryOrder, QuerySelect,
+    ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, NotSet, PaginatorTrait, QueryFilter, QueryOrder,
+    QuerySelect,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -209,12 +210,28 @@ impl Store {
         facts: &Facts,
     ) -> Result<(), Error> {
         let id = |half: &Option<(Uuid, String)>| half.as_ref().map(|(id, _)| *id);
+        let found = facts.service.is_some() || facts.infrastructure.is_some();
+        // Where nothing was found by it, it may be a secret that was pasted into the wrong place.
+        let object = if found || self.is_named(object).await? {
+            object
+        } else {
+            ""
+        };
         let deed = Deed {
             service_id: id(&facts.service),
             infrastructure_id: id(&facts.infrastructure),
             ..Deed::new(action, kind, object)
         };
         deed.refuse(&self.db, actor, self.clock.now()).await
+    }
+}
+
+impl Store {
+    /// Whether an account or a group has this name.
+    async fn is_named(&self, name: &str) -> Result<bool, Error> {
+        let accounts = accounts::Entity::find().filter(accounts::Column::Name.eq(name));
+        let groups = groups::Entity::find().filter(groups::Column::Name.eq(name));
+        Ok(accounts.count(&self.db).await? + groups.count(&self.db).await? > 0)
     }
 }
 
