@@ -38,8 +38,8 @@ pub enum Unread {
     Full,
 }
 
-/// A body. Its room is free again when it is dropped.
-#[derive(Debug)]
+/// A body; by default one of nothing. Its room is free again when it is dropped.
+#[derive(Debug, Default)]
 pub struct Whole {
     bytes: Bytes,
     _room: Room,
@@ -144,16 +144,6 @@ impl Deref for Whole {
 
     fn deref(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-impl Default for Whole {
-    /// A body of nothing.
-    fn default() -> Self {
-        Self {
-            bytes: Bytes::new(),
-            _room: Room::default(),
-        }
     }
 }
 

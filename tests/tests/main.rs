@@ -11,6 +11,7 @@ mod beyond;
 mod calling;
 mod concurrency;
 mod deployments;
+mod descriptors;
 mod documents;
 mod faults;
 mod forged;
