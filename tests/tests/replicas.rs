@@ -15,7 +15,8 @@ fn what_is_withdrawn_through_one_is_refused_by_the_other_at_the_next_call() {
     cast.dana.post("/deployments", body).expect(201);
     let folder = scratch::subfolder("replica");
     std::fs::copy(cast.world.folder().join("master.key"), folder.join("master.key")).unwrap();
-    let there = Server::start(&folder, database, PASSWORD, &[]);
+    let shared = cast.world.server.data.to_str().unwrap();
+    let there = Server::start(&folder, database, PASSWORD, &["--shared-dir", shared]);
     let omar = Actor::with_token(&there.url, "omar", cast.omar.token());
     // Asked twice: the second answer may be from what the first one read.
     let sees = |status| {

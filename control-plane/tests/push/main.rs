@@ -49,7 +49,8 @@ async fn a_node_gets_every_change_and_the_receipt_says_so() {
     assert_eq!(world.receipt(PATIENCE).await.acked, [id]);
     eventually("it is written down", async || {
         let nodes = world.store.system().nodes(world.deployment).await.unwrap();
-        nodes[0].connected && nodes[0].acked == Some((position.epoch, position.version))
+        let acked = Some((position.epoch, position.version));
+        nodes.first().is_some_and(|node| node.connected && node.acked == acked)
     })
     .await;
     world.end().await;
