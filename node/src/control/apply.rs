@@ -1,6 +1,6 @@
 //! Obeying: what the control plane sends becomes what this node serves.
 //!
-//! [`rules`](super::rules) decides, [`load`] prepares, and here the pointer is swapped, the durable copy
+//! [`rules`](super::rules) decides, `loading` prepares, and here the pointer is swapped, the durable copy
 //! written and the answer made, in that order. The rule a newcomer would break: an Ack is sent after both; when the copy
 //! cannot be written, it waits.
 
