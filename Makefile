@@ -58,7 +58,7 @@ bench: ## the figures, as a table and a plot in target/bench (ONLY="keys iris": 
 	@scripts/prerequisites lint
 	@scripts/onnxruntime >/dev/null
 	@echo "== what nodes are compared to" && tests/benches/python/run --prepare
-	@echo "== build the optimized programs" && $(CARGO) build $(ALL) --release --bins --benches
+	@echo "== build the optimized programs" && $(CARGO) build $(ALL) --release --bins
 	@echo "== measure (on loopback)" && $(CARGO) bench $(ALL) --bench node --bench plane -- $(ONLY)
 
 models: ## train the models of the tests again, with the answers that are expected (scikit-learn, minutes)
