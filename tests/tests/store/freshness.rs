@@ -228,27 +228,7 @@ async fn a_use_is_noted_once_a_minute(database: &Database) {
     assert!(noted().await > first);
 }
 
-macro_rules! on_both {
-    ($($name:ident)*) => { $(
-        mod $name {
-            use super::*;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn on_sqlite() {
-                super::$name(&Database::Sqlite).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn on_postgresql() {
-                if let Some(database) = Database::postgres() {
-                    super::$name(&database).await;
-                }
-            }
-        }
-    )* };
-}
-
-on_both! {
+on_each_database! {
     what_is_withdrawn_is_gone
     nobody_is_answered_from_before_their_question
     a_use_is_noted_once_a_minute

@@ -63,24 +63,4 @@ async fn goes_down_to_nothing_and_up_again(database: &Database) {
     assert!(open(&url, &MasterKey::mint().unwrap()).await.is_some());
 }
 
-macro_rules! on_each {
-    ($($name:ident)*) => { $(
-        mod $name {
-            use super::*;
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn on_sqlite() {
-                super::$name(&Database::Sqlite).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn on_postgresql() {
-                if let Some(database) = Database::postgres() {
-                    super::$name(&database).await;
-                }
-            }
-        }
-    )* };
-}
-
-on_each! { opens_with_its_master_key_only is_prepared_once goes_down_to_nothing_and_up_again }
+on_each_database! { opens_with_its_master_key_only is_prepared_once goes_down_to_nothing_and_up_again }

@@ -59,6 +59,28 @@ macro_rules! on_both_databases {
 }
 pub(crate) use on_both_databases;
 
+/// Functions of a database that are tests on SQLite and on PostgreSQL: they open what they need by themselves.
+macro_rules! on_each_database {
+    ($($name:ident)*) => { $(
+        mod $name {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn on_sqlite() {
+                super::$name(&Database::Sqlite).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn on_postgresql() {
+                if let Some(database) = Database::postgres() {
+                    super::$name(&database).await;
+                }
+            }
+        }
+    )* };
+}
+pub(crate) use on_each_database;
+
 /// The rows of a fresh installation, and its first admin.
 struct Rows {
     store: Store,
