@@ -26,6 +26,7 @@ pub mod pen;
 pub mod ports;
 pub mod postgres;
 pub mod processes;
+pub mod program;
 pub mod promises;
 pub mod proxy;
 pub mod raw;

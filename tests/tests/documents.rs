@@ -3,27 +3,17 @@
 //! Where our conventions differ from what it takes for granted, `tests/clients/schemathesis.toml` says so. `CASTOFF_EXAMPLES`
 //! asks for more of each operation, `CASTOFF_SEED` for another chance.
 
-use acceptance::{Actor, Cast, Database, Deployed, World, json};
-use std::path::Path;
-use std::process::Command;
+use acceptance::{Actor, Cast, Database, Deployed, World, json, program};
 
 /// Holds a document against what is at a URL, as somebody with a token and a key.
 fn hold(document: &str, url: &str, who: &Actor, key: &str) {
-    let clients = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
-    let run = Command::new(clients.join("run"))
-        .args(["--program", "documents.py"])
-        .arg(clients.join("../..").join(document))
-        .arg(url)
-        .env("CASTOFF_TOKEN", who.token())
-        .env("CASTOFF_KEY", key)
-        .output()
-        .unwrap();
-    let (out, err) = (
-        String::from_utf8_lossy(&run.stdout),
-        String::from_utf8_lossy(&run.stderr),
+    let path = program::folder().join("../..").join(document);
+    program::run(
+        &format!("{document} as {}", who.name),
+        "documents.py",
+        [path.to_str().unwrap(), url],
+        [("CASTOFF_TOKEN", who.token()), ("CASTOFF_KEY", key)],
     );
-    println!("{out}");
-    assert!(run.status.success(), "{document} as {}:\n{out}{err}", who.name);
 }
 
 /// What there is to be found: a deployment that runs.

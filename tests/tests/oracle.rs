@@ -5,22 +5,11 @@
 
 use acceptance::world::PASSWORD;
 use acceptance::{Database, World};
-use std::path::Path;
-use std::process::Command;
 
 /// Plays a program of `tests/clients/permissions` on a control plane, and prints what it says.
 fn play(world: &World, program: &str) {
-    let run = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/run"))
-        .args(["--program", &format!("permissions/{program}.py")])
-        .args([&world.server.url, PASSWORD])
-        .output()
-        .unwrap();
-    let (out, err) = (
-        String::from_utf8_lossy(&run.stdout),
-        String::from_utf8_lossy(&run.stderr),
-    );
-    println!("{out}");
-    assert!(run.status.success(), "{program}:\n{out}{err}");
+    let path = format!("permissions/{program}.py");
+    acceptance::program::run(program, &path, [&world.server.url, PASSWORD], []);
 }
 
 /// Service privileges × infrastructure privileges × owner × platform admin × create-service × anonymous, on every operation.
