@@ -1,31 +1,37 @@
-//! Running models: a model is loaded once per version and owned by threads; callers hand tensors over and wait.
+//! Running models: a model is loaded once per version into sessions, each with a thread; callers hand tensors over and
+//! wait, or run it where they are when that is over before a thread could be woken.
 //!
 //! Apart from the dialects, which know nothing of threads, and from the runtime, which one file knows. The rule a
-//! newcomer would break: a caller never runs a model itself; [`Model::run`] is the only way, so that queue, deadline and
-//! the count of runs hold for every protocol.
+//! newcomer would break: [`Model::run`] is the only way to a session, so that queue, deadline and the count of runs hold
+//! for every protocol.
 
 mod admission;
 mod classes;
 mod external;
 mod ort;
+mod seat;
 pub mod tensor;
+mod watch;
 mod worker;
 
 pub use admission::Load;
 pub use tensor::{ClassRow, Data, DataType, Label, Output, Port, PortKind, Tensor};
 
+use seat::{Ended, Seat, Taken};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use watch::Watch;
 
 /// The runtime, loaded. One per process.
 pub struct Engine {
     environment: ort::Environment,
     /// Runs by title, so that a model that is loaded again goes on counting.
     runs: Mutex<HashMap<String, Arc<AtomicU64>>>,
+    watch: Arc<Watch>,
 }
 
 /// Why a call got no outputs.
@@ -53,6 +59,7 @@ impl Engine {
         Ok(Self {
             environment,
             runs: Mutex::default(),
+            watch: Watch::start()?,
         })
     }
 
@@ -77,21 +84,29 @@ impl Engine {
         let load = Arc::new(Load::new(sessions));
         let mut counters = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = Arc::clone(counters.entry(title.to_owned()).or_default());
-        let jobs = worker::start(title, loaded, &load, &runs)?;
+        let seconds = metrics::histogram!("castoff_node_run_seconds", "model" => title.to_owned());
+        let seats = loaded
+            .into_iter()
+            .map(|session| Seat::new(session, Arc::clone(&load), Arc::clone(&runs), seconds.clone()).map(Arc::new))
+            .collect::<Result<Vec<_>, _>>()?;
+        for seat in &seats {
+            self.watch.add(seat);
+        }
+        let jobs = worker::start(title, &seats)?;
         Ok(Model {
             inputs,
             outputs,
             classes: classes::of(bytes),
             load,
             runs,
+            seats,
+            watch: Arc::clone(&self.watch),
             jobs,
         })
     }
 }
 
-/// A model whose runs take no longer is waited for on the spot by a caller that is alone with it.
-const QUICK: Duration = Duration::from_micros(50);
-/// So long: the run, and a thread that has to wake up first.
+/// How long a caller that would run a quick model itself waits for a session: several quick runs.
 const BRIEF: Duration = Duration::from_micros(100);
 
 /// More sessions than this is a mistake: each is a thread with its own copy of the weights.
@@ -104,6 +119,8 @@ pub struct Model {
     classes: Vec<Label>,
     load: Arc<Load>,
     runs: Arc<AtomicU64>,
+    seats: Vec<Arc<Seat>>,
+    watch: Arc<Watch>,
     jobs: flume::Sender<worker::Job>,
 }
 
@@ -140,21 +157,49 @@ impl Model {
     /// [`Unanswered`] says why there are no outputs.
     pub async fn run(&self, inputs: Vec<Tensor>, queue: usize, deadline: Instant) -> Result<Vec<Output>, Unanswered> {
         let _place = Load::enter(&self.load, queue).ok_or(Unanswered::Full)?;
+        if self.load.is_quick(seat::size(&inputs))
+            && let Some(answer) = self.run_here(&inputs, deadline)
+        {
+            return answer;
+        }
         let (job, mut answer) = worker::Job::new(inputs, deadline);
         self.jobs
             .send(job)
             .map_err(|_| Unanswered::Broken("the model's threads have ended".to_owned()))?;
-        if self.load.is_alone_and_quick(QUICK)
-            && let Some(answer) = answer.wait_briefly(BRIEF)
-        {
-            return answer;
-        }
         let remaining = deadline
             .saturating_duration_since(Instant::now())
             .max(Duration::from_millis(1));
         match tokio::time::timeout(remaining, answer.wait()).await {
             Ok(answer) => answer,
             Err(_) => Err(Unanswered::Late),
+        }
+    }
+
+    /// Runs it on this thread, unless no session is free in time or the run turns out not to be quick.
+    fn run_here(&self, inputs: &[Tensor], deadline: Instant) -> Option<Result<Vec<Output>, Unanswered>> {
+        let now = Instant::now();
+        let mut seat = self.seat_by(deadline.min(now + BRIEF))?;
+        let ended = seat.run(inputs, Some(watch::OVERDUE), |_| {
+            self.watch.begin();
+            true
+        });
+        match ended {
+            Ended::Answered(answer) => Some(answer),
+            Ended::Stopped => None,
+        }
+    }
+
+    /// A free session; `None` when there was none until then.
+    fn seat_by(&self, until: Instant) -> Option<Taken<'_>> {
+        loop {
+            if let Some(seat) = self.seats.iter().find_map(|seat| seat.try_take()) {
+                return Some(seat);
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            // Where there is but one core, it is the turn of whoever has it.
+            std::thread::yield_now();
         }
     }
 }

@@ -10,9 +10,11 @@ use ::ort::logging::LogLevel;
 use ::ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ::ort::session::{NoSelectedOutputs, RunOptions, Session, SessionInputValue};
 use ::ort::value::{
-    DynMapValueType, DynSequence, DynSequenceRef, DynValue, PrimitiveTensorElementType, TensorElementType, ValueType,
+    DynMapValueType, DynSequence, DynSequenceRef, DynValue, PrimitiveTensorElementType, TensorElementType, TensorRef,
+    ValueType,
 };
 use half::{bf16, f16};
+use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -46,7 +48,7 @@ pub(super) fn open(library: &Path) -> Result<Environment, String> {
     Ok(environment)
 }
 
-/// A model, ready to run on the thread that owns this.
+/// A model, ready to run on the thread that has this.
 pub(super) struct Loaded {
     session: Session,
     outputs: Vec<PortKind>,
@@ -102,11 +104,11 @@ impl Loaded {
     }
 
     /// Runs the model on one tensor per input, in the order of its inputs.
-    pub(super) fn run(&mut self, inputs: Vec<Tensor>, brake: &Brake) -> Result<Vec<Output>, RunFailure> {
+    pub(super) fn run(&mut self, inputs: &[Tensor], brake: &Brake) -> Result<Vec<Output>, RunFailure> {
         let inputs = inputs
-            .into_iter()
+            .iter()
             .map(value)
-            .collect::<::ort::Result<Vec<SessionInputValue<'static>>>>()
+            .collect::<::ort::Result<Vec<SessionInputValue<'_>>>>()
             .map_err(|error| RunFailure::Input(error.to_string()))?;
         let given = self
             .session
@@ -194,27 +196,31 @@ fn data_type(ty: TensorElementType) -> Option<DataType> {
     })
 }
 
-/// Hands the elements over without a copy, strings excepted.
-fn value(tensor: Tensor) -> ::ort::Result<SessionInputValue<'static>> {
-    let (shape, data) = tensor.into_parts();
-    Ok(match data {
-        Data::Bool(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Uint8(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Uint16(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Uint32(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Uint64(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Int8(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Int16(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Int32(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Int64(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Fp16(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Fp32(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Fp64(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Bf16(elements) => ::ort::value::Tensor::from_array((shape, elements))?.into(),
-        Data::Bytes(elements) => {
-            ::ort::value::Tensor::from_string_array((shape.as_slice(), elements.as_slice()))?.into()
-        }
-    })
+/// Lends the elements to the runtime; strings are copied.
+fn value(tensor: &Tensor) -> ::ort::Result<SessionInputValue<'_>> {
+    fn lend<'a, T>(shape: &'a [i64], elements: &'a [T]) -> ::ort::Result<SessionInputValue<'a>>
+    where
+        T: PrimitiveTensorElementType + Debug + Clone + 'static,
+    {
+        Ok(TensorRef::from_array_view((shape, elements))?.into())
+    }
+    let shape = tensor.shape();
+    match tensor.data() {
+        Data::Bytes(elements) => Ok(::ort::value::Tensor::from_string_array((shape, elements.as_slice()))?.into()),
+        Data::Bool(elements) => lend(shape, elements),
+        Data::Uint8(elements) => lend(shape, elements),
+        Data::Uint16(elements) => lend(shape, elements),
+        Data::Uint32(elements) => lend(shape, elements),
+        Data::Uint64(elements) => lend(shape, elements),
+        Data::Int8(elements) => lend(shape, elements),
+        Data::Int16(elements) => lend(shape, elements),
+        Data::Int32(elements) => lend(shape, elements),
+        Data::Int64(elements) => lend(shape, elements),
+        Data::Fp16(elements) => lend(shape, elements),
+        Data::Fp32(elements) => lend(shape, elements),
+        Data::Fp64(elements) => lend(shape, elements),
+        Data::Bf16(elements) => lend(shape, elements),
+    }
 }
 
 fn output(value: &DynValue, kind: &PortKind) -> Result<Output, String> {

@@ -167,9 +167,12 @@ impl Tensor {
         &self.data
     }
 
-    /// Both, without a copy.
-    pub fn into_parts(self) -> (Vec<i64>, Data) {
-        (self.shape, self.data)
+    /// How much there is to read: its elements, and of texts their bytes as well.
+    pub fn size(&self) -> usize {
+        match &self.data {
+            Data::Bytes(texts) => texts.iter().map(|text| text.len() + 1).sum(),
+            data => data.len(),
+        }
     }
 }
 

@@ -46,10 +46,13 @@ impl Caller {
         self.stream.write_all(request)
     }
 
-    /// Takes what has come, or waits for it; the answer, once it is whole.
+    /// Takes what has come, or waits for it where its socket does; the answer, once it is whole.
     pub(super) fn read(&mut self, holds: &[u8]) -> io::Result<Option<Answered>> {
         let mut part = [0; 4_096];
-        let read = self.stream.read(&mut part)?;
+        let read = match self.stream.read(&mut part) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.asked.elapsed() < LIMIT => return Ok(None),
+            read => read?,
+        };
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

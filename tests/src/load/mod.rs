@@ -125,7 +125,8 @@ impl Load {
     }
 }
 
-/// Tells which callers can read. One alone needs no telling: it waits in its read.
+/// Tells which callers can read. One alone needs no telling: it asks its socket again and again. Sleeping, it would have
+/// to be woken, which on an idle core takes longer than many an answer, and would be counted as if it were one.
 enum Poll {
     One,
     Many(OwnedFd),
@@ -140,11 +141,13 @@ impl Poll {
     }
 
     fn watch(&self, number: usize, caller: &Caller) -> io::Result<()> {
-        if let Self::Many(poll) = self {
-            let data = epoll::EventData::new_u64(number as u64);
-            epoll::add(poll, caller.stream(), data, epoll::EventFlags::IN)?;
+        match self {
+            Self::One => caller.stream().set_nonblocking(true),
+            Self::Many(poll) => {
+                let data = epoll::EventData::new_u64(number as u64);
+                Ok(epoll::add(poll, caller.stream(), data, epoll::EventFlags::IN)?)
+            }
         }
-        Ok(())
     }
 
     fn wait(&self, ready: &mut Vec<usize>) -> io::Result<()> {

@@ -5,6 +5,7 @@ use super::world::World;
 use crate::serving::NotServed;
 use castoff_wire::proto::endpoint::Kind;
 use std::sync::Arc;
+use std::time::Duration;
 
 const ENDLESS: &str = r#"{"inputs":[{"name":"x","shape":[1,1],"datatype":"FP32","data":[1]}]}"#;
 
@@ -32,6 +33,29 @@ async fn a_run_that_does_not_end_is_stopped_at_the_deadline() {
     let runs = world.runs();
     assert_eq!(world.post("/v2/models/endless/infer", ENDLESS).await.status, 504);
     assert_eq!(world.runs(), runs + 1);
+}
+
+/// On one thread: whoever keeps it keeps everybody.
+#[tokio::test]
+async fn a_run_that_is_not_quick_after_all_keeps_nobody_else_waiting() {
+    let Some(mut world) = World::new() else { return };
+    world.serve("v1", "endless", Kind::Tensor, onnx::endless());
+    world.limits().deadline_ms = 1_000;
+    world.apply().unwrap();
+    for model in world
+        .node
+        .in_force()
+        .serving
+        .iter()
+        .flat_map(|serving| serving.models())
+    {
+        model.load().ran(1, Duration::ZERO);
+    }
+    let stuck = world.post("/v2/models/endless/infer", ENDLESS);
+    // Stopped where it was, it is made again by the model's thread, up to its deadline.
+    let twice = eventually(|| world.runs() == 2);
+    let (stuck, ()) = tokio::join!(stuck, twice);
+    assert_eq!(stuck.status, 504);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -128,9 +152,7 @@ async fn eventually(what: impl Fn() -> bool) {
         }
     };
     assert!(
-        tokio::time::timeout(std::time::Duration::from_secs(20), met)
-            .await
-            .is_ok(),
+        tokio::time::timeout(Duration::from_secs(20), met).await.is_ok(),
         "it never came"
     );
 }
