@@ -39,9 +39,7 @@ impl Actor {
     /// Logs in with a password and makes an access token, as a person does before writing a script.
     #[track_caller]
     pub fn log_in(url: &str, name: &str, password: &str) -> Self {
-        let cookie = session(url, name, password).expect(200);
-        let cookie = cookie.header("set-cookie").expect("a session comes as a cookie");
-        let cookie = cookie.split(';').next().expect("a cookie has a value");
+        let cookie = cookie(url, name, password);
         let made = Request::post(format!("{url}/api/v1/tokens"))
             .header("cookie", cookie)
             .header("origin", url)
@@ -138,4 +136,12 @@ pub fn session(url: &str, name: &str, password: &str) -> Answer {
     Request::post(format!("{url}/api/v1/session"))
         .json(&json!({"name": name, "password": password}))
         .send()
+}
+
+/// Logs in: the session as a browser sends it back.
+#[track_caller]
+pub fn cookie(url: &str, name: &str, password: &str) -> String {
+    let answer = session(url, name, password).expect(200);
+    let set = answer.header("set-cookie").expect("a session comes as a cookie");
+    set.split(';').next().expect("a cookie has a value").to_owned()
 }

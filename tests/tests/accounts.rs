@@ -1,6 +1,6 @@
 //! Who is calling: passwords, sessions, tokens, service accounts, admin keys.
 
-use acceptance::actor::session;
+use acceptance::actor::{cookie, session};
 use acceptance::world::PASSWORD;
 use acceptance::{Actor, Database, Request, World, eventually, json};
 use serde_json::Value;
@@ -84,14 +84,7 @@ fn passwords_are_changed_by_oneself_and_reset_by_admins() {
 fn disabling_a_user_ends_everything_of_theirs_at_once() {
     let world = World::start(Database::Sqlite);
     let nora = world.user("nora", &[]);
-    let cookie = session(&nora.url, "nora", &nora.password).expect(200);
-    let cookie = cookie
-        .header("set-cookie")
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap()
-        .to_owned();
+    let cookie = cookie(&nora.url, "nora", &nora.password);
     let by_cookie = || {
         let request = Request::get(format!("{}/api/v1/whoami", nora.url));
         request.header("cookie", &cookie).send().status

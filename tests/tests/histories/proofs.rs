@@ -2,7 +2,7 @@
 
 use super::company::{Company, Number};
 use super::deeds::PASSWORD;
-use acceptance::actor::session;
+use acceptance::actor::cookie;
 use acceptance::{Answer, Request, Value, json};
 
 /// A proof of one account, as long as it was given.
@@ -86,14 +86,7 @@ impl Proof {
             let made = root.send("POST", &format!("/{nouns}/{name}/tokens"), &json!({"name": "t"}));
             return vec![Self::token(url, account, &made.expect(201).string("/token"))];
         }
-        let cookie = session(url, name, PASSWORD).expect(200);
-        let cookie = cookie
-            .header("set-cookie")
-            .unwrap()
-            .split(';')
-            .next()
-            .unwrap()
-            .to_owned();
+        let cookie = cookie(url, name, PASSWORD);
         let session = Self {
             session: true,
             headers: vec![("cookie", cookie), ("origin", url.to_owned())],

@@ -2,7 +2,7 @@
 
 use super::BODY;
 use super::marker::Marker;
-use acceptance::actor::session;
+use acceptance::actor::{cookie, session};
 use acceptance::node::ByHand;
 use acceptance::{Actor, Cast, Deployed, Request, Value, eventually, json};
 use castoff_control_plane::{domain::Time, store};
@@ -81,14 +81,7 @@ pub fn plant(cast: &Cast) -> Planted {
         .expect(201)
         .string("/password");
     markers.push(Marker::new("password that was made", &made));
-    let cookie = session(url, "marked", PASSWORD).expect(200);
-    let cookie = cookie
-        .header("set-cookie")
-        .unwrap()
-        .split(';')
-        .next()
-        .unwrap()
-        .to_owned();
+    let cookie = cookie(url, "marked", PASSWORD);
     markers.push(Marker::new("session", cookie.split_once('=').unwrap().1));
     admin.post("/service-accounts", json!({"name": "robot"})).expect(201);
     admin.put("/groups/devops/members/robot", json!({})).expect(204);
