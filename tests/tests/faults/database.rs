@@ -5,13 +5,12 @@
 
 use super::kills::look::nodes_agree;
 use super::kills::people::{Person, of_a_lost_database};
-use super::kills::{PEOPLE, check, keys_open, show};
+use super::kills::{PEOPLE, all_work, check, keys_open, show};
 use acceptance::dice::{self, Dice};
 use acceptance::postgres::{OwnServer, Shutdown};
 use acceptance::{Actor, Cast, Database, Deployed, World};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc;
 use std::thread;
 
 const ROUNDS: usize = 6;
@@ -96,13 +95,7 @@ fn one_round(
 ) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
-        let (tells, told) = mpsc::channel();
-        for person in people {
-            person.touched.clear();
-            let tells = tells.clone();
-            scope.spawn(move || person.work(tells));
-        }
-        drop(tells);
+        let told = all_work(scope, people);
         for (reader, path) in [
             (&cast.dana, "/services?limit=5"),
             (&cast.omar, "/deployments/iris-on-dev"),

@@ -12,8 +12,8 @@ use look::{Look, age, nodes_agree, package_files};
 use people::Person;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc;
-use std::thread;
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, Scope};
 use std::time::Duration;
 
 /// How many work at the same time.
@@ -54,6 +54,17 @@ on_both_databases! {
     }
 }
 
+/// Lets each work on a thread of theirs, and hears of every change that is begun.
+pub fn all_work<'scope>(scope: &'scope Scope<'scope, '_>, people: &'scope mut [Person]) -> Receiver<()> {
+    let (tells, told) = mpsc::channel();
+    for person in people {
+        person.touched.clear();
+        let tells = tells.clone();
+        scope.spawn(move || person.work(tells));
+    }
+    told
+}
+
 /// Lets them work, and kills right after a request was sent, or at some moment of its answer being made.
 fn one_kill(cast: &mut Cast, dev: &Deployed, people: &mut [Person], dice: &mut Dice, scaling: Option<usize>) {
     let answered = people.iter().fold((1, Duration::from_millis(20)), |sum, person| {
@@ -61,13 +72,7 @@ fn one_kill(cast: &mut Cast, dev: &Deployed, people: &mut [Person], dice: &mut D
     });
     let one = answered.1 / answered.0;
     thread::scope(|scope| {
-        let (tells, told) = mpsc::channel();
-        for person in people {
-            person.touched.clear();
-            let tells = tells.clone();
-            scope.spawn(move || person.work(tells));
-        }
-        drop(tells);
+        let told = all_work(scope, people);
         if let Some(replicas) = scaling {
             // Nodes are started or stopped while it dies.
             scale(cast, dev, replicas);
