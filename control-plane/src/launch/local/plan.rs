@@ -22,12 +22,20 @@ pub(super) enum Sight {
     Ended,
 }
 
+/// A process that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Life {
+    pub(super) ms: i64,
+    /// It ended as one does that was asked to.
+    pub(super) clean: bool,
+}
+
 /// A record and what is known of it.
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) record: LaunchedNode,
     pub(super) sight: Sight,
-    /// Processes in a row that lived less than [`STEADY_MS`]; 1 after any end.
+    /// Processes in a row that lived less than [`STEADY_MS`]; 1 after any end, 0 after one that was asked for.
     pub(super) failures: u32,
     /// When it will be killed; `None` as long as it was not told to end.
     pub(super) kill_at: Option<Time>,
@@ -63,6 +71,8 @@ pub(super) struct Plan {
 const UNSEEN_MS: i64 = 2_000;
 /// A process that lives as long has started well.
 pub(super) const STEADY_MS: i64 = 5_000;
+/// One that was asked to end, and lived as long, is no failure: a second between two starts is no hot loop.
+const ASKED_MS: i64 = 1_000;
 /// So many ends within a minute, or so many quick ones in a row, are a crash loop.
 const LOOP_ENDS: usize = 3;
 const LOOP_WINDOW_MS: i64 = 60_000;
@@ -87,14 +97,17 @@ fn recent(record: &LaunchedNode, now: Time) -> usize {
     record.exits.iter().filter(within).count()
 }
 
-/// The record after its process has ended, and the failures in a row.
-pub(super) fn ended(mut record: LaunchedNode, failures: u32, lived_ms: i64, now: Time) -> (LaunchedNode, u32) {
-    let failures = if lived_ms >= STEADY_MS {
-        1
-    } else {
-        failures.saturating_add(1)
+/// The record after its process has ended, and the failures in a row. That somebody asked a node to end, such as an
+/// operator who rolls them, counts for nothing.
+pub(super) fn ended(mut record: LaunchedNode, failures: u32, life: Life, now: Time) -> (LaunchedNode, u32) {
+    let failures = match life {
+        Life { clean: true, ms } if ms >= ASKED_MS => 0,
+        Life { ms, .. } if ms >= STEADY_MS => 1,
+        _ => failures.saturating_add(1),
     };
-    record.exits.push(now);
+    if failures > 0 {
+        record.exits.push(now);
+    }
     let surplus = record.exits.len().saturating_sub(EXITS_KEPT);
     record.exits.drain(..surplus);
     // No process id but a start time: it has ended. Neither: it is about to be started. See `Recorded`.

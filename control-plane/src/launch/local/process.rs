@@ -15,6 +15,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+/// How a node ends that was asked to, by whomever.
+pub(super) const CLEAN: &str = "exit code 0";
+
 /// A process that ran when it was started or found.
 #[derive(Debug)]
 pub(super) struct Process {

@@ -5,9 +5,9 @@
 //! one node id cannot come about by a race within the control plane.
 
 use super::folders::Folders;
-use super::plan::{self, Plan, Recorded, Sight, Slot, Step};
+use super::plan::{self, Life, Plan, Recorded, Sight, Slot, Step};
 use super::ports::{Ports, Trouble};
-use super::process::{Identity, Process};
+use super::process::{CLEAN, Identity, Process};
 use super::{Settings, orphans};
 use crate::clock::Clock;
 use crate::domain::{Limits, Time};
@@ -259,11 +259,15 @@ impl Supervisor {
     pub(super) async fn bury(&mut self, record: LaunchedNode, how: &str, lived_ms: i64) -> Result<LaunchedNode, Error> {
         let node = record.id;
         let how = match self.folders.last_words(node) {
-            Some(words) if how.starts_with("exit code") && how != "exit code 0" => format!("{how}: {words}"),
+            Some(words) if how.starts_with("exit code") && how != CLEAN => format!("{how}: {words}"),
             _ => how.to_owned(),
         };
         let before = self.failures.get(&node).copied().unwrap_or(0);
-        let (record, failures) = plan::ended(record, before, lived_ms, self.clock.now());
+        let life = Life {
+            ms: lived_ms,
+            clean: how == CLEAN,
+        };
+        let (record, failures) = plan::ended(record, before, life, self.clock.now());
         self.book.save(&record, Some(&how)).await?;
         self.failures.insert(node, failures);
         if record.state == NodeState::Stopping {

@@ -72,6 +72,14 @@ fn looping(mut slot: Slot) -> Slot {
     slot
 }
 
+fn crashed(ms: i64) -> Life {
+    Life { ms, clean: false }
+}
+
+fn asked_to_end(ms: i64) -> Life {
+    Life { ms, clean: true }
+}
+
 #[test]
 fn the_table() {
     use Step::*;
@@ -246,7 +254,7 @@ fn ends_are_counted_and_a_loop_is_called_so() {
     let mut delays = Vec::new();
     let mut at = NOW;
     for n in 1..=12 {
-        (record, failures) = ended(record, failures, 100, Time::from_ms(at));
+        (record, failures) = ended(record, failures, crashed(100), Time::from_ms(at));
         assert_eq!(record.state == NodeState::CrashLooping, n >= 3, "after {n} ends");
         assert_eq!(Recorded::of(&record), Recorded::Ended);
         delays.push(delay_ms(failures) / 1_000);
@@ -255,7 +263,7 @@ fn ends_are_counted_and_a_loop_is_called_so() {
     assert_eq!(delays, [0, 1, 2, 4, 8, 16, 30, 30, 30, 30, 30, 30]);
     assert_eq!(record.exits.len(), 10);
 
-    let (record, failures) = ended(record, failures, STEADY_MS, Time::from_ms(at + 3_600_000));
+    let (record, failures) = ended(record, failures, crashed(STEADY_MS), Time::from_ms(at + 3_600_000));
     assert_eq!(
         (record.state, failures),
         (NodeState::Starting, 1),
@@ -268,7 +276,7 @@ fn three_ends_within_a_minute_are_a_loop_even_of_steady_processes() {
     let mut record = held(1).record;
     let mut states = Vec::new();
     for n in 0..3 {
-        let (after, failures) = ended(record, 1, 20_000, Time::from_ms(NOW + n * 20_000));
+        let (after, failures) = ended(record, 1, crashed(20_000), Time::from_ms(NOW + n * 20_000));
         assert_eq!(failures, 1);
         states.push(after.state);
         record = after;
@@ -281,16 +289,37 @@ fn three_ends_within_a_minute_are_a_loop_even_of_steady_processes() {
 }
 
 #[test]
+fn a_node_that_was_asked_to_end_starts_again_at_once() {
+    let (mut record, mut failures) = (held(1).record, 0);
+    for n in 0..10 {
+        (record, failures) = ended(record, failures, asked_to_end(1_000), Time::from_ms(NOW + n * 1_000));
+        assert_eq!((record.state, delay_ms(failures)), (NodeState::Starting, 0), "end {n}");
+    }
+    assert_eq!(failures_of(&record, now()), 0, "nor after the control plane was away");
+    // One that ends as quickly as it starts is a loop, however it ends.
+    for n in 1..=3 {
+        (record, failures) = ended(record, failures, asked_to_end(999), Time::from_ms(NOW + n));
+        assert_eq!(record.state == NodeState::CrashLooping, n == 3, "after {n} quick ends");
+    }
+    assert_eq!(delay_ms(failures), 2_000);
+    // Three crashes within a minute stay what they are.
+    assert_eq!(
+        ended(record, failures, asked_to_end(1_000), now()).0.state,
+        NodeState::CrashLooping
+    );
+}
+
+#[test]
 fn a_record_says_what_it_knows() {
     let mut record = held(1).record;
     assert_eq!(Recorded::of(&record), Recorded::Announced);
     record.pid = Some(7);
     record.start_time = Some(70);
     assert_eq!(Recorded::of(&record), Recorded::Started { pid: 7, start_time: 70 });
-    let (record, _) = ended(record, 0, 0, now());
+    let (record, _) = ended(record, 0, crashed(0), now());
     assert_eq!(Recorded::of(&record), Recorded::Ended);
     let again = starting(record);
     assert_eq!((Recorded::of(&again), again.restarts), (Recorded::Announced, 1));
     // One that could not be started has ended, too.
-    assert_eq!(Recorded::of(&ended(again, 0, 0, now()).0), Recorded::Ended);
+    assert_eq!(Recorded::of(&ended(again, 0, crashed(0), now()).0), Recorded::Ended);
 }
