@@ -2,7 +2,7 @@
 
 use acceptance::node::ByHand;
 use acceptance::world::grant;
-use acceptance::{Cast, Database, Request, World, eventually, json, models};
+use acceptance::{Actor, Cast, Database, Request, World, eventually, json, models};
 
 fn edge() -> Cast {
     let cast = World::with_cast(Database::Sqlite);
@@ -108,4 +108,37 @@ fn a_node_comes_back_without_the_control_plane() {
     let node = ByHand::start(&folder, &join["join"]);
     eventually("the node serves", || call(&node.url(), &kept.string("/key")) == 200);
     assert_eq!(call(&node.url(), &revoked.string("/key")), 401);
+}
+
+/// A service's key opens a deployment that its owner may not see, whose node is away: the revocation waits for it, and the
+/// owner's receipt does not.
+#[test]
+fn a_receipt_knows_nothing_of_a_hidden_deployment() {
+    let cast = edge();
+    let path = "/deployments/iris-on-edge";
+    cast.dana.patch(path, json!({"access": "inherit"})).expect(200);
+    let new_key = |name: &str| cast.dana.post("/services/iris/keys", json!({"name": name})).expect(201);
+    let (kept, revoked) = (new_key("kept"), new_key("revoked"));
+    let join = cast.dana.post(&format!("{path}/node-tokens"), json!({})).expect(201);
+    let folder = cast.world.folder().join("by-hand");
+    let node = ByHand::start(&folder, &join["join"]);
+    eventually("the node serves", || node.call(&revoked.string("/key")) == 200);
+    cast.admin
+        .delete("/infrastructures/edge/grants/data-scientists")
+        .expect(204);
+    cast.dana.get(path).expect(404);
+    let away = node.id();
+    drop(node);
+    let revoke = |who: &Actor, wait: &str| {
+        let path = format!("/services/iris/keys/{}/revoke?wait={wait}", revoked.string("/id"));
+        who.post(&path, json!({}))
+    };
+    let told = revoke(&cast.dana, "30s").expect(200);
+    assert_eq!(told["receipts"], json!([]));
+    let told = revoke(&cast.admin, "0s").expect(202);
+    assert_eq!(told["receipts"][0]["pending"], json!([away]), "{}", told.text());
+    // It was for all, seen or not.
+    let node = ByHand::start_in(&folder, &join["join"], &[]);
+    eventually("the node obeys", || node.call(&revoked.string("/key")) == 401);
+    assert_eq!(node.call(&kept.string("/key")), 200);
 }

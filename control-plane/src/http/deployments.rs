@@ -5,7 +5,7 @@ use super::deployment_state::{DeploymentState, state, url};
 use super::input::{IfMatch, Json, JsonOrNothing, PageQuery, Query, WaitQuery};
 use super::output::{Answer, Created, Etagged, List};
 use super::permit::admit;
-use super::receipts::{Receipt, collect};
+use super::receipts::{Receipt, collect, status};
 use super::site::find;
 use super::state::Api;
 use crate::authn::Actor;
@@ -167,11 +167,11 @@ async fn show_changed(
     let mut receipts = collect(api, actor, &[permit.id], wait).await?;
     // Without `wait` the caller did not ask whether the nodes have it.
     let status = if wait.is_some() {
-        receipts.status()
+        status(&receipts)
     } else {
         StatusCode::OK
     };
-    Ok((status, show_one(api, permit, receipts.seen.pop()).await?))
+    Ok((status, show_one(api, permit, receipts.pop()).await?))
 }
 
 /// A route from either of the two ways to say it.

@@ -4,7 +4,7 @@ use super::input::{IfMatch, Json, JsonOrNothing, PageQuery, Query, WaitQuery, nu
 use super::output::{Answer, Created, Etagged, List, Secretive};
 use super::permit::Last;
 use super::problem::Problem;
-use super::receipts::{Receipt, collect};
+use super::receipts::{Receipt, collect, status};
 use super::state::Api;
 use crate::authz::{Administer, Deploy, ListKeys, View};
 use crate::domain::{ApiKey, Deployment, EndpointName, Invalid, KeyClass, KeyState, KeyText, Service, Time, Title};
@@ -159,7 +159,7 @@ async fn show(api: &Api, ring: &KeyRing<'_>, key: &str) -> Answer<Etagged<KeyOut
     Ok(Etagged(key.revision, render(key, api.store.clock().now())))
 }
 
-/// 200 when all nodes have the change, 202 when some do not.
+/// 200 when all nodes have the change, 202 when some do not: those that the caller may see.
 async fn changed(
     api: &Api,
     ring: &WritableRing<'_>,
@@ -167,9 +167,9 @@ async fn changed(
     wait: Option<Duration>,
 ) -> Answer<(StatusCode, Etagged<KeyOut>)> {
     let receipts = collect(api, ring.actor(), &changed.raised, wait).await?;
-    let status = receipts.status();
+    let status = status(&receipts);
     let mut key = render(changed.key, api.store.clock().now());
-    key.receipts = Some(receipts.seen);
+    key.receipts = Some(receipts);
     Ok((status, Etagged(key.revision, key)))
 }
 
@@ -311,7 +311,7 @@ macro_rules! handlers {
             #[doc = concat!("Revoke a key of a ", $what, ". Never stale: `If-Match` is ignored.")]
             #[utoipa::path(post, path = concat!("/", $base, "/{", $param, "}/keys/{key}/revoke"), tag = "keys",
                 params(($param = String, Path), ("key" = Uuid, Path), WaitQuery),
-                responses((status = 200, body = KeyOut, description = "Every node refuses it"), (status = 202, body = KeyOut, description = "Some nodes do not have it yet")))]
+                responses((status = 200, body = KeyOut, description = "Every node refuses it, of the deployments that you may see"), (status = 202, body = KeyOut, description = "Some nodes do not have it yet")))]
             pub async fn revoke(permit: Permit<$write, $noun>, State(api): State<Api>, Last(key): Last, Query(wait): Query<WaitQuery>) -> Answer<impl IntoResponse> {
                 let ring = api.store.$writable(&permit).await?;
                 let wait = wait.duration()?;

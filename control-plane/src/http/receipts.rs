@@ -3,6 +3,7 @@
 use super::problem::Problem;
 use super::state::Api;
 use crate::authn::Actor;
+use crate::domain::Deployment;
 use crate::push;
 use crate::store::Visible;
 use axum::http::StatusCode;
@@ -30,54 +31,47 @@ pub struct Receipt {
     elapsed_ms: u64,
 }
 
-/// The receipts of a change, and the status that says whether all is done.
-pub struct Receipts {
-    /// Of the deployments that the caller may see.
-    pub seen: Vec<Receipt>,
-    /// Whether every deployment's every node has the change, seen or not.
-    pub complete: bool,
-}
-
-impl Receipts {
-    /// 200 when every node has it, else 202.
-    pub fn status(&self) -> StatusCode {
-        if self.complete {
-            StatusCode::OK
-        } else {
-            StatusCode::ACCEPTED
-        }
+/// 200 when every node of theirs has it, else 202.
+pub fn status(receipts: &[Receipt]) -> StatusCode {
+    if receipts.iter().all(|receipt| receipt.pending.is_empty()) {
+        StatusCode::OK
+    } else {
+        StatusCode::ACCEPTED
     }
 }
 
-/// Waits for the nodes of the deployments whose configs were raised; not at all without a time to wait.
+/// Waits for the nodes of the deployments whose configs were raised, as far as the actor may see these; not at all without
+/// a time to wait. What they may not see shows neither in the answer nor in how long it takes.
 ///
 /// # Errors
 /// The database failed.
-pub async fn collect(api: &Api, actor: &Actor, raised: &[Uuid], wait: Option<Duration>) -> Result<Receipts, Problem> {
+pub async fn collect(
+    api: &Api,
+    actor: &Actor,
+    raised: &[Uuid],
+    wait: Option<Duration>,
+) -> Result<Vec<Receipt>, Problem> {
     let wait = wait.unwrap_or_default();
-    let positions = api.store.config_positions_of(raised).await?;
+    let visible = Visible::<Deployment>::of(actor, &api.table);
+    let names = api.store.names_of(&visible, raised).await?;
+    let seen: Vec<Uuid> = names.iter().map(|(id, _)| *id).collect();
+    let positions = api.store.config_positions_of(&seen).await?;
     let waiting = positions
         .iter()
         .map(|(id, epoch, version)| api.receipts.wait(*id, (*epoch, *version), wait));
     let receipts: Vec<push::Receipt> = futures::future::try_join_all(waiting).await?;
-    let complete = receipts.iter().all(|receipt| receipt.pending.is_empty());
-    let seen = Visible::<crate::domain::Deployment>::of(actor, &api.table);
-    let names = api.store.names_of(&seen, raised).await?;
-    let seen = receipts
-        .into_iter()
-        .filter_map(|receipt| {
-            let (_, name) = names.iter().find(|(id, _)| *id == receipt.deployment_id)?;
-            Some(Receipt {
-                deployment: name.clone(),
-                epoch: receipt.epoch,
-                version: receipt.version,
-                acked: receipt.acked.len(),
-                nodes: receipt.acked,
-                pending: receipt.pending,
-                durable_copy_written: receipt.durable_copy_written,
-                elapsed_ms: receipt.elapsed_ms,
-            })
+    let named = receipts.into_iter().filter_map(|receipt| {
+        let (_, name) = names.iter().find(|(id, _)| *id == receipt.deployment_id)?;
+        Some(Receipt {
+            deployment: name.clone(),
+            epoch: receipt.epoch,
+            version: receipt.version,
+            acked: receipt.acked.len(),
+            nodes: receipt.acked,
+            pending: receipt.pending,
+            durable_copy_written: receipt.durable_copy_written,
+            elapsed_ms: receipt.elapsed_ms,
         })
-        .collect();
-    Ok(Receipts { seen, complete })
+    });
+    Ok(named.collect())
 }
