@@ -1,7 +1,7 @@
 //! Who is calling: passwords, sessions, tokens, service accounts, admin keys.
 
 use acceptance::actor::{cookie, session};
-use acceptance::world::PASSWORD;
+use acceptance::world::{PASSWORD, grant};
 use acceptance::{Actor, Database, Request, World, eventually, json};
 use serde_json::Value;
 
@@ -253,11 +253,18 @@ fn ownership_is_handed_over() {
     cast.iris();
     let nora = cast.world.user("nora", &["data-scientists"]);
     nora.get("/services/iris").expect(404);
-    cast.dana.patch("/services/iris", json!({"owner": "nora"})).expect(200);
+    // Dana cannot know that there is nora before she sees something of hers.
+    let hand_over = || cast.dana.patch("/services/iris", json!({"owner": "nora"}));
+    hand_over().expect(422);
+    nora.post("/services", json!({"name": "roses"})).expect(201);
+    grant(&nora, "services", "roses", "data-scientists", &["read"]);
+    hand_over().expect(200);
     assert_eq!(nora.get("/services/iris").expect(200)["owner"], "nora");
     nora.patch("/services/iris", json!({"description": "mine now"}))
         .expect(200);
     cast.dana.get("/services/iris").expect(404);
+    // A platform admin sees everybody.
+    cast.admin.patch("/services/iris", json!({"owner": "sam"})).expect(200);
 }
 
 #[test]

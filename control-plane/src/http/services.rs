@@ -59,7 +59,7 @@ pub struct ServiceChangeIn {
     description: Option<Description>,
     access: Option<ServiceAccess>,
     key_visibility: Option<KeyVisibility>,
-    /// Hands it over.
+    /// Hands it over: to yourself, to the owner of a service that you may see, or as a platform admin to anybody.
     owner: Option<AccountName>,
 }
 
@@ -173,7 +173,8 @@ pub async fn change(
         key_visibility: input.key_visibility,
         owner: input.owner,
     };
-    api.store.change_service(&permit, change).await?;
+    let visible = Visible::of(&actor, &api.table);
+    api.store.change_service(&permit, &visible, change).await?;
     let name = permit.name.clone();
     match show_named(&api, &actor, name.as_str()).await {
         // Whoever hands a service over may no longer see it: what they still may is what they saw.

@@ -275,6 +275,28 @@ impl Seen {
         query
     }
 
+    /// The ids of the accounts that the actor may see: their own, and those of the owners of services that they may see.
+    pub(super) fn accounts(&self) -> SelectStatement {
+        use super::entity::{accounts, services};
+        let mut query = Query::select()
+            .column(accounts::Column::Id)
+            .from(accounts::Entity)
+            .to_owned();
+        if !self.everything {
+            let owners = Query::select()
+                .column(services::Column::OwnerId)
+                .from(services::Entity)
+                .and_where(Expr::col(services::Column::Id).in_subquery(self.services()))
+                .to_owned();
+            query.and_where(
+                Expr::col(accounts::Column::Id)
+                    .eq(self.account_id)
+                    .or(Expr::col(accounts::Column::Id).in_subquery(owners)),
+            );
+        }
+        query
+    }
+
     /// Whether the actor may see all there is.
     pub(super) fn is_everything(&self) -> bool {
         self.everything

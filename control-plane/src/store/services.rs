@@ -35,7 +35,7 @@ pub struct ServiceChange {
     pub access: Option<ServiceAccess>,
     /// Who may reveal its recoverable keys.
     pub key_visibility: Option<KeyVisibility>,
-    /// The account that gets every privilege on it.
+    /// The account that gets every privilege on it: one that the actor may see.
     pub owner: Option<AccountName>,
 }
 
@@ -208,10 +208,11 @@ impl Store {
     /// Changes a service, and the configs of the deployments that inherit from it.
     ///
     /// # Errors
-    /// It has changed since the permit was given, the new owner is unknown, or the database failed.
+    /// It has changed since the permit was given, the new owner is unknown or hidden from the actor, or the database failed.
     pub async fn change_service(
         &self,
         permit: &Permit<Administer, Service>,
+        visible: &Visible<Service>,
         change: ServiceChange,
     ) -> Result<Vec<Uuid>, Error> {
         let (now, before): (_, &Service) = (self.clock.now(), permit);
@@ -223,9 +224,10 @@ impl Store {
                 accounts::Entity::find()
                     .filter(accounts::Column::Name.eq(name.as_str()))
                     .filter(accounts::Column::Disabled.eq(false))
+                    .filter(accounts::Column::Id.in_subquery(visible.seen().accounts()))
                     .one(&tx)
                     .await?
-                    .ok_or_else(|| Invalid::new("/owner", "there is no such account"))?
+                    .ok_or_else(|| Invalid::new("/owner", "there is no such account, or none that you may see"))?
                     .id
             }
         };

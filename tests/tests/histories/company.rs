@@ -202,6 +202,12 @@ impl Company {
         !self.on_service(who, name).is_empty()
     }
 
+    /// Their own, and whose name stands on a service that they see.
+    pub fn sees_account(&self, who: &str, name: &str) -> bool {
+        let shown = |(of, service): (&String, &Service)| service.owner == name && self.sees_service(who, of);
+        self.is_admin(who) || who == name || self.services.iter().any(shown)
+    }
+
     pub fn sees_infrastructure(&self, who: &str, name: &str) -> bool {
         !self.on_infrastructure(who, name).is_empty()
     }

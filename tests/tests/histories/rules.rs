@@ -45,7 +45,7 @@ impl Deed {
         match verdict {
             Verdict::Hidden => Some(404),
             Verdict::Forbidden => Some(403),
-            Verdict::Allowed => self.obstacle(c),
+            Verdict::Allowed => self.obstacle(c, who),
         }
     }
 
@@ -63,7 +63,7 @@ impl Deed {
     }
 
     /// What is in the way of somebody who may.
-    fn obstacle(&self, c: &Company) -> Option<u16> {
+    fn obstacle(&self, c: &Company, who: &str) -> Option<u16> {
         let absent = |there: bool| (!there).then_some(404);
         let taken = |there: bool| there.then_some(409);
         match self {
@@ -84,7 +84,7 @@ impl Deed {
             Self::Service { name } => taken(c.services.contains_key(name)),
             Self::HandOver { to, .. } => {
                 let there = c.accounts.get(to).is_some_and(|account| !account.disabled);
-                (!there).then_some(422)
+                (!there || !c.sees_account(who, to)).then_some(422)
             }
             Self::RemoveService { name } => taken(c.deployments.values().any(|it| it.service == *name)),
             Self::Infrastructure { name } => taken(c.infrastructures.contains_key(name)),

@@ -34,7 +34,8 @@ on_both_databases! {
         for number in 0..MANY {
             let (store, permit) = (rows.store.clone(), rows.my_service("iris").await);
             let change = ServiceChange { description: Some(number.to_string()), ..ServiceChange::default() };
-            work.push(async move { store.change_service(&permit, change).await.map(drop) });
+            let visible = rows.sight();
+            work.push(async move { store.change_service(&permit, &visible, change).await.map(drop) });
         }
         one_won(&at_once(work).await);
         assert_eq!(rows.my_service("iris").await.revision, 2);

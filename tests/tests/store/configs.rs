@@ -71,7 +71,7 @@ on_both_databases! {
         assert_eq!(versions(&rows, &all).await, [7, 5, 1, 1]);
         assert_eq!(rows.opening(all[0]).await, [of_dev.key.id], "keys of the service open it no more");
         let public = ServiceChange { access: Some(ServiceAccess::Public), ..ServiceChange::default() };
-        let raised = rows.store.change_service(&service, public).await.unwrap();
+        let raised = rows.store.change_service(&service, &rows.sight(), public).await.unwrap();
         assert_eq!(raised, [all[1]]);
         assert_eq!(versions(&rows, &all).await, [7, 6, 1, 1]);
         let mode = rows.config(all[1]).await.access.unwrap().mode();
@@ -95,9 +95,9 @@ on_both_databases! {
         assert!(matches!(again, Err(Error::InUse(_))), "{again:?}");
 
         let rename = || ServiceChange { description: Some("flowers".to_owned()), ..ServiceChange::default() };
-        rows.store.change_service(&service, rename()).await.unwrap();
+        rows.store.change_service(&service, &rows.sight(), rename()).await.unwrap();
         let stale = ServiceChange { access: Some(ServiceAccess::Public), ..rename() };
-        assert!(matches!(rows.store.change_service(&service, stale).await, Err(Error::Stale)));
+        assert!(matches!(rows.store.change_service(&service, &rows.sight(), stale).await, Err(Error::Stale)));
 
         let dev = rows.my_deployment("iris-on-dev").await;
         let unknown = Route::only(VersionName::parse("nowhere").unwrap());

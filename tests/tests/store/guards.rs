@@ -1,7 +1,7 @@
 //! What stands in the way of a deletion or a change, and what is remembered.
 
 use super::*;
-use castoff_control_plane::store::{DeploymentChange, InfrastructureChange, Remembered, Visible};
+use castoff_control_plane::store::{DeploymentChange, InfrastructureChange, Remembered};
 
 #[track_caller]
 fn in_use<T: std::fmt::Debug>(result: Result<T, Error>, reason: &str) {
@@ -16,7 +16,7 @@ on_both_databases! {
         rows.service("iris").await;
         rows.infrastructure("dev").await;
         rows.deployment("iris", "dev", Access::Inherit).await;
-        let all = Visible::of(&rows.root, &rows.table);
+        let all = rows.sight();
         in_use(rows.store.delete_service(rows.my_service("iris").await, &all).await, "iris-on-dev");
         let dev = rows.on_infrastructure(&rows.root, "dev").await.unwrap();
         in_use(rows.store.delete_infrastructure(dev, &all).await, "iris-on-dev");
@@ -74,7 +74,7 @@ on_both_databases! {
             let new = new_deployment(&name, Access::Keys);
             let (deployer, deleter) = (rows.store.clone(), rows.store.clone());
             let deployed = tokio::spawn(async move { deployer.create_deployment(&site, new).await });
-            let visible = Visible::of(&rows.root, &rows.table);
+            let visible = rows.sight();
             let deleted = tokio::spawn(async move { deleter.delete_service(permit, &visible).await });
             let (deployed, deleted) = (deployed.await.unwrap(), deleted.await.unwrap());
             assert_ne!(deployed.is_ok(), deleted.is_ok(), "{deployed:?} {deleted:?}");
@@ -87,7 +87,7 @@ on_both_databases! {
             let new = new_deployment(&name, Access::Keys);
             let (deployer, deleter) = (rows.store.clone(), rows.store.clone());
             let deployed = tokio::spawn(async move { deployer.create_deployment(&site, new).await });
-            let visible = Visible::of(&rows.root, &rows.table);
+            let visible = rows.sight();
             let deleted = tokio::spawn(async move { deleter.delete_version(&write, "v1", &visible).await });
             let (deployed, deleted) = (deployed.await.unwrap(), deleted.await.unwrap());
             assert_ne!(deployed.is_ok(), deleted.is_ok(), "{deployed:?} {deleted:?}");

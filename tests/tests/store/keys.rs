@@ -79,7 +79,7 @@ on_both_databases! {
         let refused = rows.store.reveal_key(&ring, made.key.id).await.map(drop);
         assert!(matches!(refused, Err(Error::NotAllowed(_))), "{refused:?}");
         let readers = ServiceChange { key_visibility: Some(KeyVisibility::Readers), ..ServiceChange::default() };
-        rows.store.change_service(&service, readers).await.unwrap();
+        rows.store.change_service(&service, &rows.sight(), readers).await.unwrap();
         let read = rows.on_service(&dana, "iris").await.unwrap();
         let ring = rows.store.service_keys(&read).await.unwrap();
         assert_eq!(rows.store.reveal_key(&ring, made.key.id).await.unwrap().expose(), text.expose());

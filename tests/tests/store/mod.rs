@@ -27,7 +27,7 @@ use castoff_control_plane::domain::{
 use castoff_control_plane::push::Publisher;
 use castoff_control_plane::store::{
     self, Error, GroupChange, MasterKey, NewAccount, NewDeployment, NewInfrastructure, NewKey, NewService, NewVersion,
-    Permit, Platform, Refusal, Store,
+    Permit, Platform, Refusal, Store, Visible,
 };
 use castoff_wire::proto;
 use prost::Message;
@@ -200,6 +200,11 @@ impl Rows {
             table,
             root: Arc::new(root),
         }
+    }
+
+    /// What root sees: all there is.
+    fn sight<R>(&self) -> Visible<R> {
+        Visible::of(&self.root, &self.table)
     }
 
     fn platform<P: Need<Platform>>(&self) -> Permit<P, Platform> {

@@ -2,7 +2,7 @@
 
 use super::*;
 use castoff_control_plane::authz::ServiceMask;
-use castoff_control_plane::store::{PageRequest, Visible};
+use castoff_control_plane::store::PageRequest;
 use std::collections::BTreeSet;
 
 on_both_databases! {
@@ -18,7 +18,7 @@ on_both_databases! {
                 store.create_service(&permit, new_service(&name)).await.unwrap();
             }
         });
-        let visible = Visible::<Service>::of(&rows.root, &rows.table);
+        let visible = rows.sight::<Service>();
         let (mut listed, mut cursor) = (Vec::new(), None::<String>);
         loop {
             let page = PageRequest::parse(cursor.as_deref(), Some(4)).unwrap();

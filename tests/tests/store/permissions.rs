@@ -2,7 +2,7 @@
 
 use super::*;
 use castoff_control_plane::authz::{InfrastructureMask, Read, ServiceMask};
-use castoff_control_plane::store::{PageRequest, ServiceChange, Visible};
+use castoff_control_plane::store::{PageRequest, ServiceChange};
 
 /// Numbers that look random and are the same each time (SplitMix64).
 struct Dice(u64);
@@ -52,7 +52,7 @@ async fn deal(rows: &Rows, dice: &mut Dice, people: &[Arc<Actor>]) {
             owner: Some(AccountName::parse(&owner).unwrap()),
             ..ServiceChange::default()
         };
-        rows.store.change_service(&permit, change).await.unwrap();
+        rows.store.change_service(&permit, &rows.sight(), change).await.unwrap();
     }
     for name in INFRASTRUCTURES {
         let permit = rows.on_infrastructure(&rows.root, name).await.unwrap();
