@@ -4,8 +4,7 @@
 //! the next answer on it says `Connection: close` (HTTP/2: GOAWAY), and only the idle rest is cut.
 
 use super::pulse::{Line, Pulse, Unfinished};
-use super::{Phase, Port};
-use axum::Router;
+use super::{Answers, Phase, Port};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Version, header};
@@ -25,7 +24,6 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tower::Service;
 
 /// Calls at a time on one HTTP/2 connection.
 const MOST_STREAMS: u32 = 250;
@@ -61,8 +59,8 @@ enum Due {
 }
 
 /// What answers on one connection.
-struct Answering {
-    router: Router,
+struct Answering<S> {
+    service: S,
     /// Where the calls come from, when they say so.
     peer: Option<SocketAddr>,
     /// The signs of life of the connection, when calls have them.
@@ -71,17 +69,17 @@ struct Answering {
     pulse: Arc<Pulse>,
 }
 
-pub(super) async fn serve(
+pub(super) async fn serve<S: Answers>(
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    service: S,
     port: Port,
     mut phase: watch::Receiver<Phase>,
 ) {
     let (pulse, stream) = (Arc::new(Pulse::default()), Arc::new(stream));
     let heard = Heard::begin();
     let answering = Answering {
-        router,
+        service,
         peer: port.tells_peer.then_some(peer),
         heard: port.tells_life.then(|| heard.clone()),
         signs: Arc::default(),
@@ -107,10 +105,10 @@ pub(super) async fn serve(
     }
 }
 
-async fn hold(
+async fn hold<S: Answers>(
     line: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     stream: &TcpStream,
-    answering: Answering,
+    answering: Answering<S>,
     port: &Port,
     mut phase: watch::Receiver<Phase>,
 ) {
@@ -206,8 +204,8 @@ async fn hold(
     }
 }
 
-fn answers(
-    answering: Answering,
+fn answers<S: Answers>(
+    answering: Answering<S>,
 ) -> impl hyper::service::Service<
     Request<Incoming>,
     Response = Response,
@@ -216,7 +214,7 @@ fn answers(
 > {
     hyper::service::service_fn(move |mut request: Request<Incoming>| {
         let Answering {
-            router,
+            service,
             peer,
             heard,
             signs,
@@ -234,7 +232,7 @@ fn answers(
         let inside = pulse.enter();
         // Other calls go on beside this one; whether any does is counted until its answer is out.
         let busy = http2.then(|| pulse.begin());
-        let answer = router.clone().call(request.map(Body::new));
+        let answer = service.clone().call(request.map(Body::new));
         let signs = signs.clone();
         async move {
             let answer = answer.await;

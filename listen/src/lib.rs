@@ -10,8 +10,10 @@ pub mod linger;
 mod pulse;
 pub mod tls;
 
-use axum::Router;
+use axum::extract::Request;
+use axum::response::Response;
 use rustls::ServerConfig;
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
@@ -26,6 +28,17 @@ use tokio_util::task::TaskTracker;
 const WAITING: i32 = 4_096;
 /// After a connection that could not be accepted.
 const BREATH: Duration = Duration::from_millis(50);
+
+/// What answers requests: a router, or a service that knows its routes.
+pub trait Answers:
+    tower::Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: tower::Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
 
 /// How a port is kept.
 #[derive(Clone)]
@@ -128,10 +141,11 @@ pub fn from_stdin() -> io::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-/// Accepts until the phase is [`Phase::Closed`]; `connections` ends when the last of them has.
-pub async fn serve(
+/// Accepts until the phase is [`Phase::Closed`]; `connections` ends when the last of them has. The service must always be
+/// ready.
+pub async fn serve<S: Answers>(
     listener: TcpListener,
-    router: Router,
+    service: S,
     port: Port,
     mut phase: watch::Receiver<Phase>,
     connections: TaskTracker,
@@ -147,7 +161,7 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer, place)) => {
                 failing = false;
-                let serving = connection::serve(stream, peer, router.clone(), port.clone(), phase.clone());
+                let serving = connection::serve(stream, peer, service.clone(), port.clone(), phase.clone());
                 connections.spawn(async move {
                     serving.await;
                     drop(place);

@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 /// What is known of a connection from its bytes and its calls.
@@ -159,15 +159,26 @@ impl AsyncRead for Line {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(context))?;
-            match self.stream.try_read_buf(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(bytes) => {
+            let mut read = None;
+            // Fewer bytes than there is room for: the socket is empty, and the next read waits for more instead of asking
+            // in vain, as the runtime's own does.
+            let asked = self.stream.try_io(Interest::READABLE, || {
+                let bytes = self.stream.try_read_buf(buffer)?;
+                read = Some(bytes);
+                if bytes > 0 && buffer.remaining() > 0 {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Ok(())
+            });
+            match (read, asked) {
+                (Some(bytes), _) => {
                     if bytes > 0 {
                         self.pulse.begun.store(true, Ordering::Relaxed);
                     }
                     return Poll::Ready(Ok(()));
                 }
+                (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (None, outcome) => return Poll::Ready(outcome),
             }
         }
     }

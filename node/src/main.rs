@@ -101,8 +101,8 @@ async fn run(args: Args, started_at_ms: i64) -> Result<(), NotStarted> {
     let (_open, always) = watch::channel(Phase::Open);
     let router = ops::router(node.clone(), metrics);
     tokio::spawn(listen::serve(ports.ops, router, operators, always, TaskTracker::new()));
-    let router = predict::router(node.clone());
-    let serving = listen::serve(ports.http, router, callers, phases, connections.clone());
+    let service = predict::service(node.clone());
+    let serving = listen::serve(ports.http, service, callers, phases, connections.clone());
     let (shared, readiness) = (args.listen_on_stdin, node.clone());
     tokio::spawn(async move {
         if shared {

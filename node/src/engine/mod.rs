@@ -106,8 +106,8 @@ impl Engine {
     }
 }
 
-/// How long a caller that would run a quick model itself waits for a session: several quick runs.
-const BRIEF: Duration = Duration::from_micros(100);
+/// How long a caller that would run a quick model itself waits for a session that another has: as long as a quick run.
+const BRIEF: Duration = Duration::from_micros(50);
 
 /// More sessions than this is a mistake: each is a thread with its own copy of the weights.
 pub const MOST_SESSIONS: usize = 256;
@@ -198,8 +198,8 @@ impl Model {
             if Instant::now() >= until {
                 return None;
             }
-            // Where there is but one core, it is the turn of whoever has it.
-            std::thread::yield_now();
+            // Not yielding: the core would be somebody else's for milliseconds.
+            std::hint::spin_loop();
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What callers reach: three dialects behind one judge.
 //!
-//! A request goes through [`router`]'s one function in a fixed order: what does the path mean, may this caller, is there
+//! A request goes through [`service`]'s one function in a fixed order: what does the path mean, may this caller, is there
 //! such a thing, read the body, answer. The rule a newcomer would break: nothing is looked up, and no body is read,
 //! before the judge has let the caller in.
 
@@ -27,41 +27,43 @@ use self::counts::Counts;
 use self::failure::{Failure, Reason};
 use self::place::{Of, Place};
 use crate::state::Node;
-use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
 use axum::response::Response;
 use castoff_listen::body::{Unread, Whole};
 use castoff_listen::linger::Lingering;
+use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
-use tower_http::catch_panic::CatchPanicLayer;
 
 /// Every inference route, behind one judge of keys. Only `/v2/health/live` and `/v2/health/ready` need none. Calls are
 /// counted by the recorder that is installed by now.
-pub fn router(node: Arc<Node>) -> axum::Router {
-    axum::Router::new()
-        .fallback(serve)
-        .with_state((node, Arc::new(Counts::new())))
-        .layer(CatchPanicLayer::new())
-        .layer(axum::middleware::map_request(linger))
+///
+/// No router of a framework: [`Place`] knows the routes, and to look one up here would cost what checking a key does.
+pub fn service(
+    node: Arc<Node>,
+) -> impl tower::Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static {
+    let counts = Arc::new(Counts::new());
+    tower::service_fn(move |request: Request| {
+        let (node, counts) = (Arc::clone(&node), Arc::clone(&counts));
+        async move {
+            let dialect = Place::of(request.uri().path()).dialect();
+            let answered = AssertUnwindSafe(serve(&node, &counts, request)).catch_unwind().await;
+            Ok(answered.unwrap_or_else(|_| Failure::new(Reason::Broken, "a bug; it was logged").render(dialect)))
+        }
+    })
 }
 
-/// A refusal comes before the body was read; a client that is still sending it must get to read the refusal. One that
-/// asks first (`Expect`) sends nothing when it is refused.
-async fn linger(request: Request) -> Request {
-    if request.headers().contains_key(header::EXPECT) {
-        return request;
-    }
-    request.map(|body| axum::body::Body::new(Lingering::new(body)))
-}
-
-async fn serve(State((node, counts)): State<(Arc<Node>, Arc<Counts>)>, request: Request) -> Response {
+async fn serve(node: &Node, counts: &Counts, request: Request) -> Response {
     let arrived = Instant::now();
-    let version = request.version();
+    let (version, is_head) = (request.version(), request.method() == Method::HEAD);
     let place = Place::of(request.uri().path());
     let dialect = place.dialect();
-    let mut response = match answer(&node, place, request, arrived).await {
+    let mut response = match answer(node, place, linger(request), arrived).await {
         Ok(response) => response,
         Err(failure) => failure.render(dialect),
     };
@@ -70,6 +72,25 @@ async fn serve(State((node, counts)): State<(Arc<Node>, Arc<Counts>)>, request: 
         response
             .headers_mut()
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if is_head { bodiless(response) } else { response }
+}
+
+/// A refusal comes before the body was read; a client that is still sending it must get to read the refusal. One that
+/// asks first (`Expect`) sends nothing when it is refused.
+fn linger(request: Request) -> Request {
+    if request.headers().contains_key(header::EXPECT) {
+        return request;
+    }
+    request.map(|body| Body::new(Lingering::new(body)))
+}
+
+/// The answer of a GET, without its body.
+fn bodiless(response: Response) -> Response {
+    let length = response.body().size_hint().exact();
+    let mut response = response.map(|_| Body::empty());
+    if let Some(length) = length {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
     }
     response
 }

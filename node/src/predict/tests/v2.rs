@@ -1,7 +1,7 @@
 //! Open Inference Protocol V2, line by line.
 
 use super::onnx;
-use super::world::World;
+use super::world::{World, key, with};
 use castoff_wire::proto::endpoint::Kind;
 use serde_json::{Value, json};
 
@@ -28,6 +28,17 @@ async fn v2_health_is_200_or_503() {
     let unready = world.get("/v2/health/ready").await;
     assert_eq!(unready.status, 503);
     assert!(unready.json()["error"].is_string(), "{}", unready.text);
+}
+
+#[tokio::test]
+async fn a_head_is_a_get_without_its_body() {
+    let Some(world) = World::new() else { return };
+    for path in ["/v2", "/v2/health/live", "/v2/models/double", "/v2/models/none"] {
+        let got = world.get(path).await;
+        let head = world.call(with(&[("x-api-key", &key(1))], "HEAD", path, "")).await;
+        assert_eq!((head.status, head.text.as_str()), (got.status, ""), "{path}");
+        assert_eq!(head.headers["content-length"], got.text.len().to_string(), "{path}");
+    }
 }
 
 #[tokio::test]

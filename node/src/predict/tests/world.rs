@@ -3,7 +3,7 @@
 use super::onnx;
 use crate::clock::Clock;
 use crate::engine::Engine;
-use crate::predict::router;
+use crate::predict::service;
 use crate::serving::NotServed;
 use crate::state::{Node, NodeSettings};
 use axum::body::{Body, to_bytes};
@@ -198,7 +198,7 @@ impl World {
     }
 
     pub(super) async fn call(&self, request: Request<Body>) -> Answer {
-        let response = router(Arc::clone(&self.node)).oneshot(request).await.unwrap();
+        let response = service(Arc::clone(&self.node)).oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap();
         let text = String::from_utf8(body.to_vec()).unwrap();
