@@ -191,22 +191,3 @@ fn events_tell_those_who_may_see() {
         text.contains("change by omar").then_some(()).ok_or(text)
     });
 }
-
-#[test]
-fn a_creation_repeated_with_its_idempotency_key_happens_once() {
-    let cast = World::with_cast(Database::Sqlite);
-    let dev = cast.iris_on_dev();
-    let create = || {
-        cast.dana
-            .request("POST", &dev.path("/keys"))
-            .header("idempotency-key", "4c1e6f8a")
-            .json(&json!({"name": "once"}))
-            .send()
-            .expect(201)
-    };
-    let (first, again) = (create(), create());
-    assert_eq!(first["id"], again["id"]);
-    assert!(first["key"].is_string());
-    assert!(again["key"].is_null(), "a replay leaves the secret out");
-    assert_eq!(cast.dana.get(&dev.path("/keys")).expect(200).items().len(), 2);
-}

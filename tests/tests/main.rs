@@ -24,6 +24,7 @@ mod line;
 mod lists;
 mod migrations;
 mod node_tokens;
+mod once;
 mod oracle;
 mod packages;
 mod permissions;

@@ -1,21 +1,22 @@
 //! Creations that are repeated with the same `Idempotency-Key` are answered as the first time, and done once.
 //!
-//! A repeated answer leaves the secret out: it was shown once, and is not kept anywhere.
+//! A repeated answer leaves the secret out: it was shown once, and is not kept anywhere. A repetition goes the whole way to
+//! where it would make something, so that whoever may not make it any more is told so, and nothing else.
 
 use super::caller::Caller;
 use super::output::HoldsSecret;
 use super::problem::{Kind, Problem};
 use super::state::Api;
 use crate::authn::Actor;
-use crate::store::Remembered;
+use crate::store::{Once, Remembered, Reply, once};
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
-use std::collections::HashSet;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 const HEADER: &str = "idempotency-key";
 /// The answer to a creation is JSON of a few hundred bytes.
@@ -23,24 +24,9 @@ const MOST: usize = 256 << 10;
 /// Fields that hold a secret in the answer to a creation.
 const SECRETS: [&str; 4] = ["key", "token", "password", "join"];
 
-/// Keys whose first request is still being answered.
-static UNDER_WAY: LazyLock<Mutex<HashSet<(uuid::Uuid, String)>>> = LazyLock::new(Mutex::default);
-
-struct UnderWay((uuid::Uuid, String));
-
-impl UnderWay {
-    fn begin(actor: &Actor, key: &str) -> Option<Self> {
-        let entry = (actor.account_id, key.to_owned());
-        let mut under_way = UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner);
-        under_way.insert(entry.clone()).then_some(Self(entry))
-    }
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
-    }
-}
+/// So many go on when whoever asked hangs up, so that they hear what became of it when they ask again; beyond that, what
+/// waits for nodes ends with its connection, as without a key.
+static LEFT_ALONE: Semaphore = Semaphore::const_new(256);
 
 /// Looks at POSTs that name a key; lets everything else through.
 pub async fn layer(State(api): State<Api>, request: Request, next: Next) -> Response {
@@ -69,37 +55,46 @@ async fn answer(api: Api, request: Request, next: Next, key: &HeaderValue) -> Re
         b"\n",
         &body,
     ]);
-    let _under_way = UnderWay::begin(&actor, key).ok_or_else(|| {
-        Problem::new(
-            Kind::InUse,
-            "a request with this Idempotency-Key is still being answered",
-        )
-    })?;
-    if let Some(before) = api.store.remembered(&actor, key).await? {
-        if before.request != fingerprint {
-            return Err(Problem::new(
-                Kind::Conflict,
-                "this Idempotency-Key was used for another request",
-            ));
+    let what = Once {
+        account_id: actor.account_id,
+        key: key.to_owned(),
+        request: fingerprint.to_vec(),
+    };
+    let request = Request::from_parts(parts, Body::from(body.into_bytes()));
+    let work = one_answer(api, actor, what, request, next);
+    match LEFT_ALONE.try_acquire() {
+        Err(_) => work.await,
+        Ok(place) => {
+            let alone = tokio::spawn(async move {
+                let _place = place;
+                work.await
+            });
+            alone.await.map_err(|error| Problem::internal(&error))?
         }
-        return Ok(replay(&before));
     }
-    let response = next
-        .run(Request::from_parts(parts, Body::from(body.into_bytes())))
-        .await;
-    if response.status() != StatusCode::CREATED {
-        return Ok(response);
-    }
-    keep(&api, &actor, key, &fingerprint, response).await
 }
 
-async fn keep(
-    api: &Api,
-    actor: &Arc<Actor>,
-    key: &str,
-    request: &[u8; 32],
-    response: Response,
+async fn one_answer(
+    api: Api,
+    actor: Arc<Actor>,
+    what: Once,
+    request: Request,
+    next: Next,
 ) -> Result<Response, Problem> {
+    let (response, repeated) = once(what.clone(), next.run(request)).await;
+    if repeated {
+        return match api.store.remembered(&actor, &what.key).await? {
+            Some(before) => replay(&before, &what),
+            None => Ok(response),
+        };
+    }
+    if response.status() == StatusCode::CREATED {
+        return keep(&api, &actor, &what.key, response).await;
+    }
+    Ok(response)
+}
+
+async fn keep(api: &Api, actor: &Actor, key: &str, response: Response) -> Result<Response, Problem> {
     let (parts, body) = response.into_parts();
     let body = to_bytes(body, MOST).await.map_err(|error| Problem::internal(&error))?;
     let mut kept: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -110,28 +105,41 @@ async fn keep(
         .iter()
         .filter_map(|name| Some((name.to_string(), parts.headers.get(name)?.to_str().ok()?.into())))
         .collect();
-    let remembered = Remembered {
-        request: request.to_vec(),
+    let reply = Reply {
         status: parts.status.as_u16(),
         headers: Value::Object(headers).to_string(),
         body: kept.to_string(),
     };
-    api.store.remember(actor, key, remembered).await?;
+    // It is done, and whoever asked must hear so: only who asks again hears less.
+    if let Err(error) = api.store.remember(actor, key, reply).await {
+        tracing::error!(%error, "an answer is not kept for a repeated request");
+    }
     Ok(Response::from_parts(parts, Body::from(body)))
 }
 
-fn replay(before: &Remembered) -> Response {
-    let status = StatusCode::from_u16(before.status).unwrap_or(StatusCode::OK);
-    let mut response = (status, before.body.clone()).into_response();
+fn replay(before: &Remembered, what: &Once) -> Result<Response, Problem> {
+    if before.request != what.request {
+        let other = "this Idempotency-Key was used for another request";
+        return Err(Problem::new(Kind::Conflict, other));
+    }
+    let reply = before.reply.as_ref().ok_or_else(|| {
+        Problem::new(
+            Kind::InUse,
+            "this was done, and its answer is not known: it is still being made, or the control plane ended before it was; \
+             look for what was made",
+        )
+    })?;
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
+    let mut response = (status, reply.body.clone()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert("idempotency-replayed", HeaderValue::from_static("true"));
-    let kept: Map<String, Value> = serde_json::from_str(&before.headers).unwrap_or_default();
+    let kept: Map<String, Value> = serde_json::from_str(&reply.headers).unwrap_or_default();
     for (name, value) in kept {
         let value = value.as_str().and_then(|value| HeaderValue::from_str(value).ok());
         if let (Ok(name), Some(value)) = (HeaderName::try_from(name), value) {
             headers.insert(name, value);
         }
     }
-    response
+    Ok(response)
 }

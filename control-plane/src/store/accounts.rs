@@ -140,7 +140,7 @@ impl Store {
     pub async fn create_account(&self, permit: &Permit<Administer, Platform>, new: NewAccount) -> Result<(), Error> {
         let now = self.clock.now();
         let (name, kind) = (new.name.clone(), kind_name(new.kind));
-        let tx = self.begin().await?;
+        let tx = self.begin_creation().await?;
         let after = json!({"display_name": new.display_name});
         insert(&tx, new, now).await?;
         Deed::new("create-account", kind, name.as_str())

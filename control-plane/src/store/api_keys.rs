@@ -131,7 +131,7 @@ impl Store {
         check_bounds(new.not_before, new.expires_at)?;
         let random = random_bytes::<32>().map_err(|_| Error::NoRandom)?;
         let text = new.imported.unwrap_or_else(|| KeyText::mint(&random));
-        let tx = self.begin().await?;
+        let tx = self.begin_creation().await?;
         configs::lock_services(&tx, &[ring.service_id]).await?;
         let made = self
             .insert_key(
@@ -334,7 +334,7 @@ impl Store {
         let (ring, now) = (&ring.0, self.clock.now());
         let random = random_bytes::<32>().map_err(|_| Error::NoRandom)?;
         let text = KeyText::mint(&random);
-        let tx = self.begin().await?;
+        let tx = self.begin_creation().await?;
         configs::lock_services(&tx, &[ring.service_id]).await?;
         let old = key(ring
             .select()

@@ -215,7 +215,7 @@ impl Store {
         if expires_at.is_some_and(|end| end <= now) {
             return Err(Invalid::new("/expires_at", "lies in the past").into());
         }
-        let tx = self.begin().await?;
+        let tx = self.begin_creation().await?;
         let count = tokens::Entity::find()
             .filter(tokens::Column::AccountId.eq(account.0))
             .count(&tx)

@@ -78,7 +78,7 @@ impl Store {
     ) -> Result<(), Error> {
         let now = self.clock.now();
         let (create_service, admin) = (change.create_service.unwrap_or(false), change.admin.unwrap_or(false));
-        let tx = self.begin().await?;
+        let tx = self.begin_creation().await?;
         groups::ActiveModel {
             id: Set(Uuid::now_v7()),
             name: Set(name.to_string()),

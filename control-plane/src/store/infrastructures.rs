@@ -101,7 +101,7 @@ impl Store {
         new: NewInfrastructure,
     ) -> Result<Uuid, Error> {
         let (id, now) = (Uuid::now_v7(), self.clock.now());
-        let tx = self.begin().await?;
+        let tx = self.begin_creation().await?;
         infrastructures::ActiveModel {
             id: Set(id),
             name: Set(new.name.to_string()),

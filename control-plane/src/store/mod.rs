@@ -48,7 +48,7 @@ pub use error::Error;
 pub use events::Event;
 pub use grants::Granted;
 pub use groups::GroupChange;
-pub use idempotency::Remembered;
+pub use idempotency::{Once, Remembered, Reply, once};
 pub use infrastructures::{InfrastructureChange, NewInfrastructure};
 pub use installation::{Installation, prepare};
 pub use lease::{Acting, Holding, LEASE, Presence};

@@ -223,7 +223,7 @@ impl Store {
     /// The database failed.
     pub async fn create_node_token(&self, permit: &Permit<Deploy, Deployment>) -> Result<Secret, Error> {
         let now = self.clock.now();
-        let tx = self.begin().await?;
+        let tx = self.begin_creation().await?;
         let rows = node_tokens::Entity::find()
             .filter(node_tokens::Column::DeploymentId.eq(permit.id))
             .order_by_desc(node_tokens::Column::Id)

@@ -86,7 +86,7 @@ impl Store {
     pub async fn create_deployment(&self, permit: &Permit<Deploy, Site>, new: NewDeployment) -> Result<Uuid, Error> {
         let (id, now, actor) = (Uuid::new_v4(), self.clock.now(), permit.actor());
         let (service, infrastructure) = (&permit.service, &permit.infrastructure);
-        let tx = self.begin().await?;
+        let tx = self.begin_creation().await?;
         configs::lock_services(&tx, &[service.id]).await?;
         check_access(&tx, infrastructure.id, new.access).await?;
         let route = pin(&tx, service.id, new.route).await?;

@@ -180,7 +180,7 @@ impl Store {
         new: NewService,
     ) -> Result<Uuid, Error> {
         let (id, now, actor) = (Uuid::now_v7(), self.clock.now(), permit.actor());
-        let tx = self.begin().await?;
+        let tx = self.begin_creation().await?;
         services::ActiveModel {
             id: Set(id),
             name: Set(new.name.to_string()),

@@ -1,7 +1,7 @@
-//! What stands in the way of a deletion or a change, and what is remembered.
+//! What stands in the way of a deletion or a change.
 
 use super::*;
-use castoff_control_plane::store::{DeploymentChange, InfrastructureChange, Remembered};
+use castoff_control_plane::store::{DeploymentChange, InfrastructureChange};
 
 #[track_caller]
 fn in_use<T: std::fmt::Debug>(result: Result<T, Error>, reason: &str) {
@@ -117,26 +117,5 @@ on_both_databases! {
                 rows.store.set_member(&platform, &admins, name, name == "root").await.unwrap();
             }
         }
-    }
-
-    async fn an_answer_is_remembered_for_its_actor_for_a_day(rows: Rows) {
-        let dana = rows.user("dana", &[]).await;
-        let answer = |body: &str| Remembered {
-            request: vec![1, 2, 3],
-            status: 201,
-            headers: "{}".to_owned(),
-            body: body.to_owned(),
-        };
-        rows.store.remember(&dana, "one", answer("first")).await.unwrap();
-        // Whoever was first stays.
-        rows.store.remember(&dana, "one", answer("second")).await.unwrap();
-        let found = rows.store.remembered(&dana, "one").await.unwrap().unwrap();
-        assert_eq!((found.status, found.body.as_str(), found.request), (201, "first", vec![1, 2, 3]));
-        assert!(rows.store.remembered(&dana, "two").await.unwrap().is_none());
-        assert!(rows.store.remembered(&rows.root, "one").await.unwrap().is_none());
-        rows.store.clock().turn_ms(24 * 3_600_000 + 1);
-        assert!(rows.store.remembered(&dana, "one").await.unwrap().is_none());
-        rows.store.remember(&dana, "one", answer("a day later")).await.unwrap();
-        assert_eq!(rows.store.remembered(&dana, "one").await.unwrap().unwrap().body, "a day later");
     }
 }

@@ -10,6 +10,7 @@ mod guards;
 mod installation;
 mod keys;
 mod lease;
+mod once;
 mod pages;
 mod permissions;
 
