@@ -4,6 +4,7 @@
 //! to the ledger, and what is to be sent is the newest config only: while one is under way, no other is, so that on a slow
 //! line nothing obsolete is ahead of a revocation.
 
+use super::grpc::Framed;
 use super::hub::{Hub, Newest, Pushed, Tokens};
 use super::sessions::Session;
 use crate::domain::{Refusal, RefusalReason};
@@ -17,9 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Status, Streaming};
+use tonic::Streaming;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A node that only goes on is written down this often; any change at once.
@@ -39,7 +39,7 @@ pub(super) struct Conversation {
     /// Shared with the ledger until it is written down.
     report: Arc<NodeReport>,
     line: Line,
-    outbox: mpsc::Sender<Result<ToNode, Status>>,
+    outbox: mpsc::Sender<Framed>,
     /// The config that was sent and of which the node has not said that it has arrived: its digest, and since when.
     under_way: Option<(Vec<u8>, Instant)>,
     /// A newer one, or the same again, is to be sent when that has arrived.
@@ -95,12 +95,7 @@ impl Ended {
 
 impl Conversation {
     /// A conversation, and what it sends.
-    pub(super) fn new(
-        hub: Arc<Hub>,
-        session: Session,
-        hello: &Hello,
-        line: Line,
-    ) -> (Self, ReceiverStream<Result<ToNode, Status>>) {
+    pub(super) fn new(hub: Arc<Hub>, session: Session, hello: &Hello, line: Line) -> (Self, mpsc::Receiver<Framed>) {
         let (outbox, receiver) = mpsc::channel(OUTBOX);
         let conversation = Self {
             hub,
@@ -113,7 +108,7 @@ impl Conversation {
             reported: Instant::now(),
             refused: None,
         };
-        (conversation, ReceiverStream::new(receiver))
+        (conversation, receiver)
     }
 
     /// Stays on the line until one of the two ends it.
@@ -210,7 +205,7 @@ impl Conversation {
         let newest = self.current()?;
         self.owed = self.under_way.is_some();
         if !self.owed {
-            self.send(to_node::Message::Snapshot(newest.signed.clone()))?;
+            self.put(newest.snapshot.clone())?;
             self.under_way = Some((newest.position.digest.clone(), Instant::now()));
         }
         Ok(())
@@ -253,8 +248,11 @@ impl Conversation {
     }
 
     fn send(&self, message: to_node::Message) -> Result<(), Ended> {
-        let sent = self.outbox.try_send(Ok(ToNode { message: Some(message) }));
-        sent.map_err(|error| match error {
+        self.put(Framed::new(&ToNode { message: Some(message) }))
+    }
+
+    fn put(&self, message: Framed) -> Result<(), Ended> {
+        self.outbox.try_send(message).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Ended::NotReading,
             mpsc::error::TrySendError::Closed(_) => Ended::Broken,
         })

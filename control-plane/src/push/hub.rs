@@ -1,10 +1,11 @@
 //! What all streams share: the newest config of each deployment, loaded once whatever the number of its nodes.
 
+use super::grpc::Framed;
 use super::ledger::Ledger;
 use super::sessions::Sessions;
 use crate::authn::Secret;
 use crate::store::{Change, Error, SystemStore};
-use castoff_wire::proto::{Position, Signed};
+use castoff_wire::proto::{Position, Signed, ToNode, to_node};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// A config on its way to nodes.
-#[derive(Debug)]
 pub(super) struct Pushed {
     pub(super) position: Position,
-    pub(super) signed: Signed,
+    /// The message that carries it, for every node the same bytes.
+    pub(super) snapshot: Framed,
 }
 
 /// What streams look at: the config to be in force; none when the deployment is gone.
@@ -196,11 +197,13 @@ impl Hub {
                     version: stored.version,
                     digest: stored.digest,
                 },
-                signed: Signed {
-                    config: stored.config,
-                    key_id: stored.key_id,
-                    signature: stored.signature,
-                },
+                snapshot: Framed::new(&ToNode {
+                    message: Some(to_node::Message::Snapshot(Signed {
+                        config: stored.config,
+                        key_id: stored.key_id,
+                        signature: stored.signature,
+                    })),
+                }),
             })
         });
         if let Some(one) = self.followed().get(&deployment_id) {

@@ -6,6 +6,7 @@
 
 mod authority;
 mod conversation;
+mod grpc;
 mod hub;
 mod join;
 mod ledger;
@@ -23,7 +24,6 @@ pub use sign::Publisher;
 use crate::artifacts::Packages;
 use crate::store::{Installation, Store};
 use castoff_listen::{Phase, Port, tls};
-use castoff_wire::proto::control_server::ControlServer;
 use hub::Hub;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -33,7 +33,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::service::Routes;
 
 /// What the port of the nodes is opened with.
 pub struct PushSettings {
@@ -67,8 +66,6 @@ pub struct Push {
     kept: CancellationToken,
 }
 
-/// A message from a node is a few hundred bytes; usage of 10,000 keys is 400 KiB.
-const MOST_MESSAGE: usize = 1 << 20;
 /// Streams end at once when they are told; this is for those that do not listen.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -124,9 +121,7 @@ impl Push {
             ..settings.port
         };
         let listener = tokio::net::TcpListener::from_std(settings.listener).map_err(|error| error.to_string())?;
-        let service = ControlServer::new(streams).max_decoding_message_size(MOST_MESSAGE);
-        let router = Routes::new(service).into_axum_router();
-        let serving = tokio::spawn(serve(listener, router, port, settings.stopping));
+        let serving = tokio::spawn(serve(listener, grpc::router(streams), port, settings.stopping));
         Ok(Self {
             joins,
             url,

@@ -4,6 +4,7 @@
 //! whether a deployment exists.
 
 use super::conversation::{Conversation, Line};
+use super::grpc::Framed;
 use super::hub::Hub;
 use super::sessions::NodeKey;
 use crate::artifacts::Packages;
@@ -11,18 +12,16 @@ use crate::authn::{Secret, SecretKind};
 use crate::domain::package::Digest;
 use bytes::{Bytes, BytesMut};
 use castoff_wire::life::Life;
-use castoff_wire::proto::control_server::Control;
-use castoff_wire::proto::{FetchChunk, FetchRequest, FromNode, ToNode, from_node};
+use castoff_wire::proto::{FetchChunk, FetchRequest, FromNode, from_node};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
 
 /// The service that nodes dial.
@@ -91,12 +90,9 @@ fn unavailable(error: crate::store::Error) -> Status {
     Status::unavailable("the database does not answer")
 }
 
-#[tonic::async_trait]
-impl Control for Streams {
-    type FollowStream = ReceiverStream<Result<ToNode, Status>>;
-    type FetchStream = BoxStream<'static, Result<FetchChunk, Status>>;
-
-    async fn follow(&self, request: Request<Streaming<FromNode>>) -> Result<Response<Self::FollowStream>, Status> {
+impl Streams {
+    /// Holds a conversation with the node that dials; what it is sent.
+    pub(super) async fn follow(&self, request: Request<Streaming<FromNode>>) -> Result<mpsc::Receiver<Framed>, Status> {
         let place = self.place()?;
         let (deployment_id, token) = self.deployment(&request).await?;
         let life = life(&request);
@@ -129,10 +125,14 @@ impl Control for Streams {
             let _place = place;
             conversation.hold(hello, inbox, stopping).await;
         });
-        Ok(Response::new(outbox))
+        Ok(outbox)
     }
 
-    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
+    /// A file of the deployment's config, in pieces.
+    pub(super) async fn fetch(
+        &self,
+        request: Request<FetchRequest>,
+    ) -> Result<BoxStream<'static, Result<FetchChunk, Status>>, Status> {
         let place = self.place()?;
         let (deployment_id, _) = self.deployment(&request).await?;
         let unknown = || Status::not_found("the config names no such file");
@@ -154,7 +154,7 @@ impl Control for Streams {
             let _held = &place;
             chunk.map_err(|_| Status::data_loss("the file broke off"))
         });
-        Ok(Response::new(chunks.boxed()))
+        Ok(chunks.boxed())
     }
 }
 
