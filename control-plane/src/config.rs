@@ -112,11 +112,11 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_MAX_PACKAGE_BYTES", default_value_t = 2 << 30, value_name = "BYTES")]
     pub max_package_bytes: u64,
 
-    /// Connections to --listen at once, as far as the limit of open files allows; more wait
+    /// Connections to --listen at once, as far as the limit of open files allows; more wait, and silent ones make room
     #[arg(long, env = "CASTOFF_MAX_CONNECTIONS", default_value_t = 1_000, value_name = "N")]
     pub max_connections: usize,
 
-    /// Connections of nodes at once, as far as the limit of open files allows; more wait
+    /// Connections of nodes at once, as far as the limit of open files allows; more wait, and silent ones make room
     #[arg(
         long,
         env = "CASTOFF_MAX_NODE_CONNECTIONS",

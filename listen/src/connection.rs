@@ -3,6 +3,7 @@
 //! Apart from accepting. The rule a newcomer would break: a connection on which a call may be on its way is not closed;
 //! the next answer on it says `Connection: close` (HTTP/2: GOAWAY), and only the idle rest is cut.
 
+use super::places::Place;
 use super::pulse::{Line, Pulse, Unfinished};
 use super::{Answers, Phase, Port};
 use axum::body::Body;
@@ -37,17 +38,6 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Longer than any process lives, and small enough for a clock to add it.
 const NEVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// What the answers on a connection need to know of its life, and the other way round.
-#[derive(Default)]
-struct Signs {
-    /// A call has come.
-    spoke: AtomicBool,
-    /// It came by HTTP/2.
-    http2: AtomicBool,
-    /// The next answer is the last.
-    last: AtomicBool,
-}
-
 /// What became due.
 enum Due {
     /// Nothing that ends it.
@@ -65,24 +55,25 @@ struct Answering<S> {
     peer: Option<SocketAddr>,
     /// The signs of life of the connection, when calls have them.
     heard: Option<Heard>,
-    signs: Arc<Signs>,
+    /// The next answer is the last.
+    last: Arc<AtomicBool>,
     pulse: Arc<Pulse>,
 }
 
 pub(super) async fn serve<S: Answers>(
-    stream: TcpStream,
-    peer: SocketAddr,
+    (stream, peer): (TcpStream, SocketAddr),
+    place: &Place,
     service: S,
     port: Port,
     mut phase: watch::Receiver<Phase>,
 ) {
-    let (pulse, stream) = (Arc::new(Pulse::default()), Arc::new(stream));
+    let (pulse, stream) = (place.pulse().clone(), Arc::new(stream));
     let heard = Heard::begin();
     let answering = Answering {
         service,
         peer: port.tells_peer.then_some(peer),
         heard: port.tells_life.then(|| heard.clone()),
-        signs: Arc::default(),
+        last: Arc::default(),
         pulse: pulse.clone(),
     };
     let line = Line {
@@ -91,29 +82,39 @@ pub(super) async fn serve<S: Answers>(
     };
     let line = Living::new(line, heard);
     let Some(tls) = &port.tls else {
-        return hold(line, &stream, answering, &port, phase).await;
+        return hold(line, &stream, place, answering, &port, phase).await;
     };
     let greeted = tokio::select! {
         greeted = timeout(port.life.head, TlsAcceptor::from(tls.clone()).accept(line)) => greeted,
         // Nothing is on its way before there is a line.
         _ = phase.wait_for(|phase| *phase >= Phase::Closed) => return,
+        () = silent_and_wanted(place, &stream) => return,
     };
     match greeted {
-        Ok(Ok(line)) => hold(line, &stream, answering, &port, phase).await,
+        Ok(Ok(line)) => hold(line, &stream, place, answering, &port, phase).await,
         Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
         Err(_) => tracing::debug!("a handshake was not finished in time"),
+    }
+}
+
+/// Waits until the place is wanted for somebody else; for ever if the handshake has begun by then.
+async fn silent_and_wanted(place: &Place, stream: &TcpStream) {
+    place.wanted().await;
+    if place.pulse().is_half_said(stream) {
+        std::future::pending().await
     }
 }
 
 async fn hold<S: Answers>(
     line: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     stream: &TcpStream,
+    place: &Place,
     answering: Answering<S>,
     port: &Port,
     mut phase: watch::Receiver<Phase>,
 ) {
     let life = port.life;
-    let (signs, pulse) = (answering.signs.clone(), answering.pulse.clone());
+    let (last, pulse) = (answering.last.clone(), answering.pulse.clone());
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(life.head);
     builder
@@ -137,7 +138,6 @@ async fn hold<S: Answers>(
     let (mut waited, mut ending, mut cut, mut taken, mut calls) = (false, false, false, 0, 0);
     phase.mark_changed();
     loop {
-        let last = signs.last.load(Ordering::Relaxed);
         let due = tokio::select! {
             ended = serving.as_mut() => {
                 if let Err(error) = ended {
@@ -147,13 +147,14 @@ async fn hold<S: Answers>(
             }
             () = &mut silent, if !waited => {
                 waited = true;
-                if signs.spoke.load(Ordering::Relaxed) { Due::Nothing } else { Due::Cut }
+                if pulse.calls() > 0 { Due::Nothing } else { Due::Cut }
             }
-            () = &mut old, if !last => {
-                signs.last.store(true, Ordering::Relaxed);
-                if signs.http2.load(Ordering::Relaxed) { Due::Cut } else { Due::Nothing }
+            () = &mut old, if !last.load(Ordering::Relaxed) => {
+                last.store(true, Ordering::Relaxed);
+                if pulse.is_http2() { Due::Cut } else { Due::Nothing }
             }
             () = &mut overdue, if !ending => Due::End,
+            () = place.wanted(), if !ending => Due::End,
             () = &mut other_half, if ending && !cut => {
                 if !pulse.is_inside() {
                     return;
@@ -170,18 +171,18 @@ async fn hold<S: Answers>(
                 Due::Nothing
             }
             // Of HTTP/1 the head's own time sees to it.
-            _ = look.tick(), if !cut && signs.http2.load(Ordering::Relaxed) => {
+            _ = look.tick(), if !cut && pulse.is_http2() => {
                 let before = std::mem::replace(&mut calls, pulse.calls());
                 if calls == before && !pulse.is_busy() { Due::Cut } else { Due::Nothing }
             }
             Ok(()) = phase.changed(), if !ending => {
                 let phase = *phase.borrow_and_update();
                 if phase >= Phase::Leaving {
-                    signs.last.store(true, Ordering::Relaxed);
+                    last.store(true, Ordering::Relaxed);
                 }
                 match phase {
                     Phase::Shut => Due::End,
-                    Phase::Leaving | Phase::Closed if signs.http2.load(Ordering::Relaxed) => Due::Cut,
+                    Phase::Leaving | Phase::Closed if pulse.is_http2() => Due::Cut,
                     _ => Due::Nothing,
                 }
             }
@@ -191,7 +192,7 @@ async fn hold<S: Answers>(
             Due::Cut => true,
             Due::End => {
                 ending = true;
-                signs.last.store(true, Ordering::Relaxed);
+                last.store(true, Ordering::Relaxed);
                 other_half.as_mut().reset(Instant::now() + life.half);
                 pulse.is_inside() || !pulse.is_half_said(stream)
             }
@@ -208,21 +209,19 @@ fn answers<S: Answers>(
     answering: Answering<S>,
 ) -> impl hyper::service::Service<
     Request<Incoming>,
-    Response = Response,
+    Response = Response<Unfinished>,
     Error = Infallible,
-    Future = impl Future<Output = Result<Response, Infallible>> + Send,
+    Future = impl Future<Output = Result<Response<Unfinished>, Infallible>> + Send,
 > {
     hyper::service::service_fn(move |mut request: Request<Incoming>| {
         let Answering {
             service,
             peer,
             heard,
-            signs,
+            last,
             pulse,
         } = &answering;
         let http2 = request.version() == Version::HTTP_2;
-        signs.spoke.store(true, Ordering::Relaxed);
-        signs.http2.store(http2, Ordering::Relaxed);
         if let Some(peer) = peer {
             request.extensions_mut().insert(ConnectInfo(*peer));
         }
@@ -230,23 +229,20 @@ fn answers<S: Answers>(
             request.extensions_mut().insert(heard.clone());
         }
         let inside = pulse.enter();
-        // Other calls go on beside this one; whether any does is counted until its answer is out.
-        let busy = http2.then(|| pulse.begin());
+        // Of HTTP/2 other calls go on beside this one; whether any does is counted until its answer is out.
+        let busy = pulse.begin(http2);
         let answer = service.clone().call(request.map(Body::new));
-        let signs = signs.clone();
+        let last = last.clone();
         async move {
             let answer = answer.await;
             drop(inside);
             let mut answer = answer?;
-            if !http2 && signs.last.load(Ordering::Relaxed) {
+            if !http2 && last.load(Ordering::Relaxed) {
                 answer
                     .headers_mut()
                     .insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok(match busy {
-                Some(busy) => answer.map(|body| Body::new(Unfinished::new(body, busy))),
-                None => answer,
-            })
+            Ok(answer.map(|body| Unfinished::new(body, busy)))
         }
     })
 }

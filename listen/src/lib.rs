@@ -1,17 +1,20 @@
 //! Ports, and the life of their connections: how many there may be, how long each may live and how they end.
 //!
 //! Apart from what is answered on them, and shared by both programs, so that no port is guarded less than another. The
-//! rule a newcomer would break: a connection takes its place before it is accepted; what has none waits in the kernel.
+//! rule a newcomer would break: a connection takes its place before it is accepted; what has none waits in the kernel,
+//! and meanwhile who says nothing makes room (`places`).
 
 pub mod body;
 mod connection;
 pub mod descriptors;
 pub mod linger;
+mod places;
 mod pulse;
 pub mod tls;
 
 use axum::extract::Request;
 use axum::response::Response;
+use places::{Place, Places};
 use rustls::ServerConfig;
 use std::convert::Infallible;
 use std::io;
@@ -20,12 +23,15 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
 /// Connections that wait to be accepted; the kernel may have a limit of its own.
 const WAITING: i32 = 4_096;
+/// Places for operators. Probes and scrapers need a handful; with more, a crowd that says nothing passes sooner: of those
+/// who may wait, 512 are let in and out each second, all in 8 s.
+pub const OPERATORS: usize = 512;
 /// After a connection that could not be accepted.
 const BREATH: Duration = Duration::from_millis(50);
 
@@ -46,7 +52,7 @@ pub struct Port {
     /// How long a connection may take for what.
     pub life: Life,
     /// Connections at once. Each takes a descriptor and, once it speaks, some 35 kB; others wait in the kernel's
-    /// queue.
+    /// queue, and whoever is silent for a second makes room for them.
     pub most: usize,
     /// Spoken before anything else, when it is there.
     pub tls: Option<Arc<ServerConfig>>,
@@ -150,7 +156,7 @@ pub async fn serve<S: Answers>(
     mut phase: watch::Receiver<Phase>,
     connections: TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(port.most));
+    let places = Places::new(port.most);
     let mut failing = false;
     loop {
         let accepted = tokio::select! {
@@ -159,13 +165,10 @@ pub async fn serve<S: Answers>(
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((stream, peer, place)) => {
+            Ok((accepted, place)) => {
                 failing = false;
-                let serving = connection::serve(stream, peer, service.clone(), port.clone(), phase.clone());
-                connections.spawn(async move {
-                    serving.await;
-                    drop(place);
-                });
+                let (service, port, phase) = (service.clone(), port.clone(), phase.clone());
+                connections.spawn(async move { connection::serve(accepted, &place, service, port, phase).await });
             }
             Err(error) => {
                 // Out of descriptors, most likely: one that ends makes room. Said once, not twenty times a second.
@@ -179,12 +182,9 @@ pub async fn serve<S: Answers>(
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+async fn accept(listener: &TcpListener, places: &Arc<Places>) -> io::Result<((TcpStream, SocketAddr), Place)> {
+    let free = places.free().await?;
     let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, peer, place))
+    Ok(((stream, peer), places.give(free)))
 }

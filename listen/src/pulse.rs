@@ -10,26 +10,59 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 /// What is known of a connection from its bytes and its calls.
-#[derive(Default)]
 pub(super) struct Pulse {
+    /// When it was accepted.
+    accepted: Instant,
     /// Bytes came that belong to no call yet.
     begun: AtomicBool,
     /// Calls that are being answered.
     inside: AtomicUsize,
-    /// Calls of HTTP/2 whose answer is not out yet, and all that there ever were.
+    /// Calls whose answer is not out yet, and all that there ever were.
     unfinished: AtomicUsize,
     calls: AtomicU64,
+    /// The last call came by HTTP/2.
+    http2: AtomicBool,
+    /// Milliseconds from its beginning to the end of the last answer.
+    answered_ms: AtomicU64,
     /// The other side does not take what is to be written.
     blocked: AtomicBool,
     /// Bytes that it has taken.
     written: AtomicU64,
 }
 
+/// What can be seen of a connection from outside, and for how long it has been so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Not a byte has come.
+    Silent(Duration),
+    /// Of HTTP/1: all calls are answered to their end, and nothing came since.
+    Resting(Duration),
+    /// A call may be on its way.
+    Engaged,
+}
+
 impl Pulse {
+    /// Of a connection that was just accepted.
+    pub(super) fn begin_now() -> Self {
+        Self {
+            accepted: Instant::now(),
+            begun: AtomicBool::default(),
+            inside: AtomicUsize::default(),
+            unfinished: AtomicUsize::default(),
+            calls: AtomicU64::default(),
+            http2: AtomicBool::default(),
+            answered_ms: AtomicU64::default(),
+            blocked: AtomicBool::default(),
+            written: AtomicU64::default(),
+        }
+    }
+
     /// A call that is being answered, until this is dropped: then its bytes are accounted for.
     pub(super) fn enter(self: &Arc<Self>) -> Inside {
         self.inside.fetch_add(1, Ordering::Relaxed);
@@ -41,21 +74,41 @@ impl Pulse {
         self.inside.load(Ordering::Relaxed) > 0
     }
 
-    /// A call of HTTP/2, until its answer is out and this is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+    /// A call, until its answer is out and this is dropped.
+    pub(super) fn begin(self: &Arc<Self>, http2: bool) -> Busy {
+        self.http2.store(http2, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.unfinished.fetch_add(1, Ordering::Relaxed);
         Busy(Arc::clone(self))
     }
 
-    /// Whether a call of HTTP/2 is not yet answered to its end.
+    /// Whether a call is not yet answered to its end.
     pub(super) fn is_busy(&self) -> bool {
         self.unfinished.load(Ordering::Relaxed) > 0
     }
 
-    /// Calls of HTTP/2 so far.
+    /// Calls so far.
     pub(super) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Whether calls come by HTTP/2.
+    pub(super) fn is_http2(&self) -> bool {
+        self.http2.load(Ordering::Relaxed)
+    }
+
+    /// What can be seen of it now.
+    pub(super) fn standing(&self) -> Standing {
+        let begun = self.begun.load(Ordering::Relaxed);
+        if begun || self.is_inside() || self.is_busy() || self.is_blocked() || self.is_http2() {
+            return Standing::Engaged;
+        }
+        let open = self.accepted.elapsed();
+        if self.calls() == 0 {
+            return Standing::Silent(open);
+        }
+        let answered = Duration::from_millis(self.answered_ms.load(Ordering::Relaxed));
+        Standing::Resting(open.saturating_sub(answered))
     }
 
     /// Whether the other side does not take what is to be written.
@@ -84,11 +137,13 @@ impl Drop for Inside {
     }
 }
 
-/// A call of HTTP/2 whose answer is not out yet.
+/// A call whose answer is not out yet.
 pub(super) struct Busy(Arc<Pulse>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
+        let now = u64::try_from(self.0.accepted.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.answered_ms.store(now, Ordering::Relaxed);
         self.0.unfinished.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -213,5 +268,29 @@ impl AsyncWrite for Line {
             Ok(()) | Err(rustix::io::Errno::NOTCONN) => Poll::Ready(Ok(())),
             Err(error) => Poll::Ready(Err(error.into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Standing::{Engaged, Resting, Silent};
+
+    #[test]
+    fn a_standing_is_of_what_came_last() {
+        let pulse = Arc::new(Pulse::begin_now());
+        assert!(matches!(pulse.standing(), Silent(_)));
+        pulse.begun.store(true, Ordering::Relaxed);
+        assert_eq!(pulse.standing(), Engaged, "half a head");
+        let (inside, busy) = (pulse.enter(), pulse.begin(false));
+        drop(inside);
+        assert_eq!(pulse.standing(), Engaged, "an answer that goes on");
+        drop(busy);
+        assert!(matches!(pulse.standing(), Resting(_)));
+        pulse.blocked.store(true, Ordering::Relaxed);
+        assert_eq!(pulse.standing(), Engaged, "its last bytes are not taken yet");
+        pulse.blocked.store(false, Ordering::Relaxed);
+        drop(pulse.begin(true));
+        assert_eq!(pulse.standing(), Engaged, "HTTP/2 may be used at any time");
     }
 }

@@ -32,7 +32,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8000", env = "CASTOFF_LISTEN")]
     pub listen: SocketAddr,
 
-    /// Connections of callers at once, as far as the limit of open files allows; more wait.
+    /// Connections of callers at once, as far as the limit of open files allows; more wait, and silent ones make room.
     #[arg(long, value_name = "N", default_value_t = 1_000, env = "CASTOFF_MAX_CONNECTIONS")]
     pub max_connections: usize,
 

@@ -1,6 +1,6 @@
 //! `castoff-node`: reads what it was told, opens its ports, and lets the control plane say the rest.
 
-use castoff_listen::{self as listen, Life, Phase, Port, descriptors};
+use castoff_listen::{self as listen, Life, OPERATORS, Phase, Port, descriptors};
 use castoff_node::clock::Clock;
 use castoff_node::config::Args;
 use castoff_node::control::apply::Follower;
@@ -33,8 +33,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// What a thread that blocks (a model being loaded) may take before the process ends without it.
 const LAST_WAIT: Duration = Duration::from_millis(100);
 
-/// Probes and scrapers: a handful each.
-const MOST_OPERATORS: usize = 128;
 /// After this a connection is asked to go, so that new replicas get load.
 const AGE: Duration = Duration::from_secs(60);
 
@@ -139,7 +137,7 @@ fn kept(args: &Args) -> [Port; 2] {
         head: Duration::from_secs(args.head_patience),
         ..Life::default()
     };
-    let [callers, operators] = descriptors::divide(descriptors::raise(), [args.max_connections, MOST_OPERATORS]);
+    let [callers, operators] = descriptors::divide(descriptors::raise(), [args.max_connections, OPERATORS]);
     let port = |life, most| Port {
         life,
         most,

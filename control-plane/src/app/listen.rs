@@ -5,15 +5,13 @@
 
 use crate::config::{Serve, read_secret};
 use axum::Router;
-use castoff_listen::{Life, Phase, Port, descriptors, tls};
+use castoff_listen::{Life, OPERATORS, Phase, Port, descriptors, tls};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-/// Probes and scrapers: a handful each.
-const MOST_OPERATORS: usize = 128;
 /// A chain of a few certificates is 10 KiB.
 const LARGEST_PEM: u64 = 1 << 20;
 
@@ -60,7 +58,7 @@ pub(super) fn kept(config: &Serve) -> Result<[Port; 3], String> {
         most,
         ..Port::default()
     };
-    let wanted = [config.max_connections, MOST_OPERATORS, config.max_node_connections];
+    let wanted = [config.max_connections, OPERATORS, config.max_node_connections];
     let [rest, operators, nodes] = descriptors::divide(descriptors::raise(), wanted).map(port);
     let rest = Port {
         tls: tls(config)?,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 const CALL: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -26,6 +26,28 @@ struct World {
 
 impl World {
     fn start(life: Life) -> Self {
+        Self::with(Port {
+            life,
+            ..Port::default()
+        })
+    }
+
+    /// With so many places, and all the time of the world for who has one.
+    fn of(most: usize) -> Self {
+        let long = Duration::from_secs(3_600);
+        let life = Life {
+            head: long,
+            pace: long,
+            ..Life::default()
+        };
+        Self::with(Port {
+            life,
+            most,
+            ..Port::default()
+        })
+    }
+
+    fn with(port: Port) -> Self {
         let listener = open("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().route("/", get(|| async { "fast" })).route(
@@ -39,10 +61,6 @@ impl World {
         let (phase, phases) = watch::channel(Phase::Open);
         let connections = TaskTracker::new();
         let listener = TcpListener::from_std(listener).unwrap();
-        let port = Port {
-            life,
-            ..Port::default()
-        };
         tokio::spawn(serve(listener, router, port, phases, connections.clone()));
         Self {
             address,
@@ -53,6 +71,14 @@ impl World {
 
     async fn dial(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Dials and says this at once: it is there before the other side accepts.
+    fn call(&self, text: &[u8]) -> TcpStream {
+        let mut stream = std::net::TcpStream::connect(self.address).unwrap();
+        std::io::Write::write_all(&mut stream, text).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        TcpStream::from_std(stream).unwrap()
     }
 }
 
@@ -236,6 +262,41 @@ async fn a_stream_of_http_2_that_nobody_takes_ends_with_its_connection() {
     let mut said = Vec::new();
     stuck.read_to_end(&mut said).await.ok();
     assert!(said.len() > 60_000, "the answer began: {} bytes", said.len());
+}
+
+/// Whether the other side hangs up without a word; a minute is only against hanging.
+async fn hung_up_on(stream: &mut TcpStream) -> bool {
+    let read = timeout(Duration::from_secs(60), stream.read(&mut [0; 1])).await;
+    read.is_ok_and(|read| read.is_ok_and(|bytes| bytes == 0))
+}
+
+#[tokio::test]
+async fn who_is_silent_or_rests_makes_room_and_no_call_is_cut() {
+    let world = World::of(4);
+    let (first, second) = CALL.split_at(9);
+    let mut large = world.call(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n");
+    let mut half = world.call(first);
+    let mut silent = world.dial().await;
+    let mut resting = world.call(CALL);
+    answer(&mut resting, "fast").await;
+
+    // Each newcomer takes the place of one; who never spoke goes first.
+    assert!(hung_up_on(&mut silent).await);
+    let mut newcomer = world.call(CALL);
+    answer(&mut newcomer, "fast").await;
+    assert!(hung_up_on(&mut resting).await);
+
+    half.write_all(second).await.unwrap();
+    assert!(!answer(&mut half, "fast").await.contains("connection: close"));
+    // The answer that nobody took for so long comes whole.
+    let mut read = 0;
+    let mut buffer = vec![0; 1 << 20];
+    while read < LARGE {
+        match large.read(&mut buffer).await.unwrap() {
+            0 => panic!("cut after {read} bytes"),
+            bytes => read += bytes,
+        }
+    }
 }
 
 #[tokio::test]
