@@ -54,6 +54,20 @@ impl Process {
         kib >> 10
     }
 
+    /// The highest that its resident memory ever was, in KiB.
+    pub fn highest_kib(self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("the process can be looked at");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok())
+            .expect("the kernel counts it")
+    }
+
+    /// Its open descriptors.
+    pub fn descriptors(self) -> usize {
+        let listed = fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("the process can be looked at");
+        listed.count()
+    }
+
     /// Its arguments, as anybody on the machine can read them.
     pub fn arguments(self) -> String {
         let raw = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();

@@ -7,6 +7,9 @@ use std::time::Duration;
 /// Only against hanging.
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// The preface of HTTP/2 and empty settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
 /// Between two bytes of a body that is slow.
 const DRIP: Duration = Duration::from_secs(1);
 /// Only against hanging.
@@ -20,6 +23,16 @@ pub fn dial(url: &str) -> TcpStream {
     stream.set_read_timeout(Some(LIMIT)).expect("a limit");
     stream.set_write_timeout(Some(LIMIT)).expect("a limit");
     stream
+}
+
+/// Connects and says the preface of HTTP/2, as a node does: the other side answers with its settings.
+#[track_caller]
+pub fn greet(url: &str) {
+    let mut stream = dial(url);
+    stream.write_all(PREFACE).expect("the preface is taken");
+    let mut frame = [0; 9];
+    stream.read_exact(&mut frame).expect("a frame comes back");
+    assert_eq!(frame[3], 4, "settings: {frame:?}");
 }
 
 /// Writes this, says that there is no more, and reads until the other side closes. `close` may be left out of the head:

@@ -2,13 +2,10 @@
 
 use acceptance::{Database, Request, World, eventually, raw};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
-use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-/// The preface of HTTP/2 and empty settings.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 const SAID: &str = "connections cannot be accepted";
 
 #[test]
@@ -33,10 +30,5 @@ fn a_lack_of_descriptors_passes() {
     drop(held);
     world.admin.get("/whoami").expect(200);
     Request::get(format!("{}/readyz", server.ops)).send().expect(200);
-    // The port of the nodes answers a preface with its settings.
-    let mut line = raw::dial(&server.node);
-    line.write_all(PREFACE).unwrap();
-    let mut frame = [0; 9];
-    line.read_exact(&mut frame).unwrap();
-    assert_eq!(frame[3], 4, "settings: {frame:?}");
+    raw::greet(&server.node);
 }

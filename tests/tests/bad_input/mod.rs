@@ -5,6 +5,7 @@
 //! is a row, not a test.
 
 mod bodies;
+mod crowd;
 mod keys;
 mod names;
 mod packages;

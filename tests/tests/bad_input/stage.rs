@@ -196,9 +196,7 @@ impl Stage {
             } else {
                 PLANE_MIB
             };
-            let status = fs::read_to_string(format!("/proc/{}/status", process.pid)).unwrap();
-            let highest = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let kib: u64 = highest.unwrap().trim().trim_end_matches(" kB").parse().unwrap();
+            let kib = process.highest_kib();
             println!("{who}: {} MiB at its highest", kib >> 10);
             assert!(
                 kib * 10 <= (limit << 10) * 11,
@@ -210,22 +208,71 @@ impl Stage {
 
     /// No panic, no failure of ours, in any log.
     pub(super) fn nothing_broke(&self) {
-        let mut logs = vec![self.cast.world.server.logged()];
-        for deployed in [&self.columns, &self.tensors] {
-            logs.push(
-                self.cast
-                    .admin
-                    .get(&deployed.path("/logs?tail=2000"))
-                    .expect(200)
-                    .text(),
-            );
-        }
-        for log in logs {
+        for log in [self.cast.world.server.logged()]
+            .into_iter()
+            .chain(self.logged_by_nodes())
+        {
             for bad in ["panicked", "a handler panicked", "\"ERROR\"", "\"level\":\"ERROR\""] {
                 let line = log.lines().find(|line| line.contains(bad));
                 assert!(line.is_none(), "{line:?}");
             }
         }
+    }
+
+    fn logged_by_nodes(&self) -> [String; 2] {
+        [&self.columns, &self.tensors].map(|deployed| {
+            let log = self.cast.admin.get(&deployed.path("/logs?tail=2000"));
+            log.expect(200).text()
+        })
+    }
+
+    /// How often each node came to be on the line with the control plane.
+    pub(super) fn lines_begun(&self) -> [usize; 2] {
+        self.logged_by_nodes()
+            .map(|log| log.matches("on the line with the control plane").count())
+    }
+
+    /// Open descriptors of each process.
+    pub(super) fn descriptors(&self) -> Vec<usize> {
+        let processes = self.processes.iter();
+        processes.map(|(_, process)| process.descriptors()).collect()
+    }
+
+    /// The ports of the control plane and of a node.
+    pub(super) fn ports(&self) -> [(&'static str, String); 5] {
+        let server = &self.cast.world.server;
+        [
+            ("REST", server.url.clone()),
+            ("the control plane's operators", server.ops.clone()),
+            ("nodes", server.node.clone()),
+            ("callers", self.columns.url.clone()),
+            ("the node's operators", self.node_ops()),
+        ]
+    }
+
+    fn node_ops(&self) -> String {
+        let node = &self.columns.nodes()[0];
+        format!("http://{}", node.shown["ops_address"].as_str().unwrap())
+    }
+
+    /// On each port whoever is right, all at the same time; and what is revoked is no longer valid.
+    pub(super) fn everybody_is_answered(&self) {
+        let server = &self.cast.world.server;
+        let ready = |ops: &str| Request::get(format!("{ops}/readyz")).send().expect(200);
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.cast.dana.get("/whoami").expect(200));
+            scope.spawn(|| ready(&server.ops));
+            scope.spawn(|| raw::greet(&server.node));
+            scope.spawn(|| self.columns.answers());
+            scope.spawn(|| ready(&self.node_ops()));
+            scope.spawn(|| {
+                let name = format!("crowd-{}", uuid::Uuid::new_v4().simple());
+                let key = self.columns.new_key(&name);
+                self.columns.call(&key).expect(200);
+                self.columns.revoke(&name);
+                self.columns.call(&key).expect(401);
+            });
+        });
     }
 
     pub(super) fn still_answers(&self) {
