@@ -137,6 +137,8 @@ async fn hold<S: Answers>(
     }
     let (mut waited, mut ending, mut cut, mut taken, mut calls) = (false, false, false, 0, 0);
     phase.mark_changed();
+    // Kept from one turn to the next: to begin to wait takes a lock that is shared with all connections of the port.
+    let (mut turned, mut wanted) = (pin!(turn(phase)), pin!(place.wanted()));
     loop {
         let due = tokio::select! {
             ended = serving.as_mut() => {
@@ -154,7 +156,7 @@ async fn hold<S: Answers>(
                 if pulse.is_http2() { Due::Cut } else { Due::Nothing }
             }
             () = &mut overdue, if !ending => Due::End,
-            () = place.wanted(), if !ending => Due::End,
+            () = &mut wanted, if !ending => Due::End,
             () = &mut other_half, if ending && !cut => {
                 if !pulse.is_inside() {
                     return;
@@ -175,8 +177,9 @@ async fn hold<S: Answers>(
                 let before = std::mem::replace(&mut calls, pulse.calls());
                 if calls == before && !pulse.is_busy() { Due::Cut } else { Due::Nothing }
             }
-            Ok(()) = phase.changed(), if !ending => {
-                let phase = *phase.borrow_and_update();
+            mut phases = &mut turned, if !ending => {
+                let phase = *phases.borrow_and_update();
+                turned.set(turn(phases));
                 if phase >= Phase::Leaving {
                     last.store(true, Ordering::Relaxed);
                 }
@@ -203,6 +206,14 @@ async fn hold<S: Answers>(
             serving.as_mut().graceful_shutdown();
         }
     }
+}
+
+/// Waits for the next phase; whoever says them has ended when none comes.
+async fn turn(mut phases: watch::Receiver<Phase>) -> watch::Receiver<Phase> {
+    if phases.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    phases
 }
 
 fn answers<S: Answers>(

@@ -14,6 +14,7 @@ use castoff_wire::proto::{
     self, ControlPlanes, FromNode, Health, Heartbeat, Hello, Nack, NodeToken, Position, ToNode, UpToDate, from_node,
     nack, to_node,
 };
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -134,6 +135,7 @@ impl Conversation {
         mut inbox: Streaming<FromNode>,
         stopping: CancellationToken,
     ) -> Result<std::convert::Infallible, Ended> {
+        self.line.newest.mark_unchanged();
         let current = self.current()?;
         if hello.have.as_ref() == Some(&current.position) {
             self.send(to_node::Message::UpToDate(UpToDate {}))?;
@@ -149,26 +151,31 @@ impl Conversation {
         let replaced = self.session.replaced();
         let mut addresses = self.hub.addresses.subscribe();
         addresses.mark_changed();
+        // Kept from one turn to the next: to begin to wait takes a lock that is shared with other streams.
+        let (mut stopped, mut replaced) = (pin!(stopping.cancelled()), pin!(replaced.cancelled()));
+        let mut newest = pin!(change(self.line.newest.clone()));
+        let mut addresses = pin!(change(addresses));
+        let mut tokens = pin!(change(self.line.tokens.clone()));
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = stopping.cancelled() => return Err(Ended::Stopping),
-                () = replaced.cancelled() => return Err(Ended::Replaced),
-                // The hub outlives its streams: an error cannot come, and would be the end.
-                changed = self.line.newest.changed() => {
-                    changed.map_err(|_| Ended::Stopping)?;
+                () = &mut stopped => return Err(Ended::Stopping),
+                () = &mut replaced => return Err(Ended::Replaced),
+                changed = &mut newest => {
+                    newest.set(change(changed?));
                     self.push()?;
                 }
-                changed = addresses.changed() => {
-                    changed.map_err(|_| Ended::Stopping)?;
-                    let urls = addresses.borrow_and_update().clone();
+                changed = &mut addresses => {
+                    let changed = changed?;
+                    let urls = changed.borrow().clone();
+                    addresses.set(change(changed));
                     if !urls.is_empty() {
                         self.send(to_node::Message::ControlPlanes(ControlPlanes { urls }))?;
                     }
                 }
-                changed = self.line.tokens.changed() => {
-                    changed.map_err(|_| Ended::Stopping)?;
+                changed = &mut tokens => {
+                    tokens.set(change(changed?));
                     self.change_over()?;
                 }
                 message = inbox.message() => match message {
@@ -193,11 +200,7 @@ impl Conversation {
     }
 
     fn current(&mut self) -> Result<Arc<Pushed>, Ended> {
-        self.line
-            .newest
-            .borrow_and_update()
-            .clone()
-            .ok_or(Ended::DeploymentGone)
+        self.line.newest.borrow().clone().ok_or(Ended::DeploymentGone)
     }
 
     /// Sends the newest config, or has it sent when the one that is under way has arrived.
@@ -213,7 +216,7 @@ impl Conversation {
 
     /// Gives the node the newest token, and ends with the last that it has.
     fn change_over(&mut self) -> Result<(), Ended> {
-        let Tokens { valid, newest } = self.line.tokens.borrow_and_update().clone();
+        let Tokens { valid, newest } = self.line.tokens.borrow().clone();
         if !valid.contains(&self.line.token) {
             return Err(Ended::TokenOver);
         }
@@ -348,6 +351,12 @@ impl Conversation {
             self.hub.ledger.note(node.deployment_id, "config-accepted", message);
         }
     }
+}
+
+/// Waits for a change, and takes it as seen. The hub outlives its streams: an error cannot come, and would be the end.
+async fn change<T>(mut watched: watch::Receiver<T>) -> Result<watch::Receiver<T>, Ended> {
+    watched.changed().await.map_err(|_| Ended::Stopping)?;
+    Ok(watched)
 }
 
 /// Whether a node may say that it has this in force: nothing newer than the newest, and no other bytes under its number.
