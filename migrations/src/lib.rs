@@ -16,6 +16,7 @@ mod m0004_records;
 mod m0005_audit_accounts;
 mod m0006_refusals;
 mod m0007_lease;
+mod m0008_grants;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -31,6 +32,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0005_audit_accounts::Migration),
             Box::new(m0006_refusals::Migration),
             Box::new(m0007_lease::Migration),
+            Box::new(m0008_grants::Migration),
         ]
     }
 }

@@ -114,7 +114,7 @@ fn plant(server: &Server, database: &Database) {
         }
         if postgres {
             // As its autovacuum does by itself within a minute.
-            run(&db, "ANALYZE").await;
+            run(&db, "VACUUM (ANALYZE)").await;
         }
     });
 }
