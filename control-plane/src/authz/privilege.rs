@@ -129,6 +129,11 @@ macro_rules! masks {
                 Self::ROLES.iter().map(|(role, _)| role.word()).collect()
             }
 
+            /// Each of them as it is stored.
+            pub fn bits() -> impl Iterator<Item = i32> {
+                Self::ROLES.iter().map(|(_, bit)| i32::from(*bit))
+            }
+
             /// From names such as `read`.
             ///
             /// # Errors

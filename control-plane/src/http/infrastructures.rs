@@ -6,9 +6,9 @@ use super::output::{Answer, Created, Etagged, List};
 use super::permit::admit;
 use super::state::Api;
 use crate::authn::Actor;
-use crate::authz::{Administer, InfrastructureMask, Standing, View};
+use crate::authz::{Administer, Standing, View};
 use crate::domain::{Allowances, Description, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time};
-use crate::store::{InfrastructureChange, NewInfrastructure, Permit, Platform, Visible};
+use crate::store::{InfrastructureChange, Listed, NewInfrastructure, Permit, Platform, Visible};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -96,13 +96,7 @@ fn render(api: &Api, row: Infrastructure, standing: &Standing, admin_groups: Vec
 }
 
 async fn show_one<P>(api: &Api, permit: Permit<P, Infrastructure>) -> Answer<Etagged<InfrastructureOut>> {
-    let groups = api
-        .store
-        .infrastructure_admin_groups(&[permit.id])
-        .await?
-        .into_iter()
-        .map(|(_, group)| group)
-        .collect();
+    let groups = api.store.infrastructure_admin_groups(permit.id).await?;
     let standing = *permit.standing();
     let row = permit.into_row();
     Ok(Etagged(row.revision, render(api, row, &standing, groups)))
@@ -122,22 +116,18 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Answer<List<InfrastructureOut>> {
     let page = api.store.infrastructures(&visible, &page.request()?).await?;
-    let ids: Vec<Uuid> = page.items.iter().map(|row| row.id).collect();
-    let masks = api.store.infrastructure_masks(&actor, &ids).await?;
-    let groups = api.store.infrastructure_admin_groups(&ids).await?;
-    let page = page.map(|row| {
-        let own = masks.iter().filter(|(id, _)| *id == row.id);
+    let page = page.map(|listed| {
+        let Listed {
+            row,
+            mask,
+            admin_groups,
+        } = listed;
         let standing = Standing {
             platform_admin: actor.admin,
-            infrastructure: own.fold(InfrastructureMask::default(), |sum, (_, mask)| sum | *mask),
+            infrastructure: mask,
             ..Standing::default()
         };
-        let groups = groups
-            .iter()
-            .filter(|(id, _)| *id == row.id)
-            .map(|(_, group)| group.clone())
-            .collect();
-        render(&api, row, &standing, groups)
+        render(&api, row, &standing, admin_groups)
     });
     Ok(List {
         items: page.items,

@@ -5,9 +5,9 @@ use super::output::{Answer, Created, Etagged, List};
 use super::permit::admit;
 use super::state::Api;
 use crate::authn::Actor;
-use crate::authz::{Administer, CreateService, Read, ServiceMask, Standing};
+use crate::authz::{Administer, CreateService, Read, Standing};
 use crate::domain::{AccountName, Description, KeyVisibility, Service, ServiceAccess, ServiceName, Time};
-use crate::store::{NewService, Permit, Platform, ServiceChange, Visible};
+use crate::store::{Listed, NewService, Permit, Platform, ServiceChange, Visible};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
@@ -80,13 +80,7 @@ fn render(api: &Api, service: Service, standing: &Standing, admin_groups: Vec<St
 }
 
 async fn show_one<P>(api: &Api, permit: Permit<P, Service>) -> Answer<Etagged<ServiceOut>> {
-    let groups = api
-        .store
-        .service_admin_groups(&[permit.id])
-        .await?
-        .into_iter()
-        .map(|(_, group)| group)
-        .collect();
+    let groups = api.store.service_admin_groups(permit.id).await?;
     let standing = *permit.standing();
     let service = permit.into_row();
     Ok(Etagged(service.revision, render(api, service, &standing, groups)))
@@ -106,24 +100,20 @@ pub async fn list(
     Query(page): Query<PageQuery>,
 ) -> Answer<List<ServiceOut>> {
     let page = api.store.services(&visible, &page.request()?).await?;
-    let ids: Vec<Uuid> = page.items.iter().map(|service| service.id).collect();
-    let masks = api.store.service_masks(&actor, &ids).await?;
-    let groups = api.store.service_admin_groups(&ids).await?;
-    let page = page.map(|service| {
-        let own = masks.iter().filter(|(id, _)| *id == service.id);
+    let page = page.map(|listed| {
+        let Listed {
+            row: service,
+            mask,
+            admin_groups,
+        } = listed;
         let standing = Standing {
             platform_admin: actor.admin,
             create_service: actor.create_service,
-            service: own.fold(ServiceMask::default(), |sum, (_, mask)| sum | *mask),
+            service: mask,
             service_owner: service.owner_id == actor.account_id,
             ..Standing::default()
         };
-        let groups = groups
-            .iter()
-            .filter(|(id, _)| *id == service.id)
-            .map(|(_, group)| group.clone())
-            .collect();
-        render(&api, service, &standing, groups)
+        render(&api, service, &standing, admin_groups)
     });
     Ok(List {
         items: page.items,

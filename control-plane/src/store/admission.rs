@@ -2,13 +2,14 @@
 
 use super::entity::{accounts, deployments, groups, infrastructure_grants, infrastructures, service_grants, services};
 use super::known::{Granted, Known};
-use super::permit::{Facts, Unchecked, group_of_grant};
+use super::permit::{Facts, Unchecked};
 use super::rows::{Platform, Site};
+use super::seen::unindexed;
 use super::{Error, Store};
 use crate::authn::Actor;
 use crate::authz::{InfrastructureMask, ServiceMask, Standing};
 use crate::domain::{Deployment, Infrastructure, Service};
-use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -161,20 +162,10 @@ impl Store {
                     .await?
                     .map(|account| account.name);
             }
-            ask.groups.extend(
-                self.service_admin_groups(&[id])
-                    .await?
-                    .into_iter()
-                    .map(|(_, group)| group),
-            );
+            ask.groups.extend(self.service_admin_groups(id).await?);
         }
         if let Some((id, _)) = facts.infrastructure {
-            ask.groups.extend(
-                self.infrastructure_admin_groups(&[id])
-                    .await?
-                    .into_iter()
-                    .map(|(_, group)| group),
-            );
+            ask.groups.extend(self.infrastructure_admin_groups(id).await?);
         }
         // Platform admins can always.
         let admins = groups::Entity::find()
@@ -187,101 +178,47 @@ impl Store {
         Ok(ask)
     }
 
-    /// The groups with admin on each of some services.
+    /// The groups with admin on a service, by name.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn service_admin_groups(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, String)>, Error> {
-        let rows = service_grants::Entity::find()
-            .filter(service_grants::Column::ServiceId.is_in(ids.iter().copied()))
-            .filter(
-                Expr::col(service_grants::Column::Mask)
-                    .bit_and(i32::from(ServiceMask::ADMIN))
-                    .ne(0),
-            )
-            .all(&self.db)
-            .await?;
-        let grants: Vec<_> = rows.into_iter().map(|row| (row.service_id, row.group_id)).collect();
-        self.with_group_names(grants).await
+    pub async fn service_admin_groups(&self, id: Uuid) -> Result<Vec<String>, Error> {
+        use service_grants::Column;
+        let admins = Query::select()
+            .column(Column::GroupId)
+            .from(service_grants::Entity)
+            .and_where(Expr::col(Column::ServiceId).eq(id))
+            .and_where(Expr::col(Column::Mask).bit_and(i32::from(ServiceMask::ADMIN)).ne(0))
+            .to_owned();
+        self.group_names(admins).await
     }
 
-    /// The groups with admin on each of some infrastructures.
+    /// The groups with admin on an infrastructure, by name.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn infrastructure_admin_groups(&self, ids: &[Uuid]) -> Result<Vec<(Uuid, String)>, Error> {
-        let rows = infrastructure_grants::Entity::find()
-            .filter(infrastructure_grants::Column::InfrastructureId.is_in(ids.iter().copied()))
-            .filter(
-                Expr::col(infrastructure_grants::Column::Mask)
+    pub async fn infrastructure_admin_groups(&self, id: Uuid) -> Result<Vec<String>, Error> {
+        use infrastructure_grants::Column;
+        let admins = Query::select()
+            .column(Column::GroupId)
+            .from(infrastructure_grants::Entity)
+            .and_where(Expr::col(Column::InfrastructureId).eq(id))
+            .and_where(
+                Expr::col(Column::Mask)
                     .bit_and(i32::from(InfrastructureMask::ADMIN))
                     .ne(0),
             )
-            .all(&self.db)
-            .await?;
-        let grants: Vec<_> = rows
-            .into_iter()
-            .map(|row| (row.infrastructure_id, row.group_id))
-            .collect();
-        self.with_group_names(grants).await
+            .to_owned();
+        self.group_names(admins).await
     }
 
-    async fn with_group_names(&self, grants: Vec<(Uuid, Uuid)>) -> Result<Vec<(Uuid, String)>, Error> {
-        if grants.is_empty() {
-            return Ok(Vec::new());
-        }
-        let names = groups::Entity::find()
-            .filter(groups::Column::Id.is_in(grants.iter().map(|(_, group)| *group)))
+    async fn group_names(&self, ids: SelectStatement) -> Result<Vec<String>, Error> {
+        let groups = groups::Entity::find()
+            .filter(groups::Column::Id.in_subquery(ids))
             .order_by_asc(groups::Column::Name)
             .all(&self.db)
             .await?;
-        let of = |group: Uuid| names.iter().find(|row| row.id == group).map(|row| row.name.clone());
-        Ok(grants
-            .into_iter()
-            .filter_map(|(id, group)| Some((id, of(group)?)))
-            .collect())
-    }
-
-    /// What the actor's groups were granted on each of some services.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn service_masks(&self, actor: &Actor, ids: &[Uuid]) -> Result<Vec<(Uuid, ServiceMask)>, Error> {
-        if ids.is_empty() || actor.groups.is_empty() {
-            return Ok(Vec::new());
-        }
-        let rows = service_grants::Entity::find()
-            .filter(service_grants::Column::ServiceId.is_in(ids.iter().copied()))
-            .filter(group_of_grant(self.db.get_database_backend()).is_in(actor.group_ids()))
-            .all(&self.db)
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| (row.service_id, ServiceMask::from_stored(row.mask)))
-            .collect())
-    }
-
-    /// What the actor's groups were granted on each of some infrastructures.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn infrastructure_masks(
-        &self,
-        actor: &Actor,
-        ids: &[Uuid],
-    ) -> Result<Vec<(Uuid, InfrastructureMask)>, Error> {
-        if ids.is_empty() || actor.groups.is_empty() {
-            return Ok(Vec::new());
-        }
-        let rows = infrastructure_grants::Entity::find()
-            .filter(infrastructure_grants::Column::InfrastructureId.is_in(ids.iter().copied()))
-            .filter(infrastructure_grants::Column::GroupId.is_in(actor.group_ids()))
-            .all(&self.db)
-            .await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| (row.infrastructure_id, InfrastructureMask::from_stored(row.mask)))
-            .collect())
+        Ok(groups.into_iter().map(|group| group.name).collect())
     }
 
     /// Where the actor's privileges on a service come from.
@@ -337,28 +274,42 @@ impl Store {
     }
 
     async fn service_mask(&self, known: &Known, actor: &Actor, id: Uuid) -> Result<ServiceMask, Error> {
+        if actor.groups.is_empty() {
+            return Ok(ServiceMask::default());
+        }
         if let Some((_, mask)) = known.services.get(&Granted::on(id, &actor.groups)) {
             return Ok(mask);
         }
-        let masks = self.service_masks(actor, &[id]).await?;
-        let rows = 1 + masks.len();
-        let mask = masks
-            .into_iter()
-            .fold(ServiceMask::default(), |sum, (_, mask)| sum | mask);
+        let granted = service_grants::Entity::find()
+            .filter(service_grants::Column::ServiceId.eq(id))
+            .filter(unindexed(service_grants::Column::GroupId.is_in(actor.group_ids())))
+            .all(&self.db)
+            .await?;
+        let rows = 1 + granted.len();
+        let mask = granted.into_iter().fold(ServiceMask::default(), |sum, row| {
+            sum | ServiceMask::from_stored(row.mask)
+        });
         let groups = Arc::clone(&actor.groups);
         known.services.keep(Granted::on(id, &groups), (groups, mask), rows);
         Ok(mask)
     }
 
     async fn infrastructure_mask(&self, known: &Known, actor: &Actor, id: Uuid) -> Result<InfrastructureMask, Error> {
+        if actor.groups.is_empty() {
+            return Ok(InfrastructureMask::default());
+        }
         if let Some((_, mask)) = known.infrastructures.get(&Granted::on(id, &actor.groups)) {
             return Ok(mask);
         }
-        let masks = self.infrastructure_masks(actor, &[id]).await?;
-        let rows = 1 + masks.len();
-        let mask = masks
-            .into_iter()
-            .fold(InfrastructureMask::default(), |sum, (_, mask)| sum | mask);
+        let granted = infrastructure_grants::Entity::find()
+            .filter(infrastructure_grants::Column::InfrastructureId.eq(id))
+            .filter(infrastructure_grants::Column::GroupId.is_in(actor.group_ids()))
+            .all(&self.db)
+            .await?;
+        let rows = 1 + granted.len();
+        let mask = granted.into_iter().fold(InfrastructureMask::default(), |sum, row| {
+            sum | InfrastructureMask::from_stored(row.mask)
+        });
         let groups = Arc::clone(&actor.groups);
         known
             .infrastructures
@@ -366,7 +317,7 @@ impl Store {
         Ok(mask)
     }
 
-    async fn one_service(&self, query: sea_orm::sea_query::SelectStatement) -> Result<Option<Service>, Error> {
+    async fn one_service(&self, query: SelectStatement) -> Result<Option<Service>, Error> {
         super::services::Row::find_by_statement(self.db.get_database_backend().build(&query))
             .one(&self.db)
             .await?

@@ -2,6 +2,8 @@
 
 use super::entity::{configs, deployments, infrastructures, revisions, services};
 use super::error::stored;
+use super::listing::Listing;
+use super::seen::unindexed;
 use super::services::parse_word;
 use super::{Error, Page, PageRequest, Permit, Store, Visible};
 use crate::authz::View;
@@ -189,23 +191,19 @@ impl Store {
         visible: &Visible<Deployment>,
         page: &PageRequest,
     ) -> Result<Page<Deployment>, Error> {
-        use deployments::Column;
-        let name = (deployments::Entity, Column::Name);
-        let mut query = select();
-        query
-            .and_where(Expr::col((deployments::Entity, Column::ServiceId)).in_subquery(visible.seen().services()))
-            .and_where(
-                Expr::col((deployments::Entity, Column::InfrastructureId))
-                    .in_subquery(visible.seen().infrastructures()),
-            )
-            .order_by(name, sea_orm::Order::Asc)
-            .limit(page.fetch());
-        if let Some(after) = page.after() {
-            query.and_where(Expr::col(name).gt(after));
-        }
-        let rows = Row::find_by_statement(self.db.get_database_backend().build(&query))
-            .all(&self.db)
-            .await?;
+        let seen = visible.seen();
+        let own = |column| Expr::col((deployments::Entity, column));
+        // Infrastructures are few: they are gathered either way.
+        let placed = own(deployments::Column::InfrastructureId).in_subquery(seen.infrastructures());
+        let listing = Listing {
+            table: deployments::Entity,
+            query: select(),
+            one: Some(seen.this_service().and(unindexed(placed.clone()))),
+            all: own(deployments::Column::ServiceId)
+                .in_subquery(seen.services())
+                .and(placed),
+        };
+        let rows = self.listed::<Row>(listing, seen, page).await?;
         let rows = rows
             .into_iter()
             .map(Deployment::try_from)

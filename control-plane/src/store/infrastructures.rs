@@ -4,15 +4,16 @@ use super::audit::Deed;
 use super::deployments::in_the_way;
 use super::entity::{deployments, infrastructures};
 use super::error::stored;
+use super::listing::{Beside, Listed, Listing};
 use super::services::{parse_word, word};
 use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, commit, configs};
-use crate::authz::Administer;
+use crate::authz::{Administer, InfrastructureMask};
 use crate::domain::{
     Access, Allowances, Deployment, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time,
 };
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -73,22 +74,20 @@ impl Store {
         &self,
         visible: &Visible<Infrastructure>,
         page: &PageRequest,
-    ) -> Result<Page<Infrastructure>, Error> {
-        let mut query = infrastructures::Entity::find()
-            .filter(infrastructures::Column::Id.in_subquery(visible.seen().infrastructures()));
-        if let Some(after) = page.after() {
-            query = query.filter(infrastructures::Column::Name.gt(after));
-        }
-        let rows = query
-            .order_by_asc(infrastructures::Column::Name)
-            .limit(page.fetch())
-            .all(&self.db)
-            .await?;
-        let rows = rows
-            .into_iter()
-            .map(Infrastructure::try_from)
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(page.cut(rows, |row| row.name.to_string()))
+    ) -> Result<Page<Listed<Infrastructure, InfrastructureMask>>, Error> {
+        let seen = visible.seen();
+        let mut query = QuerySelect::query(&mut infrastructures::Entity::find()).take();
+        seen.beside_this_infrastructure(&mut query);
+        let listing = Listing {
+            table: infrastructures::Entity,
+            query,
+            one: None,
+            all: infrastructures::Column::Id.in_subquery(seen.infrastructures()),
+        };
+        let rows: Vec<Beside<infrastructures::Model>> = self.listed(listing, seen, page).await?;
+        let rows = rows.into_iter().map(|row| row.listed(InfrastructureMask::from_stored));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        Ok(page.cut(rows, |listed| listed.row.name.to_string()))
     }
 
     /// Makes an infrastructure.

@@ -32,14 +32,13 @@
 //! ```
 
 use super::rows::{Platform, Site};
+use super::seen::Seen;
 use crate::authn::Actor;
 use crate::authz::{
-    Action, Administer, CreateService, DecisionTable, Deploy, Half, InfrastructureMask, ListKeys, Need, Read,
-    ServiceMask, Standing, Verdict, View, Write,
+    Action, Administer, CreateService, DecisionTable, Deploy, Half, ListKeys, Need, Read, Standing, Verdict, View,
+    Write,
 };
 use crate::domain::{Deployment, Infrastructure, Service};
-use sea_orm::DbBackend;
-use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -211,16 +210,6 @@ pub struct Visible<R> {
     resource: PhantomData<fn() -> R>,
 }
 
-/// What an actor may see, as conditions for a query.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    everything: bool,
-    account_id: Uuid,
-    groups: Vec<Uuid>,
-    service_bits: ServiceMask,
-    infrastructure_bits: InfrastructureMask,
-}
-
 impl<R> Visible<R> {
     /// What this actor may list.
     pub fn of(actor: &Actor, table: &DecisionTable) -> Self {
@@ -233,130 +222,5 @@ impl<R> Visible<R> {
     /// The conditions of it.
     pub fn seen(&self) -> &Seen {
         &self.seen
-    }
-}
-
-impl Seen {
-    /// What this actor may see.
-    pub fn of(actor: &Actor, table: &DecisionTable) -> Self {
-        Self {
-            everything: actor.admin,
-            account_id: actor.account_id,
-            groups: actor.group_ids(),
-            service_bits: table.service_bits(Action::SeeService),
-            infrastructure_bits: table.infrastructure_bits(Action::SeeInfrastructure),
-        }
-    }
-
-    /// The ids of the services that the actor may see. IN-subqueries over grants: SQLite answers EXISTS slowly.
-    pub(super) fn services(&self) -> SelectStatement {
-        use super::entity::{service_grants, services};
-        let mut query = Query::select()
-            .column(services::Column::Id)
-            .from(services::Entity)
-            .to_owned();
-        if !self.everything {
-            let granted = Query::select()
-                .column(service_grants::Column::ServiceId)
-                .from(service_grants::Entity)
-                .and_where(Expr::col(service_grants::Column::GroupId).is_in(self.groups.iter().copied()))
-                .and_where(
-                    Expr::col(service_grants::Column::Mask)
-                        .bit_and(i32::from(self.service_bits))
-                        .ne(0),
-                )
-                .to_owned();
-            query.and_where(
-                Expr::col(services::Column::OwnerId)
-                    .eq(self.account_id)
-                    .or(Expr::col(services::Column::Id).in_subquery(granted)),
-            );
-        }
-        query
-    }
-
-    /// The ids of the accounts that the actor may see: their own, and those of the owners of services that they may see.
-    pub(super) fn accounts(&self) -> SelectStatement {
-        use super::entity::{accounts, services};
-        let mut query = Query::select()
-            .column(accounts::Column::Id)
-            .from(accounts::Entity)
-            .to_owned();
-        if !self.everything {
-            let owners = Query::select()
-                .column(services::Column::OwnerId)
-                .from(services::Entity)
-                .and_where(Expr::col(services::Column::Id).in_subquery(self.services()))
-                .to_owned();
-            query.and_where(
-                Expr::col(accounts::Column::Id)
-                    .eq(self.account_id)
-                    .or(Expr::col(accounts::Column::Id).in_subquery(owners)),
-            );
-        }
-        query
-    }
-
-    /// Whether the actor may see all there is.
-    pub(super) fn is_everything(&self) -> bool {
-        self.everything
-    }
-
-    /// Whether the actor may see the service of a row: for a query that walks a few of them in an order of its own, where
-    /// to gather all that they may see costs more than to ask of each.
-    pub(super) fn this_service(&self, backend: DbBackend) -> Expr {
-        use super::entity::{service_grants, services};
-        let granted = Query::select()
-            .expr(Expr::val(1))
-            .from(service_grants::Entity)
-            .and_where(
-                Expr::col((service_grants::Entity, service_grants::Column::ServiceId))
-                    .equals((services::Entity, services::Column::Id)),
-            )
-            .and_where(group_of_grant(backend).is_in(self.groups.iter().copied()))
-            .and_where(
-                Expr::col(service_grants::Column::Mask)
-                    .bit_and(i32::from(self.service_bits))
-                    .ne(0),
-            )
-            .to_owned();
-        Expr::col((services::Entity, services::Column::OwnerId))
-            .eq(self.account_id)
-            .or(Expr::exists(granted))
-    }
-
-    /// The ids of the infrastructures that the actor may see.
-    pub(super) fn infrastructures(&self) -> SelectStatement {
-        use super::entity::{infrastructure_grants, infrastructures};
-        let mut query = Query::select()
-            .column(infrastructures::Column::Id)
-            .from(infrastructures::Entity)
-            .to_owned();
-        if !self.everything {
-            let granted = Query::select()
-                .column(infrastructure_grants::Column::InfrastructureId)
-                .from(infrastructure_grants::Entity)
-                .and_where(Expr::col(infrastructure_grants::Column::GroupId).is_in(self.groups.iter().copied()))
-                .and_where(
-                    Expr::col(infrastructure_grants::Column::Mask)
-                        .bit_and(i32::from(self.infrastructure_bits))
-                        .ne(0),
-                )
-                .to_owned();
-            query.and_where(Expr::col(infrastructures::Column::Id).in_subquery(granted));
-        }
-        query
-    }
-}
-
-/// The group of a grant on a service that is known. The plus keeps SQLite from looking into the index once for each of the
-/// actor's groups: to read the few grants of one service is faster.
-pub(super) fn group_of_grant(backend: DbBackend) -> Expr {
-    match backend {
-        DbBackend::Sqlite => Expr::cust(r#"+"service_grants"."group_id""#),
-        _ => Expr::col((
-            super::entity::service_grants::Entity,
-            super::entity::service_grants::Column::GroupId,
-        )),
     }
 }

@@ -4,12 +4,13 @@ use super::audit::Deed;
 use super::deployments::in_the_way;
 use super::entity::{accounts, services};
 use super::error::stored;
+use super::listing::{Beside, Listed, Listing};
 use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, commit, configs};
-use crate::authz::{Administer, CreateService};
+use crate::authz::{Administer, CreateService, ServiceMask};
 use crate::domain::{AccountName, Deployment, Invalid, KeyVisibility, Service, ServiceAccess, ServiceName, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
-use sea_orm::{ActiveModelTrait, ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter};
+use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, FromQueryResult, QueryFilter};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -115,59 +116,29 @@ pub(super) fn parse_word<T: serde::de::DeserializeOwned>(word: &str) -> Result<T
     )
 }
 
-/// A page is looked for among so many names first. One in twenty that may be seen fills a page of 50; to ask of each of
-/// 1,000 takes a few milliseconds.
-const NEAR: u64 = 1_000;
-
-/// Whether a service is one of the first [`NEAR`] after the page's beginning. No service is where there are fewer.
-fn is_near(page: &PageRequest) -> Expr {
-    let name = (services::Entity, services::Column::Name);
-    let mut last = Query::select();
-    last.column(name)
-        .from(services::Entity)
-        .order_by(name, sea_orm::Order::Asc)
-        .offset(NEAR)
-        .limit(1);
-    if let Some(after) = page.after() {
-        last.and_where(Expr::col(name).gt(after));
-    }
-    Expr::col(name).lte(Expr::from(last))
-}
-
 impl Store {
     /// The services that may be listed, by name.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn services(&self, visible: &Visible<Service>, page: &PageRequest) -> Result<Page<Service>, Error> {
-        let (seen, full) = (visible.seen(), usize::try_from(page.fetch()).unwrap_or(usize::MAX));
-        let mut rows = Vec::new();
-        if !seen.is_everything() {
-            let near = seen.this_service(self.db.get_database_backend()).and(is_near(page));
-            rows = self.services_where(near, page).await?;
-        }
-        // Fewer: they lie further away, or there are no more.
-        if rows.len() < full {
-            let anywhere = Expr::col((services::Entity, services::Column::Id)).in_subquery(seen.services());
-            rows = self.services_where(anywhere, page).await?;
-        }
-        Ok(page.cut(rows, |service| service.name.to_string()))
-    }
-
-    async fn services_where(&self, condition: Expr, page: &PageRequest) -> Result<Vec<Service>, Error> {
-        let name = (services::Entity, services::Column::Name);
+    pub async fn services(
+        &self,
+        visible: &Visible<Service>,
+        page: &PageRequest,
+    ) -> Result<Page<Listed<Service, ServiceMask>>, Error> {
+        let seen = visible.seen();
         let mut query = select();
-        query
-            .and_where(condition)
-            .order_by(name, sea_orm::Order::Asc)
-            .limit(page.fetch());
-        if let Some(after) = page.after() {
-            query.and_where(Expr::col(name).gt(after));
-        }
-        let rows = Row::find_by_statement(self.db.get_database_backend().build(&query))
-            .all(&self.db)
-            .await?;
-        rows.into_iter().map(Service::try_from).collect()
+        seen.beside_this_service(&mut query);
+        let listing = Listing {
+            table: services::Entity,
+            query,
+            one: Some(seen.this_service()),
+            all: Expr::col((services::Entity, services::Column::Id)).in_subquery(seen.services()),
+        };
+        let rows: Vec<Beside<Row>> = self.listed(listing, seen, page).await?;
+        let rows = rows.into_iter().map(|row| row.listed(ServiceMask::from_stored));
+        let rows = rows.collect::<Result<Vec<_>, _>>()?;
+        Ok(page.cut(rows, |listed| listed.row.name.to_string()))
     }
 
     /// Makes a service; its owner is who makes it.

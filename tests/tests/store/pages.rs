@@ -25,7 +25,7 @@ on_both_databases! {
             let page = rows.store.services(&visible, &page).await.unwrap();
             assert!(page.items.len() <= 4);
             assert!(page.next.is_none() || page.items.len() == 4);
-            listed.extend(page.items.into_iter().map(|service| service.name.to_string()));
+            listed.extend(page.items.into_iter().map(|service| service.row.name.to_string()));
             cursor = page.next;
             if cursor.is_none() {
                 break;
@@ -60,7 +60,7 @@ on_both_databases! {
             loop {
                 let page = PageRequest::parse(cursor.as_deref(), Some(7)).unwrap();
                 let page = rows.store.services(&visible, &page).await.unwrap();
-                listed.extend(page.items.into_iter().map(|service| service.name.to_string()));
+                listed.extend(page.items.into_iter().map(|service| service.row.name.to_string()));
                 cursor = page.next;
                 if cursor.is_none() {
                     break;

@@ -2,7 +2,7 @@
 
 use super::*;
 use castoff_control_plane::authz::{InfrastructureMask, Read, ServiceMask};
-use castoff_control_plane::store::{PageRequest, ServiceChange};
+use castoff_control_plane::store::{Listed, Page, PageRequest, ServiceChange};
 
 /// Numbers that look random and are the same each time (SplitMix64).
 struct Dice(u64);
@@ -67,6 +67,24 @@ async fn deal(rows: &Rows, dice: &mut Dice, people: &[Arc<Actor>]) {
     }
 }
 
+/// A list in pages of two, and in one: a full page is found in another way than one that is not.
+async fn in_pages<T>(list: impl AsyncFn(&PageRequest) -> Result<Page<T>, Error>) -> [Vec<T>; 2] {
+    let mut lists = [Vec::new(), Vec::new()];
+    for (listed, most) in lists.iter_mut().zip([2, 200]) {
+        let mut cursor = None::<String>;
+        loop {
+            let page = PageRequest::parse(cursor.as_deref(), Some(most)).unwrap();
+            let page = list(&page).await.unwrap();
+            listed.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+    }
+    lists
+}
+
 on_both_databases! {
     async fn lists_and_single_decisions_agree(rows: Rows) {
         for service in SERVICES {
@@ -90,33 +108,41 @@ on_both_databases! {
             rows.user("sam", &[]).await,
         ];
         people.push(Arc::clone(&rows.root));
-        let all = PageRequest::parse(None, Some(200)).unwrap();
         let mut dice = Dice(20_261_125);
         let (mut allowed, mut refused) = (0, 0);
         for round in 0..12 {
             deal(&rows, &mut dice, &people).await;
             for actor in &people {
+                let (store, table) = (&rows.store, &rows.table);
                 let mut expected = Vec::new();
                 for name in SERVICES {
-                    if rows.on_service::<Read>(actor, name).await.is_ok() {
-                        expected.push(name.to_owned());
+                    if let Ok(permit) = rows.on_service::<Read>(actor, name).await {
+                        let groups = store.service_admin_groups(permit.id).await.unwrap();
+                        expected.push((name.to_owned(), permit.standing().service, groups));
                     }
                 }
-                expected.sort();
-                let listed = rows.store.services(&Visible::of(actor, &rows.table), &all).await.unwrap();
-                let listed: Vec<String> = listed.items.iter().map(|service| service.name.to_string()).collect();
-                assert_eq!(listed, expected, "services, round {round}, {}", actor.name);
+                expected.sort_by(|a, b| a.0.cmp(&b.0));
+                let visible = Visible::of(actor, table);
+                for listed in in_pages(async |page| store.services(&visible, page).await).await {
+                    let shown = |one: Listed<Service, _>| (one.row.name.to_string(), one.mask, one.admin_groups);
+                    let listed: Vec<_> = listed.into_iter().map(shown).collect();
+                    assert_eq!(listed, expected, "services, round {round}, {}", actor.name);
+                }
 
                 let mut expected = Vec::new();
                 for name in INFRASTRUCTURES {
-                    if rows.on_infrastructure::<View>(actor, name).await.is_ok() {
-                        expected.push(name.to_owned());
+                    if let Ok(permit) = rows.on_infrastructure::<View>(actor, name).await {
+                        let groups = store.infrastructure_admin_groups(permit.id).await.unwrap();
+                        expected.push((name.to_owned(), permit.standing().infrastructure, groups));
                     }
                 }
-                expected.sort();
-                let listed = rows.store.infrastructures(&Visible::of(actor, &rows.table), &all).await.unwrap();
-                let listed: Vec<String> = listed.items.iter().map(|row| row.name.to_string()).collect();
-                assert_eq!(listed, expected, "infrastructures, round {round}, {}", actor.name);
+                expected.sort_by(|a, b| a.0.cmp(&b.0));
+                let visible = Visible::of(actor, table);
+                for listed in in_pages(async |page| store.infrastructures(&visible, page).await).await {
+                    let shown = |one: Listed<Infrastructure, _>| (one.row.name.to_string(), one.mask, one.admin_groups);
+                    let listed: Vec<_> = listed.into_iter().map(shown).collect();
+                    assert_eq!(listed, expected, "infrastructures, round {round}, {}", actor.name);
+                }
 
                 let mut expected = Vec::new();
                 for name in &deployments {
@@ -127,9 +153,11 @@ on_both_databases! {
                     }
                 }
                 expected.sort();
-                let listed = rows.store.deployments(&Visible::of(actor, &rows.table), &all).await.unwrap();
-                let listed: Vec<String> = listed.items.iter().map(|row| row.name.to_string()).collect();
-                assert_eq!(listed, expected, "deployments, round {round}, {}", actor.name);
+                let visible = Visible::of(actor, table);
+                for listed in in_pages(async |page| store.deployments(&visible, page).await).await {
+                    let listed: Vec<String> = listed.into_iter().map(|row| row.name.to_string()).collect();
+                    assert_eq!(listed, expected, "deployments, round {round}, {}", actor.name);
+                }
                 allowed += expected.len();
                 refused += deployments.len() - expected.len();
             }
