@@ -32,7 +32,8 @@ pub fn measure(report: &mut Report) {
     cast.service("iris", &format!("{MODEL}.onnx"));
     let deployed = Deployed::create(
         &cast.dana,
-        json!({"service": "iris", "infrastructure": "dev", "version": "v1"}),
+        // As many sessions as the tuned rival has processes.
+        json!({"service": "iris", "infrastructure": "dev", "version": "v1", "limits": {"sessions": 2}}),
     );
     // In the folder of this run, so that nothing is left of the rivals however it ends.
     let model = scratch::subfolder("rivals").join("iris.onnx");
