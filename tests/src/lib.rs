@@ -21,6 +21,7 @@ pub mod faketime;
 pub mod figure;
 pub mod load;
 pub mod models;
+pub mod network;
 pub mod node;
 pub mod onnx;
 pub mod pen;

@@ -1,9 +1,11 @@
 //! How a running deployment is called: what it says of itself, its limits, which version answers, and what calls cost.
 
-use acceptance::{Answer, Cast, Database, Deployed, Request, World, eventually, json, models};
+use acceptance::network::{SIDE, cnn, image};
+use acceptance::{Answer, Cast, Database, Deployed, Load, Request, World, eventually, json, models};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 const REFUSED: u16 = 401;
 
@@ -189,6 +191,34 @@ fn limits_hold_from_end_to_end() {
     post(&dev, "/v2/models/endless/infer", &large).expect(413);
     // Back to where it answers within its deadline: it was not hurt.
     assert_eq!(infer().status, 504);
+}
+
+/// Three times as many callers as may be inside, each of whom asks again at once: whoever is inside gets the right answer,
+/// the others are told when to come back, and nobody gets anything else.
+#[test]
+fn of_too_many_callers_each_is_answered_right_or_sent_away() {
+    let cast = World::with_cast(Database::Sqlite);
+    cast.dana.post("/services", json!({"name": "cnn"})).expect(201);
+    cast.dana.upload("cnn", "v1", cnn(4)).expect(201);
+    let limits = json!({"sessions": 1, "queue": 2});
+    let body = json!({"service": "cnn", "infrastructure": "dev", "version": "v1", "limits": limits});
+    let dev = Deployed::create(&cast.dana, body);
+    let node = dev.processes(1);
+    let path = "/v2/models/cnn/infer";
+    let image = json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3, SIDE, SIDE], "data": image()}]});
+    let right = post(&dev, path, &image).expect(200).text();
+    let key = [("x-api-key", dev.key.as_str())];
+    let load = Load::post(&dev.url, path, &key, &image.to_string(), &right);
+    let offered = load.offer(Duration::ZERO, 9, Duration::from_secs(2));
+    assert!(
+        !offered.good.took.is_empty() && offered.refused > 0,
+        "{} right, {} sent away",
+        offered.good.took.len(),
+        offered.refused
+    );
+    // Every place was given back: of as many callers as there are places none is sent away.
+    load.run(3, Duration::from_millis(500));
+    assert_eq!(dev.processes(1), node, "the same process, still alive");
 }
 
 /// From two nodes to one, and to none: no call fails but those that come when nobody listens any more.

@@ -57,9 +57,18 @@ impl Load {
         size < self.quick_below.load(Ordering::Relaxed)
     }
 
+    fn places(&self, queue: usize) -> usize {
+        self.sessions.saturating_add(queue)
+    }
+
+    /// Whether a call that came now would find all places taken.
+    pub(super) fn is_full(&self, queue: usize) -> bool {
+        self.in_flight() >= self.places(queue)
+    }
+
     /// A place inside, given back when dropped; `None` when all are taken.
     pub(super) fn enter(load: &Arc<Self>, queue: usize) -> Option<Place> {
-        let most = load.sessions.saturating_add(queue);
+        let most = load.places(queue);
         load.inside
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |inside| {
                 (inside < most).then_some(inside + 1)
@@ -87,7 +96,9 @@ mod tests {
         let load = Arc::new(Load::new(2));
         let mut places: Vec<_> = (0..5).map_while(|_| Load::enter(&load, 1)).collect();
         assert_eq!((places.len(), load.in_flight(), load.queued()), (3, 3, 1));
+        assert!(load.is_full(1) && !load.is_full(2));
         places.pop();
+        assert!(!load.is_full(1));
         assert!(Load::enter(&load, 1).is_some());
         assert!(Load::enter(&load, 0).is_none());
         places.clear();

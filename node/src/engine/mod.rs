@@ -150,6 +150,11 @@ impl Model {
         &self.load
     }
 
+    /// Whether a call that came now would be [`Unanswered::Full`]: known before its inputs are made.
+    pub fn is_full(&self, queue: usize) -> bool {
+        self.load.is_full(queue)
+    }
+
     /// Runs it on one tensor per input, in the order of [`inputs`](Self::inputs). At most `queue` calls wait for a
     /// session. A caller that goes away takes its job along: it is skipped, or stopped when it runs.
     ///

@@ -5,7 +5,7 @@
 
 use super::failure::{Failure, Reason};
 use super::route;
-use crate::engine::{Output, Tensor};
+use crate::engine::{Output, Tensor, Unanswered};
 use crate::serving::{Endpoint, Serving, Version};
 use std::sync::Arc;
 use std::time::Instant;
@@ -52,6 +52,20 @@ impl Call {
             .endpoint(name)
             .ok_or_else(|| Failure::new(Reason::NotFound, "there is no such model"))?;
         Ok((version, endpoint))
+    }
+
+    /// Sends the call away while all places of all versions are taken. Asked before the input is read as anything: who is
+    /// sent away must cost those who are inside as little as possible.
+    ///
+    /// # Errors
+    /// Full.
+    pub fn room(&self, name: &str) -> Result<(), Failure> {
+        let queue = self.serving.limits.queue;
+        let mut having = self.serving.endpoints(name).peekable();
+        if having.peek().is_some() && having.all(|(_, endpoint)| endpoint.model.is_full(queue)) {
+            return Err(Unanswered::Full.into());
+        }
+        Ok(())
     }
 
     /// Runs the endpoint's model, one tensor per input.

@@ -93,6 +93,7 @@ pub(super) async fn answer(
     }
     // What the path names is looked up before the body is read as anything.
     call.pick(endpoint, Wanted::Any)?;
+    call.room(endpoint)?;
     let (rows, dispatch) = match how {
         Records::One => {
             let one: One<'_> = parse(asked.body)?;

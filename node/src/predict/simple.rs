@@ -29,6 +29,7 @@ pub(super) async fn answer(call: &Call, endpoint: Option<&str>, body: &[u8]) -> 
         )
     })?;
     let (_, endpoint) = call.pick(name, Wanted::Any)?;
+    call.room(name)?;
     let body = match Columns::of(endpoint) {
         Ok(columns) => rows(call, endpoint, &columns, body).await?,
         Err(_) => inputs(call, endpoint, body).await?,

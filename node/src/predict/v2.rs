@@ -75,6 +75,7 @@ fn port(port: &Port) -> Value {
 pub(super) async fn infer(call: &Call, name: &str, version: Option<&str>, body: &[u8]) -> Result<Response, Failure> {
     let wanted = version.map_or(Wanted::Any, Wanted::Version);
     let (version, endpoint) = call.pick(name, wanted)?;
+    call.room(name)?;
     let asked = v2_wire::parse(body)?;
     let outputs = outputs(&endpoint.model, &asked)?;
     let inputs = inputs(&endpoint.model, asked.inputs)?;

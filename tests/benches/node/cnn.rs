@@ -1,10 +1,10 @@
 //! A CNN that runs for 5 to 8 ms: what a server costs beside the model. Against a loop around ONNX Runtime, once by the
 //! node's own engine without a server and once in Python; the faster of both counts.
 
-use crate::network::{SIDE, cnn, image};
 use crate::rivals::Loop;
 use acceptance::castoff::onnxruntime;
 use acceptance::figure::{interleaved, median};
+use acceptance::network::{SIDE, cnn, image};
 use acceptance::{Database, Deployed, Figure, Load, Report, World, json, scratch};
 use castoff_node::engine::{Data, Engine, Model, Output, Tensor};
 use std::fs;
@@ -62,7 +62,7 @@ pub fn measure(report: &mut Report) {
 }
 
 /// The depth at which a run takes as long as it should, from how long one of eight takes.
-fn sized(engine: &Engine, runtime: &Runtime) -> (i64, Vec<u8>) {
+pub fn sized(engine: &Engine, runtime: &Runtime) -> (i64, Vec<u8>) {
     let trial = 8;
     let model = engine.load("trial", &cnn(trial), 1).expect("the model");
     let runs: Vec<f64> = (0..30)
@@ -114,7 +114,8 @@ fn looped(model: &Arc<Model>, sessions: usize, runtime: &Runtime) -> f64 {
     f64::from(runs) / started.elapsed().as_secs_f64()
 }
 
-fn load(deployed: &Deployed) -> Load {
+/// An image again and again.
+pub fn load(deployed: &Deployed) -> Load {
     let body = json!({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3, SIDE, SIDE], "data": image()}]});
     let key = [("x-api-key", deployed.key.as_str())];
     Load::post(

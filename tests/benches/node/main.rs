@@ -6,7 +6,7 @@
 mod cnn;
 mod iris;
 mod keys;
-mod network;
+mod overload;
 mod process;
 mod replacement;
 mod revokes;
@@ -24,6 +24,11 @@ fn main() {
             "cnn",
             "a CNN, against a loop around ONNX Runtime without a server",
             cnn::measure,
+        ),
+        (
+            "overload",
+            "three times as many calls as a node can answer",
+            overload::measure,
         ),
         ("memory", "what a node with a small model takes", process::memory),
         (

@@ -17,9 +17,21 @@ pub(super) struct Caller {
 
 /// A whole answer.
 pub(super) struct Answered {
+    pub(super) said: Said,
     pub(super) took: Duration,
     /// The other side closes the connection.
     pub(super) closes: bool,
+}
+
+/// What an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// A 200 that holds what it should.
+    Right,
+    /// A 429 that says when to come back.
+    Refused,
+    /// Anything else.
+    Wrong,
 }
 
 impl Caller {
@@ -46,8 +58,27 @@ impl Caller {
         self.stream.write_all(request)
     }
 
-    /// Takes what has come, or waits for it where its socket does; the answer, once it is whole.
+    /// Takes what has come, or waits for it where its socket does; the answer, once it is whole. It must be right.
     pub(super) fn read(&mut self, holds: &[u8]) -> io::Result<Option<Answered>> {
+        let answered = self.whole(holds)?;
+        if let Some(answered) = &answered {
+            let is_right = answered.said == Said::Right;
+            assert!(is_right, "not a 200 with {}", self.shown(holds));
+        }
+        Ok(answered)
+    }
+
+    /// The same, where it may be a refusal, too.
+    pub(super) fn read_or_refused(&mut self, holds: &[u8]) -> io::Result<Option<Answered>> {
+        let answered = self.whole(holds)?;
+        if let Some(answered) = &answered {
+            let is_either = answered.said != Said::Wrong;
+            assert!(is_either, "neither a refusal nor a 200 with {}", self.shown(holds));
+        }
+        Ok(answered)
+    }
+
+    fn whole(&mut self, holds: &[u8]) -> io::Result<Option<Answered>> {
         let mut part = [0; 4_096];
         let read = match self.stream.read(&mut part) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.asked.elapsed() < LIMIT => return Ok(None),
@@ -64,15 +95,21 @@ impl Caller {
             return Ok(None);
         };
         let took = self.asked.elapsed();
-        let is_good = self.answer.starts_with(b"HTTP/1.1 200") && contains(&self.answer[start..end], holds);
-        assert!(
-            is_good,
-            "not a 200 with {:?}: {}",
-            String::from_utf8_lossy(holds),
-            String::from_utf8_lossy(&self.answer)
-        );
-        let closes = header(&self.answer[..start], "connection").is_some_and(|value| value == "close");
-        Ok(Some(Answered { took, closes }))
+        let (head, body) = (&self.answer[..start], &self.answer[start..end]);
+        let said = if head.starts_with(b"HTTP/1.1 200") && contains(body, holds) {
+            Said::Right
+        } else if head.starts_with(b"HTTP/1.1 429") && header(head, "retry-after").is_some() {
+            Said::Refused
+        } else {
+            Said::Wrong
+        };
+        let closes = header(head, "connection").is_some_and(|value| value == "close");
+        Ok(Some(Answered { said, took, closes }))
+    }
+
+    fn shown(&self, holds: &[u8]) -> String {
+        let (holds, answer) = (String::from_utf8_lossy(holds), String::from_utf8_lossy(&self.answer));
+        format!("{holds:?}: {answer}")
     }
 }
 

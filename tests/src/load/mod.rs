@@ -1,12 +1,14 @@
-//! Load: callers that keep their connections, and each wait for an answer before they ask again.
+//! Load: callers that keep their connections, and each wait for an answer before they ask again; or more than is taken.
 //!
 //! One thread for all of them, so that the cores are left to what is measured. The rule a newcomer would break: an answer
 //! counts when it is whole, is a 200 and holds what it should; a fast refusal is no result.
 
 mod caller;
 mod noop;
+mod offered;
 
 pub use noop::noop;
+pub use offered::Offered;
 
 use crate::figure::quantile;
 use caller::Caller;
@@ -85,12 +87,7 @@ impl Load {
 
     fn try_run(&self, callers: usize, time: Duration) -> io::Result<Answers> {
         let poll = Poll::new(callers)?;
-        let mut callers = (0..callers)
-            .map(|_| Caller::connect(self.address))
-            .collect::<io::Result<Vec<_>>>()?;
-        for (number, caller) in callers.iter().enumerate() {
-            poll.watch(number, caller)?;
-        }
+        let mut callers = self.connect(&poll, callers)?;
         let started = Instant::now();
         let end = started + time;
         let mut took = Vec::with_capacity(1 << 16);
@@ -100,7 +97,7 @@ impl Load {
         let mut asking = callers.len();
         let mut ready = Vec::with_capacity(callers.len());
         while asking > 0 {
-            poll.wait(&mut ready)?;
+            poll.wait(&mut ready, None)?;
             for number in ready.drain(..) {
                 let caller = &mut callers[number];
                 let Some(answered) = caller.read(&self.holds)? else {
@@ -122,6 +119,15 @@ impl Load {
             took,
             elapsed: started.elapsed(),
         })
+    }
+
+    fn connect(&self, poll: &Poll, callers: usize) -> io::Result<Vec<Caller>> {
+        let connect = |number| {
+            let caller = Caller::connect(self.address)?;
+            poll.watch(number, &caller)?;
+            Ok(caller)
+        };
+        (0..callers).map(connect).collect()
     }
 }
 
@@ -150,7 +156,8 @@ impl Poll {
         }
     }
 
-    fn wait(&self, ready: &mut Vec<usize>) -> io::Result<()> {
+    /// Until somebody can read, and no longer than this.
+    fn wait(&self, ready: &mut Vec<usize>, most: Option<Duration>) -> io::Result<()> {
         match self {
             Self::One => ready.push(0),
             Self::Many(poll) => {
@@ -158,7 +165,8 @@ impl Poll {
                     flags: epoll::EventFlags::empty(),
                     data: epoll::EventData::new_u64(0),
                 }; 64];
-                let count = match epoll::wait(poll, events.as_mut_slice(), None) {
+                let most = most.map(|most| most.try_into().expect("a short time"));
+                let count = match epoll::wait(poll, events.as_mut_slice(), most.as_ref()) {
                     Err(rustix::io::Errno::INTR) => 0,
                     count => count?,
                 };

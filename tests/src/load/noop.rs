@@ -10,13 +10,19 @@ use rustix::event::epoll;
 /// Starts one that answers whatever comes with this JSON, until the program ends. Where it listens: `http://host:port`.
 #[track_caller]
 pub fn noop(json: &str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("it listens"));
-    let answer = format!(
+    answering(&format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
         json.len()
-    );
-    thread::spawn(move || serve(&listener, answer.as_bytes()));
+    ))
+}
+
+/// The same with a whole answer, head and all.
+#[track_caller]
+pub(super) fn answering(answer: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it listens"));
+    let answer = answer.as_bytes().to_vec();
+    thread::spawn(move || serve(&listener, &answer));
     url
 }
 

@@ -22,11 +22,18 @@ async fn a_run_that_does_not_end_is_stopped_at_the_deadline() {
         async move { world.post("/v2/models/endless/infer", ENDLESS).await.status }
     });
     eventually(|| world.node.load().0 == 1).await;
-    let full = world.post("/v2/models/endless/infer", ENDLESS).await;
-    assert_eq!(
-        (full.status.as_u16(), &full.headers["retry-after"]),
-        (429, &"1".parse().unwrap())
-    );
+    // In every dialect, and before the body is read as anything.
+    for path in [
+        "/v2/models/endless/infer",
+        "/endless/predict",
+        "/public/api/v1/svc/endless/predict",
+    ] {
+        for body in [ENDLESS, "no JSON"] {
+            let full = world.post(path, body).await;
+            let retry_after = full.headers.get("retry-after").map(|value| value.to_str().unwrap());
+            assert_eq!((full.status.as_u16(), retry_after), (429, Some("1")), "{path} {body}");
+        }
+    }
     assert_eq!(running.await.unwrap(), 504);
     // The session is free again: the next run gets as far as its own deadline.
     eventually(|| world.node.load().0 == 0).await;

@@ -1,7 +1,7 @@
-//! The CNN of the bench, written here so that nothing has to be fetched or kept: what it answers means nothing, what it
-//! costs is what a small network for images costs.
+//! A CNN that takes some milliseconds, written here so that nothing has to be fetched or kept: what it answers means
+//! nothing, what it costs is what a small network for images costs.
 
-use acceptance::onnx::{FLOAT, bytes, number, port};
+use crate::onnx::{FLOAT, bytes, number, port};
 
 /// Pixels of a side, as in CIFAR.
 pub const SIDE: i64 = 32;
