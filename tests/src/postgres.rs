@@ -46,6 +46,13 @@ pub fn database() -> Option<String> {
     Some(server.url(&name))
 }
 
+/// Runs statements in the database of this URL, past the product.
+#[track_caller]
+pub fn state(url: &str, statements: &str) {
+    let psql = programs().expect("PostgreSQL is there").join("psql");
+    succeed(Command::new(psql).args(["-q", "-d", url, "-c", statements]));
+}
+
 /// As [`database`], with its tables in this folder, on a server of its own: one that loses a disk fails at every
 /// checkpoint from then on, and every other test's `createdb` is one.
 pub fn database_in(folder: &Path) -> Option<String> {
@@ -142,17 +149,17 @@ impl Server {
     }
 
     fn run(&self, program: &str, arguments: &[&str]) {
-        let done = Command::new(self.programs.join(program))
-            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "castoff"])
-            .args(arguments)
-            .output();
-        let done = done.expect("PostgreSQL's programs can be started");
-        assert!(
-            done.status.success(),
-            "{program}: {}",
-            String::from_utf8_lossy(&done.stderr)
-        );
+        let mut command = Command::new(self.programs.join(program));
+        command.args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-U", "castoff"]);
+        succeed(command.args(arguments));
     }
+}
+
+#[track_caller]
+fn succeed(command: &mut Command) {
+    let done = command.output().expect("PostgreSQL's programs can be started");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{command:?}: {said}");
 }
 
 fn start(settings: &'static [&'static str]) -> Result<Server, String> {
