@@ -38,7 +38,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let castoff = Castoff::parse();
+    let castoff = Castoff::try_parse().unwrap_or_else(|error| cli::likeliest(error).exit());
     // One provider for every TLS connection of this process. A second call would only say that there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match castoff.command {
@@ -68,6 +68,47 @@ mod tests {
     #[test]
     fn the_command_line_holds_together() {
         Castoff::command().debug_assert();
+    }
+
+    /// Every command, with what was typed before it.
+    fn commands(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        let shown = |sub: &&clap::Command| sub.get_name() != "help" && !sub.is_hide_set();
+        for sub in command.get_subcommands().filter(shown) {
+            let path = [path, &[sub.get_name().to_owned()]].concat();
+            commands(sub, &path, found);
+            found.push(path);
+        }
+    }
+
+    #[test]
+    fn a_slip_in_a_command_gets_the_command_as_a_suggestion() {
+        let mut found = Vec::new();
+        commands(&Castoff::command(), &["castoff".to_owned()], &mut found);
+        assert!(found.len() > 60, "{}", found.len());
+        for mut path in found {
+            let command = path.pop().unwrap();
+            // One slip makes a word of three letters another word.
+            if command.len() < 4 {
+                continue;
+            }
+            // A letter left out, and the last two exchanged.
+            let (start, end) = command.split_at(command.len() - 2);
+            let exchanged: String = end.chars().rev().collect();
+            let left_out = format!("{}{}", &command[..1], &command[2..]);
+            for typed in [format!("{start}{exchanged}"), left_out] {
+                if typed == command {
+                    continue;
+                }
+                let words = path.iter().chain([&typed]);
+                let Err(error) = Castoff::try_parse_from(words) else {
+                    panic!("{typed} is a command, too");
+                };
+                let said = cli::likeliest(error).to_string();
+                let tip = said.lines().find(|line| line.contains("tip:")).unwrap_or_default();
+                assert!(tip.contains(&format!("'{command}'")), "{path:?} {typed}: {said}");
+                assert!(tip.matches('\'').count() <= 6, "more than three to choose from: {tip}");
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Desk;
 use super::failure::Failure;
 use super::service::{put, something};
-use super::session::{ask_password, hand_over, password_from_stdin};
+use super::session::{ask_password, hand_over, may_save, password_from_stdin};
 use super::table::{cell, moment};
 use super::token::{NewToken, revoke, tokens};
 use clap::{Args, Subcommand};
@@ -177,6 +177,7 @@ impl User {
                 password_stdin,
                 save,
             } => {
+                may_save(save.as_deref())?;
                 let mut body = Map::new();
                 put(&mut body, "name", Some(&name));
                 put(&mut body, "display_name", display_name);
@@ -209,7 +210,14 @@ impl User {
             Self::Enable { user } => able(desk, &user, false).await,
             Self::Password { user, password_stdin } => password(desk, &user, password_stdin).await,
             Self::Delete { user } => {
-                desk.server.delete(&["users", &user]).await?;
+                let deleted = desk.server.delete(&["users", &user]).await;
+                // What is in the way is that the user owns services.
+                deleted.map_err(|no| {
+                    no.hint(409, || {
+                        "see whose they are: castoff service list; hand one over: castoff service set SERVICE --owner NAME"
+                            .to_owned()
+                    })
+                })?;
                 desk.out.done(&Value::Null, &format!("deleted user {user}"))
             }
         }
@@ -268,6 +276,10 @@ impl Group {
             }
             Self::List => {
                 let items = desk.server.list(&["groups"], &[], usize::MAX).await?;
+                // Only platform admins are told what a group may do everywhere; an empty column would look like a no.
+                if items.iter().all(|item| item.get("admin").is_none()) {
+                    return desk.out.list(&items, &["NAME"], |item| vec![cell(item, "/name")]);
+                }
                 desk.out
                     .list(&items, &["NAME", "CREATES SERVICES", "PLATFORM ADMIN"], |item| {
                         ["/name", "/create_service", "/admin"].map(|at| cell(item, at)).to_vec()

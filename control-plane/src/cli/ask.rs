@@ -119,7 +119,8 @@ mod tests {
                 "no",
                 "  you have: view on infrastructure prod",
                 "  missing: deploy on infrastructure prod",
-                "  who can give it: groups sre",
+                "  who can give it: group sre",
+                "  they type: castoff infra grant prod GROUP deploy",
             ]
         );
         let answer = json!({"allowed": true, "because": ["group ds has deploy on infrastructure dev (grant)"]});

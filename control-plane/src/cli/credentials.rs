@@ -5,7 +5,7 @@
 use super::failure::Failure;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// Where `castoff serve` listens unless told otherwise.
@@ -76,7 +76,7 @@ impl Login {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
                 .map_err(|_| Failure::Local(format!("{} is not a login; log in again", path.display()))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Failure::file(path, &error)),
         }
     }
@@ -172,7 +172,13 @@ pub(super) fn save_secret(path: &Path, secret: &str) -> Result<(), Failure> {
         .mode(0o600)
         .open(path)
         .and_then(|mut file| writeln!(file, "{secret}"))
-        .map_err(|error| Failure::file(path, &error))
+        .map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => Failure::Local(format!(
+                "{} is there already, and is not overwritten: name a new file",
+                path.display()
+            )),
+            _ => Failure::file(path, &error),
+        })
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Deploy {
                     Some(found) => self.change(desk, &name, found).await?,
                     None => return Err(refused),
                 },
-                Err(failure) => return Err(failure),
+                Err(failure) => return Err(self.versions(failure)),
             },
         };
         let off = deployment.get("enabled").and_then(Value::as_bool) == Some(false);
@@ -130,8 +130,18 @@ impl Deploy {
         let Some((body, sentence)) = self.difference(name, &found) else {
             return Ok((found, format!("{name} already serves {}", self.version)));
         };
-        let changed = desk.server.patch(&["deployments", name], &[], &body).await?.body;
-        Ok((changed, sentence))
+        let changed = desk.server.patch(&["deployments", name], &[], &body).await;
+        Ok((changed.map_err(|failure| self.versions(failure))?.body, sentence))
+    }
+
+    /// Adds where to look, when it is the version that is not there.
+    fn versions(&self, failure: Failure) -> Failure {
+        match failure.points_at("version") {
+            true => failure.hint(422, || {
+                format!("those there are: castoff version list {}", self.service)
+            }),
+            false => failure,
+        }
     }
 
     /// What has to change, and how to say so.

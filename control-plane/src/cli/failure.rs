@@ -85,6 +85,27 @@ impl Failure {
         }
     }
 
+    /// Whether the server's answer points at a member of this name, wherever it stood in the body.
+    pub(super) fn points_at(&self, member: &str) -> bool {
+        let Self::Refused(refusal) = self else { return false };
+        let places = refusal.body.get("errors").and_then(Value::as_array);
+        let mut pointers = places
+            .into_iter()
+            .flatten()
+            .filter_map(|place| place.get("pointer")?.as_str());
+        pointers.any(|pointer| pointer.rsplit('/').next() == Some(member))
+    }
+
+    /// Adds what to type next, if this is the server's answer to it and nothing better is known.
+    pub(super) fn hint(mut self, status: u16, hint: impl FnOnce() -> String) -> Self {
+        if let Self::Refused(refusal) = &mut self
+            && refusal.status == status
+        {
+            refusal.hint.get_or_insert_with(hint);
+        }
+        self
+    }
+
     /// Notes what a refused call had sent, where the answer points at it. Never a secret: only names are looked up.
     pub(super) fn about(mut self, sent: Option<&Value>) -> Self {
         if let (Self::Refused(refusal), Some(sent)) = (&mut self, sent) {
@@ -189,7 +210,8 @@ impl Refusal {
         if ours("not-found") {
             lines.push(format!("  asked for {}", self.asked));
         }
-        lines.extend(self.hint.iter().map(|hint| format!("  {}", printable(hint))));
+        let hints = self.hint.iter().flat_map(|hint| hint.lines());
+        lines.extend(hints.map(|hint| format!("  {}", printable(hint))));
         // A problem about waiting says how long already.
         if let Some(seconds) = self.retry_after.filter(|_| !ours("slow-down")) {
             lines.push(format!("  try again in {seconds} s"));
@@ -198,15 +220,30 @@ impl Refusal {
     }
 }
 
-/// What is missing for an action and who can give it, from a problem or from the answer of can-i.
+/// What is missing for an action, who can give it and what they type, from a problem or from the answer of can-i.
 pub(super) fn missing(body: &Value) -> Vec<String> {
+    let part = |name: &str| body.get(name).map(flat).filter(|text| !text.is_empty());
     let mut lines = Vec::new();
-    for (name, label) in [("missing", "missing"), ("ask", "who can give it")] {
-        if let Some(text) = body.get(name).map(flat).filter(|text| !text.is_empty()) {
-            lines.push(format!("  {label}: {text}"));
-        }
-    }
+    lines.extend(part("missing").map(|text| format!("  missing: {text}")));
+    lines.extend(part("ask").map(|text| format!("  who can give it: {text}")));
+    let each = body.get("missing").and_then(Value::as_array).into_iter().flatten();
+    let typed = each.filter_map(|privilege| gift(privilege.as_str()?));
+    lines.extend(typed.map(|command| format!("  they type: {}", printable(&command))));
     lines
+}
+
+/// The command that gives a privilege such as `deploy on infrastructure prod`. The group is for them to choose.
+fn gift(privilege: &str) -> Option<String> {
+    let (privilege, on) = privilege.split_once(" on ")?;
+    match on.split_once(' ') {
+        Some(("infrastructure", name)) => Some(format!("castoff infra grant {name} GROUP {privilege}")),
+        // A group may hold write and deploy side by side, and a grant takes the place of the one before.
+        Some(("service", name)) => Some(format!(
+            "castoff service grant {name} GROUP {privilege}, with what GROUP has already"
+        )),
+        _ if privilege == "create-service" => Some("castoff group set GROUP --create-service true".to_owned()),
+        _ => None,
+    }
 }
 
 /// JSON as a phrase: the parts of a list with commas, those of an object with their names.
@@ -224,7 +261,11 @@ fn flat(value: &Value) -> String {
             .iter()
             .map(|(name, part)| (name, flat(part)))
             .filter(|(_, part)| !part.is_empty())
-            .map(|(name, part)| format!("{} {part}", printable(name)))
+            .map(|(name, part)| match (name.strip_suffix('s'), parts.get(name)) {
+                // `groups` of one is a group.
+                (Some(one), Some(Value::Array(list))) if list.len() == 1 => format!("{} {part}", printable(one)),
+                _ => format!("{} {part}", printable(name)),
+            })
             .collect::<Vec<_>>()
             .join("; "),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
@@ -282,8 +323,31 @@ mod tests {
                 "error: Forbidden: needs deploy on infrastructure prod; you have view",
                 "  missing: deploy on infrastructure prod",
                 "  who can give it: owner olga; groups platform, sre",
+                "  they type: castoff infra grant prod GROUP deploy",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_missing_comes_with_the_command_that_gives_it() {
+        for (missing, command) in [
+            (
+                "view on infrastructure prod",
+                Some("castoff infra grant prod GROUP view"),
+            ),
+            (
+                "write on service iris",
+                Some("castoff service grant iris GROUP write, with what GROUP has already"),
+            ),
+            (
+                "create-service on the platform",
+                Some("castoff group set GROUP --create-service true"),
+            ),
+            ("admin on the platform", None),
+            ("patience", None),
+        ] {
+            assert_eq!(gift(missing).as_deref(), command, "{missing}");
+        }
     }
 
     #[test]
@@ -308,6 +372,22 @@ mod tests {
         )
         .lines();
         assert_eq!(lines[1], "  asked for http://127.0.0.1:8400/api/v1/services/rose");
+    }
+
+    #[test]
+    fn what_to_type_next_is_said_of_the_answer_it_is_about() {
+        let answer = || {
+            refused(
+                422,
+                json!({"title": "No", "errors": [{"pointer": "/route/0/version", "reason": "none"}]}),
+            )
+        };
+        assert!(answer().points_at("version") && !answer().points_at("route"));
+        assert_eq!(
+            answer().hint(422, || "look".to_owned()).lines().pop().unwrap(),
+            "  look"
+        );
+        assert_eq!(answer().hint(409, || "look".to_owned()).lines(), answer().lines());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::Desk;
 use super::credentials::read_secret;
 use super::failure::Failure;
 use super::service::{put, something, word};
-use super::session::hand_over;
+use super::session::{hand_over, may_save};
 use super::span::{Span, When};
 use super::table::{Table, cell, moment};
 use crate::clock::Clock;
@@ -178,6 +178,14 @@ impl Owner {
         }
     }
 
+    /// The command that lists them.
+    fn listing(&self) -> String {
+        match (&self.deployment, &self.service) {
+            (Some(deployment), _) => format!("castoff keys list --deployment {deployment}"),
+            (None, service) => format!("castoff keys list --service {}", service.as_deref().unwrap_or_default()),
+        }
+    }
+
     fn at<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
         [self.path().as_slice(), more].concat()
     }
@@ -187,7 +195,10 @@ impl Which {
     /// The id of the key.
     async fn id(&self, desk: &Desk) -> Result<String, Failure> {
         let keys = desk.server.list(&self.of.path(), &[], usize::MAX).await?;
-        pick(&keys, &self.key)
+        pick(&keys, &self.key).map_err(|failure| match failure {
+            Failure::Missing(text) => Failure::Missing(format!("{text}\nthose there are: {}", self.of.listing())),
+            other => other,
+        })
     }
 }
 
@@ -272,6 +283,7 @@ impl Command {
 
 impl Create {
     async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        may_save(self.save.as_deref())?;
         let mut body = Map::new();
         put(&mut body, "name", Some(&self.name));
         put(&mut body, "class", self.class.map(word));
@@ -298,6 +310,7 @@ impl Create {
 
 impl Rotate {
     async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        may_save(self.save.as_deref())?;
         let mut body = Map::new();
         put(&mut body, "name", self.name.as_ref());
         if let Some(overlap) = self.overlap {

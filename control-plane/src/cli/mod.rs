@@ -31,6 +31,7 @@ mod tests;
 
 pub use failure::AFTER_HELP;
 pub use output::Format;
+pub use suggestion::likeliest;
 
 use clap::{Args, Subcommand};
 use client::{Client, Proof};

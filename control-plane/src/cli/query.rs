@@ -109,8 +109,19 @@ impl Query {
                 if let Some(body) = refusal.body.as_object_mut() {
                     body.remove("type");
                 }
-                refusal.hint = Some(format!("its keys: castoff keys list --deployment {}", self.deployment));
+                let name = &self.deployment;
+                refusal.hint = Some(format!(
+                    "the keys that open it: castoff keys list --deployment {name}; a new one: castoff keys create NAME --deployment {name}"
+                ));
                 Err(Failure::Refused(refusal))
+            }
+            // Nor would starting a control plane, which is what a command says that reaches no server.
+            Err(Failure::Unreachable(text)) => {
+                let (name, state) = (&self.deployment, cell(&deployment, "/state"));
+                let first = text.lines().next().unwrap_or_default();
+                Err(Failure::Unreachable(format!(
+                    "{first}\n{name} is {state}; its nodes: castoff status {name}"
+                )))
             }
             Err(failure) => Err(failure),
         }

@@ -27,13 +27,18 @@ pub enum Command {
         service: String,
     },
     /// Change a service's settings
-    #[command(after_help = "Example:\n  castoff service set iris --owner omar")]
+    #[command(after_help = "Examples:
+  castoff service set iris --description 'Which iris is it'
+  castoff service set iris --owner omar
+
+A new owner is an account that you may see: for platform admins everybody, for others themselves and the owners of
+services that they may read. Whoever else shall have it: a platform admin can hand it over.")]
     Set {
         /// The service
         service: String,
         #[command(flatten)]
         settings: Settings,
-        /// Hand the service over to this account
+        /// Hand the service over to this account, which must be one that you may see
         #[arg(long)]
         owner: Option<String>,
     },

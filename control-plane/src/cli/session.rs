@@ -190,6 +190,13 @@ fn host() -> String {
     }
 }
 
+/// Refuses a `--save` that cannot be written to, before a secret is made that would have nowhere to go.
+pub(super) fn may_save(save: Option<&Path>) -> Result<(), Failure> {
+    let Some(path) = save else { return Ok(()) };
+    credentials::save_secret(path, "")?;
+    std::fs::remove_file(path).map_err(|error| Failure::file(path, &error))
+}
+
 /// Shows a secret once: to a file for its owner alone, or to standard output with a remark beside it.
 pub(super) fn hand_over(out: Output, value: &Value, name: &str, save: Option<&Path>) -> Result<(), Failure> {
     let Some(secret) = value.get(name).and_then(Value::as_str) else {
@@ -219,6 +226,20 @@ pub(super) fn hand_over(out: Output, value: &Value, name: &str, save: Option<&Pa
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
+
+    #[test]
+    fn a_file_that_cannot_be_written_to_is_refused_before_there_is_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.txt");
+        may_save(None).unwrap();
+        may_save(Some(&path)).unwrap();
+        assert!(!path.exists(), "looking leaves nothing behind");
+        std::fs::write(&path, "mine").unwrap();
+        let said = may_save(Some(&path)).unwrap_err().lines().concat();
+        assert!(said.contains("name a new file"), "{said}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+        assert!(may_save(Some(&folder.path().join("none/key.txt"))).is_err());
+    }
 
     #[test]
     fn cookies_go_back_without_their_attributes() {

@@ -4,6 +4,7 @@
 
 use super::client::Client;
 use super::failure::{Failure, Refusal};
+use clap::error::{ContextKind, ContextValue};
 
 /// Looking through more names than this takes longer than looking at the list.
 const MOST_NAMES: usize = 1_000;
@@ -11,12 +12,14 @@ const MOST_NAMES: usize = 1_000;
 /// Two slips of the fingers: what is farther away is another word.
 const MOST_SLIPS: usize = 2;
 
-/// The collections whose things have names, and what one of them is called in a body.
-const NOUNS: [(&str, &str); 4] = [
-    ("services", "service"),
-    ("infrastructures", "infrastructure"),
-    ("deployments", "deployment"),
-    ("groups", "group"),
+/// The collections whose things have names, what one of them is called in a body, and the command that lists them.
+const NOUNS: [(&str, &str, &str); 6] = [
+    ("services", "service", "service list"),
+    ("infrastructures", "infrastructure", "infra list"),
+    ("deployments", "deployment", "deployment list"),
+    ("groups", "group", "group list"),
+    ("users", "user", "user list"),
+    ("service-accounts", "service account", "service-account list"),
 ];
 
 /// A name that a call used, and the collection in which it was looked for.
@@ -41,11 +44,31 @@ pub(super) async fn add(server: &Client, failure: &mut Failure) {
         let there: Vec<&str> = items.iter().filter_map(|item| item.get("name")?.as_str()).collect();
         if let Some(near) = nearest(named.name, &there) {
             found.push(format!("did you mean {near}?"));
+        } else if items.len() < MOST_NAMES && !there.contains(&named.name) {
+            found.extend(whole_list(&named));
         }
     }
     if !found.is_empty() {
-        refusal.hint = Some(found.join(" "));
+        refusal.hint = Some(found.join("\n"));
     }
+}
+
+/// Which of several names in a call is not there, and the command that shows those that are.
+fn whole_list(named: &Named<'_>) -> Option<String> {
+    let (what, command) = match named.collection.as_slice() {
+        // An account may be a program's as well, so that one list does not settle it.
+        ["users"] => return None,
+        [_, service, "versions"] => ("version", format!("version list {service}")),
+        [collection] => {
+            let (_, what, command) = NOUNS.iter().find(|(noun, ..)| noun == collection)?;
+            (*what, (*command).to_owned())
+        }
+        _ => return None,
+    };
+    Some(format!(
+        "you see no {what} {}; those you see: castoff {command}",
+        named.name
+    ))
 }
 
 /// The names in a refusal that may be wrong.
@@ -56,8 +79,11 @@ fn names(refusal: &Refusal) -> Vec<Named<'_>> {
             .sent_names
             .iter()
             .filter_map(|(pointer, name)| {
-                let noun = pointer.strip_prefix('/')?;
-                let (collection, _) = NOUNS.iter().find(|(_, singular)| *singular == noun)?;
+                let noun = match pointer.strip_prefix('/')? {
+                    "owner" => "user",
+                    noun => noun,
+                };
+                let (collection, ..) = NOUNS.iter().find(|(_, singular, _)| *singular == noun)?;
                 Some(Named {
                     collection: vec![collection],
                     name,
@@ -74,19 +100,21 @@ fn in_path(path: &[String]) -> Vec<Named<'_>> {
     let [first, name, rest @ ..] = parts.as_slice() else {
         return Vec::new();
     };
-    if !NOUNS.iter().any(|(collection, _)| collection == first) {
+    if !NOUNS.iter().any(|(collection, ..)| collection == first) {
         return Vec::new();
     }
     let mut found = vec![Named {
         collection: vec![*first],
         name,
     }];
-    if let ["versions", version, ..] = rest {
-        found.push(Named {
-            collection: vec![*first, *name, "versions"],
-            name: version,
-        });
-    }
+    let within = match rest {
+        ["versions", version, ..] => Some((vec![*first, *name, "versions"], version)),
+        ["grants", group, ..] => Some((vec!["groups"], group)),
+        // Members are service accounts, too; only for users is a list asked for.
+        ["members", user, ..] => Some((vec!["users"], user)),
+        _ => None,
+    };
+    found.extend(within.map(|(collection, name)| Named { collection, name }));
     found
 }
 
@@ -97,6 +125,24 @@ fn nearest<'a>(wanted: &str, there: &[&'a str]) -> Option<&'a str> {
     // In a name of three letters, two slips make any other.
     let allowed = MOST_SLIPS.min(wanted.chars().count() / 2);
     (1..=allowed).contains(&slips(&near)).then_some(near)
+}
+
+/// Of the commands that are like a mistyped one, leaves the likeliest: clap names all that begin alike, the likeliest last.
+pub fn likeliest(mut error: clap::Error) -> clap::Error {
+    if let (Some(ContextValue::String(typed)), Some(ContextValue::Strings(alike))) = (
+        error.get(ContextKind::InvalidSubcommand),
+        error.get(ContextKind::SuggestedSubcommand),
+    ) {
+        let slips = |name: &String| strsim::damerau_levenshtein(typed, name);
+        let fewest = alike.iter().map(slips).min();
+        let best = alike
+            .iter()
+            .filter(|name| Some(slips(name)) == fewest)
+            .cloned()
+            .collect();
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(best));
+    }
+    error
 }
 
 #[cfg(test)]
@@ -137,6 +183,15 @@ mod tests {
                 collection: vec!["services", "flowers", "versions"],
                 name: "v2"
             }
+        );
+        let parts = path("groups/sre/members/danna");
+        assert_eq!(in_path(&parts)[1].collection, ["users"]);
+        let parts = path("infrastructures/prod/grants/srre");
+        let found = in_path(&parts);
+        assert_eq!(found[1].collection, ["groups"]);
+        assert_eq!(
+            whole_list(&found[1]).unwrap(),
+            "you see no group srre; those you see: castoff group list"
         );
         assert!(in_path(&path("tokens/a")).is_empty());
         assert!(in_path(&path("services")).is_empty());

@@ -239,5 +239,8 @@ async fn a_slip_in_a_name_gets_a_suggestion() {
     let failure = server.post(&["deployments"], &[], Some(&body)).await.unwrap_err();
     assert_eq!(hint(failure).await, "  did you mean iris?");
     let failure = server.get(&["services", "lighthouse"], &[]).await.unwrap_err();
-    assert!(!hint(failure).await.contains("did you mean"));
+    assert_eq!(
+        hint(failure).await,
+        "  you see no service lighthouse; those you see: castoff service list"
+    );
 }

@@ -3,7 +3,7 @@
 use super::Desk;
 use super::failure::Failure;
 use super::service::put;
-use super::session::hand_over;
+use super::session::{hand_over, may_save};
 use super::span::When;
 use super::table::{cell, moment};
 use crate::clock::Clock;
@@ -54,6 +54,7 @@ impl Command {
 impl NewToken {
     /// Makes the token and hands it over.
     pub(super) async fn make(self, desk: &Desk, path: &[&str]) -> Result<(), Failure> {
+        may_save(self.save.as_deref())?;
         let mut body = Map::new();
         put(&mut body, "name", Some(&self.name));
         let expires = self.expires.ahead(Clock::default().now()).map(|time| time.to_string());
