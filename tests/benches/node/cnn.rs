@@ -5,7 +5,8 @@ use crate::rivals::Loop;
 use acceptance::castoff::onnxruntime;
 use acceptance::figure::{interleaved, median};
 use acceptance::network::{SIDE, cnn, image};
-use acceptance::{Database, Deployed, Figure, Load, Report, World, json, scratch};
+use acceptance::world::Cast;
+use acceptance::{Database, Deployed, Figure, Load, Report, Value, World, json, scratch};
 use castoff_node::engine::{Data, Engine, Model, Output, Tensor};
 use std::fs;
 use std::sync::Arc;
@@ -18,24 +19,55 @@ const ROUNDS: usize = 9;
 /// Milliseconds that a run should take here.
 const RUN: f64 = 6.5;
 
+/// A control plane with the CNN uploaded, and the engine that found out how deep it must be.
+pub struct Stage {
+    pub runtime: Runtime,
+    pub engine: Engine,
+    pub depth: i64,
+    pub model: Vec<u8>,
+    pub cast: Cast,
+}
+
+impl Stage {
+    pub fn set() -> Self {
+        let runtime = Runtime::new().expect("threads");
+        let engine = Engine::open(&onnxruntime()).expect("the runtime");
+        let (depth, model) = sized(&engine, &runtime);
+        let cast = World::with_cast(Database::Sqlite);
+        cast.dana.post("/services", json!({"name": "cnn"})).expect(201);
+        cast.dana.upload("cnn", "v1", model.clone()).expect(201);
+        Self {
+            runtime,
+            engine,
+            depth,
+            model,
+            cast,
+        }
+    }
+}
+
+/// The CNN with these limits, one of which is its sessions.
+pub fn deploy(cast: &Cast, limits: Value) -> Deployed {
+    let name = format!("cnn-{}", limits["sessions"]);
+    Deployed::create(
+        &cast.dana,
+        json!({"service": "cnn", "infrastructure": "dev", "version": "v1", "name": name, "limits": limits}),
+    )
+}
+
 /// With one session, as deployments have it by default, and with as many as this machine has cores.
 pub fn measure(report: &mut Report) {
-    let runtime = Runtime::new().expect("threads");
-    let engine = Engine::open(&onnxruntime()).expect("the runtime");
-    let (depth, model) = sized(&engine, &runtime);
-    let cast = World::with_cast(Database::Sqlite);
-    cast.dana.post("/services", json!({"name": "cnn"})).expect(201);
-    cast.dana.upload("cnn", "v1", model.clone()).expect(201);
+    let Stage {
+        runtime,
+        engine,
+        depth,
+        model,
+        cast,
+    } = Stage::set();
     let file = scratch::subfolder("cnn").join("cnn.onnx");
     fs::write(&file, &model).expect("the model's file");
     for sessions in [1, std::thread::available_parallelism().map_or(1, usize::from)] {
-        let deployed = Deployed::create(
-            &cast.dana,
-            json!({
-                "service": "cnn", "infrastructure": "dev", "version": "v1", "name": format!("cnn-{sessions}"),
-                "limits": {"sessions": sessions},
-            }),
-        );
+        let deployed = deploy(&cast, json!({"sessions": sessions}));
         let own = Arc::new(engine.load("cnn", &model, sessions).expect("the model"));
         agree(&deployed, &own, &runtime);
         let load = load(&deployed);
@@ -62,7 +94,7 @@ pub fn measure(report: &mut Report) {
 }
 
 /// The depth at which a run takes as long as it should, from how long one of eight takes.
-pub fn sized(engine: &Engine, runtime: &Runtime) -> (i64, Vec<u8>) {
+fn sized(engine: &Engine, runtime: &Runtime) -> (i64, Vec<u8>) {
     let trial = 8;
     let model = engine.load("trial", &cnn(trial), 1).expect("the model");
     let runs: Vec<f64> = (0..30)

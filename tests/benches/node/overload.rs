@@ -3,15 +3,12 @@
 //! A call that finds all places taken is sent away with a 429. The rule a newcomer would break: what counts is the right
 //! answers; sending away is work, too, and must not be done with the time of those who are inside.
 
-use crate::cnn::{load, sized};
-use acceptance::castoff::onnxruntime;
+use crate::cnn::{Stage, deploy, load};
 use acceptance::figure::{interleaved, ratios};
 use acceptance::load::Offered;
-use acceptance::{Database, Deployed, Figure, Report, World, json};
-use castoff_node::engine::Engine;
+use acceptance::{Figure, Report, json};
 use std::cell::Cell;
 use std::time::Duration;
-use tokio::runtime::Runtime;
 
 const ROUND: Duration = Duration::from_millis(1_500);
 const ROUNDS: usize = 9;
@@ -24,20 +21,9 @@ const MORE: usize = 32;
 
 /// With one session, as deployments have it by default, and with as many as this machine has cores.
 pub fn measure(report: &mut Report) {
-    let runtime = Runtime::new().expect("threads");
-    let engine = Engine::open(&onnxruntime()).expect("the runtime");
-    let (depth, model) = sized(&engine, &runtime);
-    let cast = World::with_cast(Database::Sqlite);
-    cast.dana.post("/services", json!({"name": "cnn"})).expect(201);
-    cast.dana.upload("cnn", "v1", model).expect(201);
+    let Stage { depth, cast, .. } = Stage::set();
     for sessions in [1, std::thread::available_parallelism().map_or(1, usize::from)] {
-        let deployed = Deployed::create(
-            &cast.dana,
-            json!({
-                "service": "cnn", "infrastructure": "dev", "version": "v1", "name": format!("cnn-{sessions}"),
-                "limits": {"sessions": sessions, "queue": QUEUE},
-            }),
-        );
+        let deployed = deploy(&cast, json!({"sessions": sessions, "queue": QUEUE}));
         let load = load(&deployed);
         let connections = sessions + QUEUE + MORE;
         // As the machine is now: what others take of it changes from round to round.
