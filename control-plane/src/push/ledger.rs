@@ -20,6 +20,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What comes within this time of the first is written with it: the answers to a push come one by one, and each batch is a
 /// commit, for which a disk is waited for.
 const GATHER: Duration = Duration::from_millis(20);
+/// As long as more come, a batch is gathered on, but no longer than this many times: a thousand answers are then two or
+/// three commits.
+const MOST_GATHERS: u32 = 5;
 /// Events that wait; more come only when the database is away, and are left out.
 const MOST_EVENTS: usize = 1_000;
 /// Keys whose use waits to be written: ten deployments with all the keys that they may have.
@@ -126,7 +129,7 @@ impl Ledger {
                 () = end.cancelled() => true,
                 () = self.wake.notified(), if !failing => tokio::select! {
                     () = end.cancelled() => true,
-                    () = tokio::time::sleep(GATHER) => false,
+                    () = self.gather() => false,
                 },
                 _ = again.tick() => false,
             };
@@ -148,6 +151,20 @@ impl Ledger {
             if ending {
                 return;
             }
+        }
+    }
+
+    /// Waits for what comes with what has come.
+    async fn gather(&self) {
+        let mut before = 0;
+        for _ in 0..MOST_GATHERS {
+            tokio::time::sleep(GATHER).await;
+            let waiting = self.waiting().reports.len();
+            // One alone is written at once: somebody may wait to see it.
+            if waiting <= before.max(1) {
+                return;
+            }
+            before = waiting;
         }
     }
 
