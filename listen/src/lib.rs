@@ -147,8 +147,8 @@ pub fn from_stdin() -> io::Result<std::net::TcpListener> {
     Ok(listener)
 }
 
-/// Accepts until the phase is [`Phase::Closed`]; `connections` ends when the last of them has. The service must always be
-/// ready.
+/// Accepts until the phase is [`Phase::Closed`]; `connections` ends when the last of them has, and none can come any more. The
+/// service must always be ready.
 pub async fn serve<S: Answers>(
     listener: TcpListener,
     service: S,
@@ -158,8 +158,11 @@ pub async fn serve<S: Answers>(
 ) {
     let places = Places::new(port.most);
     let mut failing = false;
+    // Whoever waits for the last connection may end the process then.
+    let _may_take_more = connections.token();
     loop {
         let accepted = tokio::select! {
+            biased;
             // An end of whoever says the phases is an end of the port.
             _ = phase.wait_for(|phase| *phase >= Phase::Closed) => return,
             accepted = accept(&listener, &places) => accepted,

@@ -5,6 +5,10 @@
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
+
+/// Of `/proc`, in a second: what the kernel shows to programs, on every machine that we run on.
+const TICKS: u64 = 100;
 
 /// One process, now or in the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +32,17 @@ impl Process {
     /// Whether this very process still runs.
     pub fn alive(self) -> bool {
         Self::find(self.pid) == Some(self)
+    }
+
+    /// How long ago it started.
+    pub fn age(self) -> Duration {
+        let uptime = fs::read_to_string("/proc/uptime").expect("the kernel counts it");
+        let uptime = uptime
+            .split_whitespace()
+            .next()
+            .and_then(|seconds| seconds.parse().ok());
+        let started = Duration::from_millis(self.start_time * 1_000 / TICKS);
+        Duration::from_secs_f64(uptime.expect("seconds")).saturating_sub(started)
     }
 
     /// Sends a signal, if it still runs.
@@ -75,14 +90,19 @@ impl Process {
     }
 }
 
-/// Every living process that has `folder` in its arguments: in a world of its own folder, those that belong to it.
-pub fn of(folder: &Path) -> Vec<Process> {
-    let marker = folder.to_string_lossy().into_owned();
+/// Every living process of this machine but this one.
+pub fn all() -> Vec<Process> {
     let entries = fs::read_dir("/proc").expect("/proc lists the processes");
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
         .filter(|pid| *pid != std::process::id())
         .filter_map(Process::find)
-        .filter(|process| process.arguments().contains(&marker))
         .collect()
+}
+
+/// Every living process that has `folder` in its arguments: in a world of its own folder, those that belong to it.
+pub fn of(folder: &Path) -> Vec<Process> {
+    let marker = folder.to_string_lossy().into_owned();
+    let belongs = |process: &Process| process.arguments().contains(&marker);
+    all().into_iter().filter(belongs).collect()
 }

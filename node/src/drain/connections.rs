@@ -171,6 +171,22 @@ const AT_ONCE: Plan = Plan {
     finish: Duration::from_secs(30),
 };
 
+/// Whoever thinks that the last connection has ended ends the process: so long as another one may be taken, it has not.
+#[tokio::test]
+async fn the_last_connection_has_not_ended_before_the_last_is_taken() {
+    let world = World::start(Life::default());
+    // Now it waits for the first.
+    tokio::task::yield_now().await;
+    world.connections.close();
+    let ended = async || futures::poll!(std::pin::pin!(world.connections.wait())).is_ready();
+    assert!(!ended().await, "it accepts");
+    world.phase.send_replace(Phase::Closed);
+    assert!(!ended().await, "it has not heard yet that it is not to");
+    timeout(Duration::from_secs(60), world.connections.wait())
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn half_a_call_at_the_moment_of_the_cut_is_answered() {
     let world = World::start(Life::default());
@@ -234,6 +250,7 @@ async fn an_answer_that_nobody_takes_ends_its_connection() {
             sleep(Duration::from_millis(10)).await;
         }
     }
+    world.phase.send_replace(Phase::Closed);
     world.connections.close();
     drop(reader);
     world.connections.wait().await;
