@@ -1,7 +1,7 @@
 # The commands of Castoff. `make` lists them. What each one does in detail is in scripts/, one subject a file.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults fuzz lint docs-check advisories bench models
+.PHONY: help demo test test-cluster cluster cluster-down image faults fuzz lint docs-check advisories bench models
 
 CARGO := cargo
 # All our packages, and of others only what Cargo.lock says.
@@ -14,14 +14,30 @@ demo: ## start Castoff with a model on it, call it, and show how (ONCE=1: stop b
 	@scripts/prerequisites demo
 	@ONCE=$(ONCE) scripts/demo
 
-test: ## everything: unit and documentation tests, acceptance tests on real processes, third-party clients
+test: ## everything: unit and documentation tests, acceptance tests on real processes and a cluster, third-party clients
 	@scripts/prerequisites test
 	@echo "== ONNX Runtime's library" && scripts/onnxruntime >/dev/null
 	@echo "== third-party clients, for the acceptance tests" && tests/clients/run --prepare
 	@echo "== build the programs and their tests (minutes, the first time)"
 	@$(CARGO) build $(ALL) --bins --tests
-	@echo "== test (acceptance starts castoff, nodes and a PostgreSQL, all on loopback)"
-	@CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) $(CARGO) test $(ALL) --no-fail-fast
+	@echo "== test (acceptance starts castoff, nodes and a PostgreSQL, all on loopback, and a Kubernetes cluster beside it)"
+	@CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) tests/cluster/with $(CARGO) test $(ALL) --no-fail-fast
+
+test-cluster: ## what runs on Kubernetes alone; with KUBECONFIG on your cluster (tests/cluster/with says what else to set)
+	@scripts/onnxruntime >/dev/null
+	@$(CARGO) build $(ALL) --bins --tests
+	@CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
+	    tests/cluster/with $(CARGO) test --locked -p acceptance --test acceptance -- cluster::
+
+cluster: ## bring up a real Kubernetes cluster of two nodes on this machine, as root, and print how to use it
+	@tests/cluster/up
+
+cluster-down: ## take it away, with all that is on it
+	@tests/cluster/down
+
+image: ## the images of both programs, by docker or buildah, and their bills of materials (BASE, BUILDER, PREFIX, TAG: see scripts/image)
+	@scripts/image
+	@scripts/sbom
 
 faults: ## what is killed, torn, full or forged, every combination of rights: far more than make test (CASTOFF_SEED=N plays a failure again)
 	@scripts/prerequisites test

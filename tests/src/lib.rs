@@ -11,6 +11,7 @@ pub mod answer;
 pub mod archive;
 pub mod castoff;
 pub mod cli;
+pub mod cluster;
 pub mod crowd;
 pub mod deployed;
 pub mod dice;

@@ -9,6 +9,7 @@ mod bad_input;
 mod behaviours;
 mod beyond;
 mod calling;
+mod cluster;
 mod concurrency;
 mod deployments;
 mod descriptors;

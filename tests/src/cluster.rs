@@ -1,0 +1,254 @@
+//! A Kubernetes cluster: the one that `tests/cluster/up` makes, or the one of `KUBECONFIG`. Spoken to by kubectl.
+//!
+//! The rule a newcomer would break: a test has a namespace of its own and touches nothing beside it; what it leaves is
+//! printed when it fails, and taken away in any case.
+
+use crate::eventually::within;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// A pod is pulled, started and asked whether it is ready within this.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// The cluster of this run.
+#[derive(Debug)]
+pub struct Cluster {
+    kubeconfig: PathBuf,
+    /// The address of this machine that pods reach.
+    pub outside: String,
+    /// Before the names of images, and what comes after them.
+    images: (String, String),
+}
+
+impl Cluster {
+    /// The cluster, as `tests/cluster/with` has told; none where it could not be brought up, which CI does not forgive.
+    pub fn there() -> Option<&'static Self> {
+        static ONE: OnceLock<Option<Cluster>> = OnceLock::new();
+        ONE.get_or_init(Self::told).as_ref()
+    }
+
+    fn told() -> Option<Self> {
+        let told = |name: &str| std::env::var(name).ok().filter(|told| !told.is_empty());
+        let found = told("CASTOFF_CLUSTER_KUBECONFIG");
+        let reason = "no cluster is there: `make test-cluster` brings one up, or says why it cannot";
+        if found.is_none() {
+            assert!(
+                std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+                "needed in CI: {reason}"
+            );
+            eprintln!("\n!!! SKIPPED on Kubernetes: {reason}\n");
+        }
+        Some(Self {
+            kubeconfig: found?.into(),
+            outside: told("CASTOFF_CLUSTER_OUTSIDE").expect("the address of this machine that pods reach"),
+            images: (
+                told("CASTOFF_CLUSTER_PREFIX").unwrap_or_else(|| "localhost/".to_owned()),
+                told("CASTOFF_CLUSTER_TAG").unwrap_or_else(|| "test".to_owned()),
+            ),
+        })
+    }
+
+    /// The image of one of our programs.
+    pub fn image(&self, program: &str) -> String {
+        let (prefix, tag) = &self.images;
+        format!("{prefix}{program}:{tag}")
+    }
+
+    fn kubectl(&self) -> Command {
+        let mut command = Command::new("kubectl");
+        command.env("KUBECONFIG", &self.kubeconfig);
+        command
+    }
+}
+
+/// A namespace of one test, which admits no pod that is not *restricted*.
+#[derive(Debug)]
+pub struct Namespace {
+    cluster: &'static Cluster,
+    /// Its name.
+    pub name: String,
+}
+
+impl Namespace {
+    /// A new one, named after what is tested.
+    #[track_caller]
+    pub fn new(cluster: &'static Cluster, subject: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("castoff-test-{subject}-{}-{number}", std::process::id());
+        let namespace = Self { cluster, name };
+        namespace.apply(&json!({
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {
+                "name": namespace.name,
+                "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+            },
+        }));
+        namespace
+    }
+
+    fn run(&self, arguments: &[&str], input: &str) -> Output {
+        let mut child = self
+            .cluster
+            .kubectl()
+            .args(["--namespace", &self.name])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl is there");
+        let mut stdin = child.stdin.take().expect("it was asked for");
+        stdin.write_all(input.as_bytes()).expect("kubectl reads");
+        drop(stdin);
+        child.wait_with_output().expect("kubectl ends")
+    }
+
+    /// What kubectl answers to these arguments.
+    ///
+    /// # Errors
+    /// What it says when it fails.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = self.run(arguments, "");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stderr)),
+        }
+    }
+
+    /// Applies objects.
+    ///
+    /// # Errors
+    /// Why one was refused.
+    pub fn try_apply(&self, object: &Value) -> Result<(), String> {
+        let output = self.run(&["apply", "-f", "-"], &object.to_string());
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Applies objects.
+    #[track_caller]
+    pub fn apply(&self, object: &Value) {
+        self.try_apply(object).expect("the API server takes it");
+    }
+
+    /// An object as it is, such as `pod/name`.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn get(&self, object: &str) -> Result<Value, String> {
+        let text = self.kubectl(&["get", object, "-o", "json"])?;
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    }
+
+    /// Waits until a pod says that it is ready, having started again so many times.
+    #[track_caller]
+    pub fn ready(&self, pod: &str, restarts: u64) {
+        within(LIMIT, "the pod is ready", || {
+            let found = self.get(&format!("pod/{pod}"))?;
+            let container = &found["status"]["containerStatuses"][0];
+            match container["ready"] == true && container["restartCount"] == restarts {
+                true => Ok(()),
+                false => Err(found["status"].to_string()),
+            }
+        });
+    }
+
+    /// What happened in it, for whoever has to find out why a test failed.
+    fn print(&self) {
+        let show = |what: &str, arguments: &[&str]| {
+            let said = self.kubectl(arguments).unwrap_or_else(|error| error);
+            eprintln!("--- {} of {}\n{said}", what, self.name);
+        };
+        show("objects", &["get", "all,secrets,networkpolicies", "-o", "wide"]);
+        show("events", &["get", "events", "--sort-by=.lastTimestamp"]);
+        for pod in self.kubectl(&["get", "pods", "-o", "name"]).unwrap_or_default().lines() {
+            show(pod, &["logs", "--tail=100", "--all-containers", pod]);
+            show(pod, &["logs", "--tail=100", "--all-containers", "--previous", pod]);
+        }
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.print();
+        }
+        self.kubectl(&["delete", "namespace", &self.name, "--wait=false"]).ok();
+    }
+}
+
+/// A port of a pod, on this machine. Ends with its owner.
+#[derive(Debug)]
+pub struct Forward {
+    child: Child,
+    /// It writes on, and ends when nobody takes it.
+    _said: BufReader<ChildStdout>,
+    /// `http://host:port`.
+    pub url: String,
+}
+
+impl Forward {
+    /// To this port of `pod/name` or `service/name`.
+    #[track_caller]
+    pub fn to(namespace: &Namespace, target: &str, port: u16) -> Self {
+        let mut child = namespace
+            .cluster
+            .kubectl()
+            .args([
+                "--namespace",
+                &namespace.name,
+                "port-forward",
+                target,
+                &format!(":{port}"),
+            ])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("kubectl is there");
+        let mut line = String::new();
+        let mut said = BufReader::new(child.stdout.take().expect("it was asked for"));
+        said.read_line(&mut line).expect("kubectl says where");
+        // "Forwarding from 127.0.0.1:34567 -> 8000"
+        let address = line
+            .split_whitespace()
+            .nth(2)
+            .unwrap_or_else(|| panic!("kubectl says {line:?}"));
+        let url = format!("http://{address}");
+        Self {
+            child,
+            _said: said,
+            url,
+        }
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The processes of a pod on this machine, by the control group of its containers. None when the cluster is elsewhere.
+pub fn processes_of(uid: &str, program: &str) -> Vec<crate::processes::Process> {
+    crate::processes::all()
+        .into_iter()
+        .filter(|process| {
+            let read = |file: &str| {
+                let path = Path::new("/proc").join(process.pid.to_string()).join(file);
+                std::fs::read_to_string(path).unwrap_or_default()
+            };
+            read("cgroup").contains(uid) && read("comm").trim() == program
+        })
+        .collect()
+}
