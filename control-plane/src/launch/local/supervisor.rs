@@ -159,6 +159,11 @@ impl Supervisor {
             slots.push(self.see(record, now).await?);
         }
         let mut troubles = self.open_ports(&wanted, &slots).await?;
+        // Before any node is asked to end: it takes no connection from then on, and what waits would be reset.
+        let listening = wanted.iter().filter(|wanted| wanted.enabled);
+        self.ports
+            .keep_only(&listening.map(|wanted| wanted.deployment_id).collect())
+            .await;
         let Plan { steps, wake_at } = plan::plan(&wanted, &slots, now);
         let mut again = false;
         for step in steps {
@@ -172,10 +177,6 @@ impl Supervisor {
                 Err(Trouble::Store(error)) => return Err(error),
             }
         }
-        let listening = wanted.iter().filter(|wanted| wanted.enabled);
-        self.ports
-            .keep_only(&listening.map(|wanted| wanted.deployment_id).collect())
-            .await;
         self.tell(&wanted, &troubles).await?;
         Ok(Looked {
             again,
