@@ -24,10 +24,11 @@ test: ## everything: unit and documentation tests, acceptance tests on real proc
 	@CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) tests/cluster/with $(CARGO) test $(ALL) --no-fail-fast
 
 test-cluster: ## what runs on Kubernetes alone; with KUBECONFIG on your cluster (tests/cluster/with says what else to set)
+	@scripts/prerequisites test
 	@scripts/onnxruntime >/dev/null
 	@$(CARGO) build $(ALL) --bins --tests
 	@CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
-	    tests/cluster/with $(CARGO) test --locked -p acceptance --test acceptance -- cluster::
+	    tests/cluster/with $(CARGO) test $(ALL) --test acceptance -- cluster::
 
 cluster: ## bring up a real Kubernetes cluster of two nodes on this machine, as root, and print how to use it
 	@tests/cluster/up

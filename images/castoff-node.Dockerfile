@@ -19,7 +19,7 @@ FROM ${PROGRAMS} AS programs
 
 FROM ${BASE}
 ARG REVISION=unknown
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 LABEL org.opencontainers.image.title="castoff-node" \
       org.opencontainers.image.description="A node of Castoff: serves one deployment's models behind its keys" \
       org.opencontainers.image.licenses="Apache-2.0" \

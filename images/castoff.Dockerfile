@@ -17,7 +17,7 @@ FROM ${PROGRAMS} AS programs
 
 FROM ${BASE}
 ARG REVISION=unknown
-ARG VERSION=0.1.0
+ARG VERSION=unknown
 LABEL org.opencontainers.image.title="castoff" \
       org.opencontainers.image.description="Castoff's control plane: who may deploy, and what nodes serve" \
       org.opencontainers.image.licenses="Apache-2.0" \

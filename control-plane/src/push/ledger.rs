@@ -20,8 +20,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What comes within this time of the first is written with it: the answers to a push come one by one, and each batch is a
 /// commit, for which a disk is waited for.
 const GATHER: Duration = Duration::from_millis(20);
-/// As long as more come, a batch is gathered on, but no longer than this many times: a thousand answers are then two or
-/// three commits.
+/// As long as more come, a batch is gathered on, but no longer than this many times: 5 × 20 ms, for whoever waits to see the
+/// first of them.
 const MOST_GATHERS: u32 = 5;
 /// Events that wait; more come only when the database is away, and are left out.
 const MOST_EVENTS: usize = 1_000;
