@@ -11,12 +11,19 @@ use std::time::Duration;
 /// that takes 20 to 60 µs on an idle core (`make bench ONLY=iris`), during which nobody else's call is answered faster.
 const QUICK: Duration = Duration::from_micros(50);
 
+/// So many slow runs in a row are not quick any more. Fewer can be the machine's: a thread that is interrupted in its run
+/// gets its core back after milliseconds, and the calls that were then handed over interrupted others in turn.
+const SLOW_RUNS: usize = 3;
+
 /// What is inside a model now.
 pub struct Load {
     sessions: usize,
     inside: AtomicUsize,
     /// Inputs that are smaller run quickly: larger than what did, no larger than what did not since.
     quick_below: AtomicUsize,
+    /// Slow runs in a row of inputs that count as quick, and the smallest of those inputs.
+    slow_runs: AtomicUsize,
+    slow_from: AtomicUsize,
 }
 
 impl Load {
@@ -25,6 +32,8 @@ impl Load {
             sessions,
             inside: AtomicUsize::new(0),
             quick_below: AtomicUsize::new(0),
+            slow_runs: AtomicUsize::new(0),
+            slow_from: AtomicUsize::new(usize::MAX),
         }
     }
 
@@ -47,9 +56,21 @@ impl Load {
     pub(crate) fn ran(&self, size: usize, took: Duration) {
         if took <= QUICK {
             self.quick_below.fetch_max(size.saturating_add(1), Ordering::Relaxed);
-        } else {
-            self.quick_below.fetch_min(size, Ordering::Relaxed);
+            if size >= self.slow_from.load(Ordering::Relaxed) {
+                self.forget_slow();
+            }
+        } else if self.is_quick(size) {
+            let from = self.slow_from.fetch_min(size, Ordering::Relaxed).min(size);
+            if self.slow_runs.fetch_add(1, Ordering::Relaxed) + 1 >= SLOW_RUNS {
+                self.quick_below.fetch_min(from, Ordering::Relaxed);
+                self.forget_slow();
+            }
         }
+    }
+
+    fn forget_slow(&self) {
+        self.slow_runs.store(0, Ordering::Relaxed);
+        self.slow_from.store(usize::MAX, Ordering::Relaxed);
     }
 
     /// Whether a run on inputs of this size is likely to be quick.
@@ -108,14 +129,38 @@ mod tests {
     #[test]
     fn what_is_no_larger_than_what_was_quick_is_quick() {
         let (load, slow) = (Load::new(1), QUICK + Duration::from_nanos(1));
+        let slowly = |size| (0..SLOW_RUNS).for_each(|_| load.ran(size, slow));
         assert!(!load.is_quick(0), "nothing has run");
         load.ran(4, QUICK);
         assert!(load.is_quick(0) && load.is_quick(4) && !load.is_quick(5));
-        load.ran(400, slow);
+        slowly(400);
         assert!(load.is_quick(4));
-        load.ran(4, slow);
+        slowly(4);
         assert!(!load.is_quick(4) && load.is_quick(3));
         load.ran(8, QUICK);
         assert!(load.is_quick(8));
+    }
+
+    #[test]
+    fn a_run_that_was_interrupted_is_still_quick() {
+        let (load, slow) = (Load::new(1), QUICK + Duration::from_nanos(1));
+        load.ran(8, QUICK);
+        for _ in 1..SLOW_RUNS {
+            load.ran(8, slow);
+        }
+        assert!(load.is_quick(8), "one short of a row");
+        load.ran(4, QUICK);
+        load.ran(6, slow);
+        assert!(
+            !load.is_quick(6) && load.is_quick(5),
+            "smaller inputs say nothing of larger ones"
+        );
+        load.ran(8, QUICK);
+        load.ran(8, slow);
+        load.ran(8, QUICK);
+        for _ in 1..SLOW_RUNS {
+            load.ran(8, slow);
+        }
+        assert!(load.is_quick(8), "the row was broken");
     }
 }
