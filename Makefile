@@ -48,7 +48,7 @@ faults: ## what is killed, torn, full or forged, every combination of rights: fa
 	@CASTOFF_EXAMPLES=$${CASTOFF_EXAMPLES:-50} CASTOFF_KILLS=$${CASTOFF_KILLS:-200} CASTOFF_ROLLS=$${CASTOFF_ROLLS:-100} \
 	    CASTOFF_UPLOAD_MB=$${CASTOFF_UPLOAD_MB:-5120} CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
 	    CASTOFF_EXHAUSTIVE=$${CASTOFF_EXHAUSTIVE:-1} \
-	    $(CARGO) test --locked -p acceptance --test acceptance -- --nocapture --test-threads=2 faults:: oracle:: histories:: documents::
+	    tests/cluster/with $(CARGO) test --locked -p acceptance --test acceptance -- --nocapture --test-threads=2 faults:: kubernetes::kills oracle:: histories:: documents::
 
 fuzz: ## feed our parsers what nobody would write (FUZZ_SECONDS=60 for each; the first time it compiles for minutes)
 	@scripts/prerequisites lint

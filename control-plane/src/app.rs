@@ -195,7 +195,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         &mut installation,
     )
     .await?;
-    let loops = Loops::start(&config, &store, &push, &packages, &stopping).await?;
+    let loops = Loops::start(&config, &store, &push, &packages, &stopping, installation.id).await?;
     let api = Api {
         store: store.clone(),
         table,
@@ -205,6 +205,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         receipts: push.receipts.clone(),
         joins: push.joins.clone(),
         logs: loops.logs(),
+        clusters: loops.clusters(),
         bodies: Bodies::new(patience),
         secure_cookies: config.tls_cert.is_some(),
         stopping: stopping.clone(),

@@ -1,5 +1,6 @@
 //! What `castoff serve` is told: by flags, or by the environment under the same names. Parsed once, at the start.
 
+use crate::domain::ImageName;
 use clap::Args;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -108,6 +109,10 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_ONNXRUNTIME", value_name = "FILE")]
     pub onnxruntime: Option<PathBuf>,
 
+    /// What the pods of an infrastructure of kind kubernetes run, unless it says so itself [default: castoff-node of this release]
+    #[arg(long, env = "CASTOFF_NODE_IMAGE", value_name = "IMAGE", value_parser = image)]
+    pub node_image: Option<ImageName>,
+
     /// Bytes that an uploaded package may have
     #[arg(long, env = "CASTOFF_MAX_PACKAGE_BYTES", default_value_t = 2 << 30, value_name = "BYTES")]
     pub max_package_bytes: u64,
@@ -143,6 +148,10 @@ impl Serve {
     pub fn shared_dir(&self) -> &Path {
         self.shared_dir.as_deref().unwrap_or(&self.place.data_dir)
     }
+}
+
+fn image(text: &str) -> Result<ImageName, String> {
+    ImageName::parse(text).map_err(|invalid| invalid.reason)
 }
 
 /// Two numbers with a hyphen between.

@@ -12,7 +12,9 @@ use crate::store::Store;
 
 /// Logs to standard error: for people on a terminal, as JSON lines elsewhere. `CASTOFF_LOG` says what.
 pub fn start_logging() {
-    let filter = EnvFilter::try_from_env("CASTOFF_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+    // What a cluster does not do is said once, by whoever asked it to.
+    let filter =
+        EnvFilter::try_from_env("CASTOFF_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,kube_client=off"));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

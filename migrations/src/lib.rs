@@ -17,6 +17,7 @@ mod m0005_audit_accounts;
 mod m0006_refusals;
 mod m0007_lease;
 mod m0008_grants;
+mod m0009_kubernetes;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -33,6 +34,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_refusals::Migration),
             Box::new(m0007_lease::Migration),
             Box::new(m0008_grants::Migration),
+            Box::new(m0009_kubernetes::Migration),
         ]
     }
 }

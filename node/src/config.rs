@@ -16,6 +16,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE", env = "CASTOFF_JOIN")]
     pub join: PathBuf,
 
+    /// A signed config to start with, when it is newer than the durable copy: where nodes boot from a Secret.
+    #[arg(long, value_name = "FILE", env = "CASTOFF_BOOT_CONFIG")]
+    pub boot_config: Option<PathBuf>,
+
     /// An existing folder of this node alone: durable copy, process.json, node.sock.
     #[arg(long, value_name = "DIR", env = "CASTOFF_DATA_DIR")]
     pub data_dir: PathBuf,

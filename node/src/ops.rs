@@ -23,9 +23,10 @@ pub fn router(node: Arc<Node>, metrics: PrometheusHandle) -> Router {
 }
 
 async fn ready(State((node, _)): State<(Arc<Node>, PrometheusHandle)>) -> Response {
-    match node.unready() {
-        None => "ready\n".into_response(),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+    let health = node.health();
+    match health.ready {
+        true => "ready\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", health.reason)).into_response(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The rule a newcomer would break: a test has a namespace of its own and touches nothing beside it; what it leaves is
 //! printed when it fails, and taken away in any case.
 
+use crate::actor::Actor;
 use crate::eventually::within;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -140,6 +141,22 @@ impl Namespace {
         self.try_apply(object).expect("the API server takes it");
     }
 
+    /// What opens this namespace and nothing else, by the manifest that `castoff infra manifest` prints and the commands
+    /// that it names.
+    #[track_caller]
+    pub fn kubeconfig(&self, admin: &Actor) -> String {
+        let manifest = admin.cli(["infra", "manifest", &self.name]).expect(0).out;
+        let applied = self.run(&["apply", "-f", "-"], &manifest);
+        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+        let told = |arguments: &[&str]| self.kubectl(arguments).expect("kubectl knows");
+        let token = told(&["create", "token", "castoff", "--duration", "24h"]);
+        let mut kubeconfig: Value =
+            serde_json::from_str(&told(&["config", "view", "--minify", "--flatten", "-o", "json"])).expect("JSON");
+        let user = kubeconfig["contexts"][0]["context"]["user"].clone();
+        kubeconfig["users"] = json!([{"name": user, "user": {"token": token.trim()}}]);
+        kubeconfig.to_string()
+    }
+
     /// An object as it is, such as `pod/name`.
     ///
     /// # Errors
@@ -200,6 +217,11 @@ impl Forward {
     /// To this port of `pod/name` or `service/name`.
     #[track_caller]
     pub fn to(namespace: &Namespace, target: &str, port: u16) -> Self {
+        Self::try_to(namespace, target, port).unwrap_or_else(|| panic!("{target} is not reached"))
+    }
+
+    /// The same; none when kubectl does not find it.
+    pub fn try_to(namespace: &Namespace, target: &str, port: u16) -> Option<Self> {
         let mut child = namespace
             .cluster
             .kubectl()
@@ -219,16 +241,15 @@ impl Forward {
         let mut said = BufReader::new(child.stdout.take().expect("it was asked for"));
         said.read_line(&mut line).expect("kubectl says where");
         // "Forwarding from 127.0.0.1:34567 -> 8000"
-        let address = line
-            .split_whitespace()
-            .nth(2)
-            .unwrap_or_else(|| panic!("kubectl says {line:?}"));
-        let url = format!("http://{address}");
-        Self {
+        let Some(address) = line.split_whitespace().nth(2) else {
+            child.wait().expect("it has said all that it had to say");
+            return None;
+        };
+        Some(Self {
+            url: format!("http://{address}"),
             child,
             _said: said,
-            url,
-        }
+        })
     }
 }
 

@@ -21,6 +21,7 @@ mod histories;
 mod house;
 mod infrastructures;
 mod keys;
+mod kubernetes;
 mod line;
 mod lists;
 mod migrations;

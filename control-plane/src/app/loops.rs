@@ -6,9 +6,10 @@ use crate::authn::Secret;
 use crate::collector;
 use crate::config::Serve;
 use crate::domain::InfrastructureKind;
+use crate::launch::kubernetes::{Clusters, Kubernetes};
 use crate::launch::local::{Local, Settings, program_beside_this};
 use crate::launch::static_nodes::StaticNodes;
-use crate::launch::{Launcher, Leave, NodeBook, NodeLogs, StoredTokens};
+use crate::launch::{JoinSource, Launcher, Leave, NodeBook, NodeLogs, StoredTokens};
 use crate::lease::{Home, Keeper, Term};
 use crate::push::{Joins, Push};
 use crate::store::{Presence, Store};
@@ -17,12 +18,14 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 /// The loops, running.
 pub(super) struct Loops {
     logs: NodeLogs,
+    clusters: Clusters,
     leave: watch::Sender<Leave>,
-    launchers: [JoinHandle<()>; 2],
+    launchers: [JoinHandle<()>; 3],
     collecting: JoinHandle<()>,
     keeping: JoinHandle<()>,
     released: CancellationToken,
@@ -36,8 +39,13 @@ impl Loops {
         push: &Push,
         packages: &Packages,
         stopping: &CancellationToken,
+        installation: Uuid,
     ) -> Result<Self, String> {
-        let local = local(config, store, push.joins.clone())?;
+        let joins = joins(store, push.joins.clone());
+        let local = local(config, store, Arc::clone(&joins))?;
+        let image = node_image(config);
+        let clusters = Clusters::new(store.system(), installation, image.clone());
+        let kubernetes = Kubernetes::new(store.system(), joins, installation, image);
         let logs = local.logs();
         let home = Home::here(&config.shared_dir().join("nodes")).map_err(|error| format!("this machine: {error}"))?;
         let own = Presence {
@@ -51,9 +59,11 @@ impl Loops {
         let (leave, leaving) = watch::channel(Leave::Stay);
         Ok(Self {
             logs,
+            clusters,
             launchers: [
                 tokio::spawn(Box::new(local).run(terms.clone(), leaving.clone())),
-                tokio::spawn(Box::new(StaticNodes::new(store.system())).run(terms.clone(), leaving)),
+                tokio::spawn(Box::new(StaticNodes::new(store.system())).run(terms.clone(), leaving.clone())),
+                tokio::spawn(Box::new(kubernetes).run(terms.clone(), leaving)),
             ],
             collecting: tokio::spawn(collector::run(
                 packages.clone(),
@@ -70,6 +80,11 @@ impl Loops {
     /// Reads what local nodes have logged.
     pub(super) fn logs(&self) -> NodeLogs {
         self.logs.clone()
+    }
+
+    /// Asks clusters.
+    pub(super) fn clusters(&self) -> Clusters {
+        self.clusters.clone()
     }
 
     /// Waits until they have ended; only then another control plane may act.
@@ -106,8 +121,20 @@ async fn check_neighbours(store: &Store, own: &Presence) -> Result<(), String> {
     ))
 }
 
-/// The launcher of local nodes. Each gets the newest token of its deployment.
-fn local(config: &Serve, store: &Store, joins: Joins) -> Result<Local, String> {
+/// Join documents with the newest token of a deployment.
+fn joins(store: &Store, joins: Joins) -> Arc<dyn JoinSource> {
+    let document = move |deployment, token: &Secret| joins.document(deployment, token);
+    Arc::new(StoredTokens::new(store.system(), document))
+}
+
+/// What pods run where nothing else is said: the image of this release.
+fn node_image(config: &Serve) -> String {
+    let own = || concat!("castoff-node:", env!("CARGO_PKG_VERSION")).to_owned();
+    config.node_image.as_ref().map_or_else(own, ToString::to_string)
+}
+
+/// The launcher of local nodes.
+fn local(config: &Serve, store: &Store, joins: Arc<dyn JoinSource>) -> Result<Local, String> {
     let beside = || program_beside_this().unwrap_or_else(|_| PathBuf::from("castoff-node"));
     let settings = Settings {
         data_dir: config.shared_dir().to_owned(),
@@ -116,16 +143,13 @@ fn local(config: &Serve, store: &Store, joins: Joins) -> Result<Local, String> {
         ports: config.local_ports.clone(),
     };
     let system = store.system();
-    let joins = StoredTokens::new(system.clone(), move |deployment, token: &Secret| {
-        joins.document(deployment, token)
-    });
     let alone = !system.is_shared();
     let books = move |term: &Term| Arc::new(system.acting(term.number())) as Arc<dyn NodeBook>;
     let opened = Local::open(
         settings,
         alone,
         Box::new(books),
-        Arc::new(joins),
+        joins,
         store.clock().clone(),
         store.changes(),
     );

@@ -156,7 +156,12 @@ impl Client {
 
     /// DELETE of something.
     pub(super) async fn delete(&self, path: &[&str]) -> Result<Answer, Failure> {
-        self.call(Method::DELETE, path, &[], None).await
+        self.delete_with(path, &[]).await
+    }
+
+    /// DELETE with a query.
+    pub(super) async fn delete_with(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Answer, Failure> {
+        self.call(Method::DELETE, path, query, None).await
     }
 
     /// GET of something that is text.

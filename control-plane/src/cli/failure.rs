@@ -42,6 +42,8 @@ pub(super) enum Failure {
     NoKey,
     /// The answer of can-i is no; it is already printed.
     Forbidden,
+    /// What was looked at does not work; it is already printed.
+    Unfit,
     /// The server cannot be reached, or what it says makes no sense.
     Unreachable(String),
     /// The time to wait is over.
@@ -128,6 +130,7 @@ impl Failure {
             Self::Local(_) => 1,
             Self::Usage(_) => 2,
             Self::NotLoggedIn | Self::NoKey => 3,
+            Self::Unfit => 1,
             Self::Forbidden => 4,
             Self::Missing(_) => 5,
             Self::Conflict(_) => 6,
@@ -148,7 +151,7 @@ impl Failure {
     /// What to tell the person, line by line; empty when everything is said.
     pub(super) fn lines(&self) -> Vec<String> {
         match self {
-            Self::Forbidden | Self::Closed => Vec::new(),
+            Self::Forbidden | Self::Unfit | Self::Closed => Vec::new(),
             Self::NotLoggedIn => vec![
                 "error: not logged in".to_owned(),
                 "  log in with `castoff login`, or give a token with --token-file or the variable CASTOFF_TOKEN"

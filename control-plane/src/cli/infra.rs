@@ -1,7 +1,9 @@
 //! Infrastructures, and which groups may do what on them.
 
 use super::Desk;
+use super::cluster_settings::ClusterSettings;
 use super::failure::Failure;
+use super::manifest;
 use super::service::{Grant, RevokeGrant, grants, put, something, word};
 use super::table::{Table, cell, moment};
 use clap::{Subcommand, ValueEnum};
@@ -20,7 +22,9 @@ pub enum Command {
         infrastructure: String,
     },
     /// Create an infrastructure (for platform admins)
-    #[command(after_help = "Example:\n  castoff infra create dev --kind local --stage dev")]
+    #[command(
+        after_help = "Examples:\n  castoff infra create dev --kind local --stage dev\n  castoff infra create prod --kind kubernetes --stage prod --namespace models --kubeconfig prod.yaml"
+    )]
     Create {
         /// Lower-case letters, digits and hyphens, at most 29
         name: String,
@@ -45,10 +49,30 @@ pub enum Command {
         settings: Settings,
     },
     /// Delete an infrastructure without deployments
-    #[command(visible_alias = "rm", after_help = "Example:\n  castoff infra delete dev")]
+    #[command(
+        visible_alias = "rm",
+        after_help = "Examples:\n  castoff infra delete dev\n  castoff infra delete old --force 'its cluster was taken down'"
+    )]
     Delete {
         /// The infrastructure
         infrastructure: String,
+        /// Give up what could not be taken away from its cluster, because of this
+        #[arg(long, value_name = "REASON")]
+        force: Option<String>,
+    },
+    /// Look whether an infrastructure can be used, and what is missing
+    #[command(after_help = "Example:\n  castoff infra check prod")]
+    Check {
+        /// The infrastructure
+        infrastructure: String,
+    },
+    /// Print what lets Castoff into a cluster: a ServiceAccount that may work in one namespace
+    #[command(
+        after_help = "Example:\n  castoff infra manifest models\n\nIts first lines say how to apply it, and how to make a kubeconfig of it."
+    )]
+    Manifest {
+        /// The namespace, which must be there
+        namespace: String,
     },
     /// Who may do what on an infrastructure
     #[command(after_help = "Example:\n  castoff infra grants dev")]
@@ -71,6 +95,8 @@ pub enum Kind {
     Local,
     /// You, wherever you like
     Static,
+    /// A Kubernetes cluster, as pods
+    Kubernetes,
 }
 
 /// What can be set of an infrastructure.
@@ -82,6 +108,8 @@ pub struct Settings {
     /// What deployments here may do beside having keys of their own; `none` for nothing
     #[arg(long, value_enum, value_delimiter = ',')]
     allow: Option<Vec<Allow>>,
+    #[command(flatten)]
+    cluster: ClusterSettings,
 }
 
 /// What an infrastructure may allow.
@@ -99,7 +127,7 @@ pub(super) enum Allow {
 
 impl Settings {
     /// The JSON of those that are given.
-    fn body(&self) -> Map<String, Value> {
+    fn body(&self) -> Result<Map<String, Value>, Failure> {
         let mut body = Map::new();
         put(&mut body, "description", self.description.as_ref());
         if let Some(allow) = &self.allow {
@@ -113,7 +141,8 @@ impl Settings {
                 }),
             );
         }
-        body
+        self.cluster.put(&mut body)?;
+        Ok(body)
     }
 }
 
@@ -140,7 +169,7 @@ impl Command {
                 stage,
                 settings,
             } => {
-                let mut body = settings.body();
+                let mut body = settings.body()?;
                 put(&mut body, "name", Some(&name));
                 put(&mut body, "kind", Some(word(kind)));
                 put(&mut body, "stage", Some(stage));
@@ -152,7 +181,7 @@ impl Command {
                 stage,
                 settings,
             } => {
-                let mut body = settings.body();
+                let mut body = settings.body()?;
                 put(&mut body, "stage", stage);
                 something(&body)?;
                 let changed = desk
@@ -163,8 +192,17 @@ impl Command {
                 desk.out
                     .done(&changed, &format!("changed infrastructure {infrastructure}"))
             }
-            Self::Delete { infrastructure } => {
-                desk.server.delete(&[KIND, &infrastructure]).await?;
+            Self::Check { infrastructure } => {
+                let path = [KIND, infrastructure.as_str(), "check"];
+                let found = desk.server.post(&path, &[], None).await?.body;
+                desk.out.show(&found, findings)?;
+                let works = found.get("works").and_then(Value::as_bool) == Some(true);
+                if works { Ok(()) } else { Err(Failure::Unfit) }
+            }
+            Self::Manifest { namespace } => desk.out.text(&manifest::of(&namespace)?),
+            Self::Delete { infrastructure, force } => {
+                let query: Vec<(&str, &str)> = force.iter().map(|reason| ("force", reason.as_str())).collect();
+                desk.server.delete_with(&[KIND, &infrastructure], &query).await?;
                 desk.out
                     .done(&Value::Null, &format!("deleted infrastructure {infrastructure}"))
             }
@@ -173,6 +211,15 @@ impl Command {
             Self::RevokeGrant(grant) => grant.run(desk, KIND).await,
         }
     }
+}
+
+fn findings(check: &Value) -> Table {
+    let mut table = Table::new(&["WHAT", "WORKS", "FOUND"]);
+    let found = check.get("findings").and_then(Value::as_array);
+    for finding in found.into_iter().flatten() {
+        table.row(["/what", "/works", "/message"].map(|at| cell(finding, at)).to_vec());
+    }
+    table
 }
 
 fn facts(infrastructure: &Value) -> Table {
@@ -185,6 +232,10 @@ fn facts(infrastructure: &Value) -> Table {
         ("allows inherited access", "/allow/inherit"),
         ("allows public access", "/allow/public"),
         ("allows personal keys", "/allow/personal_keys"),
+        ("namespace", "/kubernetes/namespace"),
+        ("cluster", "/kubernetes/cluster"),
+        ("image", "/kubernetes/image"),
+        ("exposed by", "/kubernetes/exposure/kind"),
         ("you may", "/my_privileges"),
         ("admins", "/admin_groups"),
     ] {

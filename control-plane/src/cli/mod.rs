@@ -6,6 +6,7 @@
 mod account;
 mod ask;
 mod client;
+mod cluster_settings;
 mod credentials;
 mod deploy;
 mod deployment;
@@ -14,6 +15,7 @@ mod failure;
 mod infra;
 mod keys;
 mod logs;
+mod manifest;
 mod output;
 mod pack;
 mod query;

@@ -1,6 +1,7 @@
 //! Deployments: one service on one infrastructure.
 
-use super::{DeploymentName, HeaderName, Invalid, Time, VersionName};
+use super::kubernetes::{Autoscaling, Resources};
+use super::{DeploymentName, HeaderName, InfrastructureKind, Invalid, Time, VersionName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -98,14 +99,24 @@ impl From<Route> for Vec<Leg> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Scale {
-    /// 1 to 20 on a local infrastructure.
-    #[schema(minimum = 1, maximum = 20)]
+    /// 1 to 20, on Kubernetes 1 to 200.
+    #[schema(minimum = 1, maximum = 200)]
     pub replicas: u32,
+    /// On Kubernetes: how many by what they have to do, in place of what the infrastructure says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
+    /// On Kubernetes: what each takes, in place of what the infrastructure says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 }
 
 impl Default for Scale {
     fn default() -> Self {
-        Self { replicas: 1 }
+        Self {
+            replicas: 1,
+            autoscaling: None,
+            resources: None,
+        }
     }
 }
 
@@ -159,7 +170,33 @@ impl Scale {
     /// # Errors
     /// The first field that is out of bounds.
     pub fn check(self) -> Result<Self, Invalid> {
+        within("/replicas", self.replicas, 1, 200)?;
+        if let Some(autoscaling) = self.autoscaling {
+            autoscaling.check().map_err(|invalid| invalid.under("/autoscaling"))?;
+        }
+        if let Some(resources) = self.resources {
+            resources.check().map_err(|invalid| invalid.under("/resources"))?;
+        }
+        Ok(self)
+    }
+
+    /// Checks what only this kind of infrastructure can do.
+    ///
+    /// # Errors
+    /// The first field that is out of bounds there.
+    pub fn check_on(self, kind: InfrastructureKind) -> Result<Self, Invalid> {
+        if kind == InfrastructureKind::Kubernetes {
+            return Ok(self);
+        }
         within("/replicas", self.replicas, 1, 20)?;
+        for (pointer, given) in [
+            ("/autoscaling", self.autoscaling.is_some()),
+            ("/resources", self.resources.is_some()),
+        ] {
+            if given {
+                return Err(Invalid::new(pointer, "is for infrastructures of kind kubernetes"));
+            }
+        }
         Ok(self)
     }
 }
@@ -196,7 +233,7 @@ pub struct Deployment {
     /// Its name.
     pub infrastructure: String,
     /// Its kind.
-    pub kind: super::InfrastructureKind,
+    pub kind: InfrastructureKind,
     /// Whether nodes should run.
     pub enabled: bool,
     /// Who may call.
@@ -213,6 +250,10 @@ pub struct Deployment {
     pub port: Option<u16>,
     /// What the launcher cannot do, in plain words.
     pub problem: Option<String>,
+    /// What its pods run, once that is known; on Kubernetes.
+    pub image: Option<String>,
+    /// Where programs call it, by what its infrastructure says; on Kubernetes.
+    pub address: Option<String>,
     /// The config in force: epoch and version.
     pub config: (u64, u64),
     /// Who made it.

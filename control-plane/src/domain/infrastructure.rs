@@ -1,6 +1,6 @@
 //! Places to run.
 
-use super::{InfrastructureName, Stage, Time};
+use super::{InfrastructureName, Kubernetes, Stage, Time};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -13,6 +13,8 @@ pub enum InfrastructureKind {
     Local,
     /// An operator starts them, with a join document.
     Static,
+    /// They are pods of a cluster.
+    Kubernetes,
 }
 
 /// Which ways past a deployment's own keys an infrastructure allows.
@@ -55,6 +57,8 @@ pub struct Infrastructure {
     pub description: String,
     /// Which ways past a deployment's own keys it allows.
     pub allow: Allowances,
+    /// Of kind kubernetes.
+    pub kubernetes: Option<Kubernetes>,
     /// When it was made.
     pub created_at: Time,
     /// When it was last changed.

@@ -8,6 +8,7 @@ mod deployment;
 mod infrastructure;
 mod invalid;
 mod key;
+pub mod kubernetes;
 mod name;
 pub mod package;
 mod refusal;
@@ -19,9 +20,10 @@ pub use deployment::{Access, Deployment, Leg, Limits, Revision, Route, Scale};
 pub use infrastructure::{Allowances, Infrastructure, InfrastructureKind};
 pub use invalid::Invalid;
 pub use key::{ApiKey, KeyClass, KeyPlace, KeyState, KeyText};
+pub use kubernetes::Kubernetes;
 pub use name::{
-    AccountName, DeploymentName, Description, DisplayName, EndpointName, GroupName, HeaderName, InfrastructureName,
-    ServiceName, Stage, Title, VersionName,
+    AccountName, DeploymentName, Description, DisplayName, EndpointName, GroupName, HeaderName, ImageName,
+    InfrastructureName, NamespaceName, ObjectName, ServiceName, Stage, Title, VersionName,
 };
 pub use refusal::{Refusal, RefusalReason};
 pub use service::{KeyVisibility, Service, ServiceAccess, Version};

@@ -14,6 +14,12 @@ enum Rule {
     Account,
     /// Anything that prints, without leading or trailing blanks.
     Title,
+    /// RFC 1123: as a label, but a digit may be first.
+    Host,
+    /// RFC 1123: labels with dots between them.
+    Subdomain,
+    /// ASCII that prints, without blanks.
+    Reference,
     /// Text for people, maybe none: no control characters but new lines and tabs.
     Prose,
 }
@@ -46,6 +52,9 @@ impl Rule {
                         .all(|byte| byte.is_ascii_alphanumeric() || b"._-@".contains(byte))
             }
             Self::Title => !text.chars().any(char::is_control) && text.trim() == text,
+            Self::Host => is_host(text),
+            Self::Subdomain => text.split('.').all(is_host),
+            Self::Reference => bytes.iter().all(u8::is_ascii_graphic),
             Self::Prose => !text
                 .chars()
                 .any(|letter| letter.is_control() && !matches!(letter, '\n' | '\t')),
@@ -64,6 +73,9 @@ impl Rule {
             Self::Token => r"^([A-Za-z0-9_-]|\.[A-Za-z0-9_-]|\.\.[A-Za-z0-9._-])[A-Za-z0-9._-]*$",
             Self::Account => "^[A-Za-z0-9][A-Za-z0-9._@-]*$",
             Self::Title => r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$",
+            Self::Host => "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+            Self::Subdomain => r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$",
+            Self::Reference => "^[!-~]+$",
             Self::Prose => r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$",
         }
     }
@@ -74,9 +86,20 @@ impl Rule {
             Self::Token => "must be letters, digits, dots, underscores and hyphens",
             Self::Account => "must be letters, digits, dots, underscores, hyphens and @, a letter or digit first",
             Self::Title => "must be printable, without blanks at either end",
+            Self::Host => "must be lower-case letters, digits and hyphens, no hyphen at either end (RFC 1123)",
+            Self::Subdomain => "must be lower-case letters, digits, hyphens and dots, as a host's name (RFC 1123)",
+            Self::Reference => "must be ASCII without blanks",
             Self::Prose => "must have no control characters but new lines and tabs",
         }
     }
+}
+
+/// A label of RFC 1123.
+fn is_host(text: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let bytes = text.as_bytes();
+    let inner = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
+    edge(bytes.first()) && edge(bytes.last()) && bytes.len() <= 63 && bytes.iter().all(inner)
 }
 
 macro_rules! names {
@@ -159,6 +182,12 @@ names! {
     Title: Title, 100;
     /// The name of an HTTP header in lower case.
     HeaderName: Token, 64;
+    /// A namespace of Kubernetes.
+    NamespaceName: Host, 63;
+    /// Something in Kubernetes that is named as a host is.
+    ObjectName: Subdomain, 253;
+    /// Where an image is, such as `registry.example/castoff-node:1.0`.
+    ImageName: Reference, 512;
     /// What a user is called beside the name.
     DisplayName: Prose, 200;
     /// What something is for, or why something was done.

@@ -27,8 +27,8 @@ pub enum DeploymentState {
 pub fn state(deployment: &Deployment, nodes: &[Node]) -> DeploymentState {
     let count = |state| nodes.iter().filter(|node| node.state == state).count();
     let ready = count(NodeState::Ready);
-    let local = deployment.kind == InfrastructureKind::Local;
-    let wanted = if local {
+    let launched = deployment.kind != InfrastructureKind::Static;
+    let wanted = if launched {
         usize::try_from(deployment.scale.replicas).unwrap_or(1)
     } else {
         1
@@ -38,7 +38,7 @@ pub fn state(deployment: &Deployment, nodes: &[Node]) -> DeploymentState {
         () if ready >= wanted => DeploymentState::Running,
         () if ready > 0 => DeploymentState::Degraded,
         () if count(NodeState::CrashLooping) > 0 => DeploymentState::CrashLooping,
-        () if !local && nodes.iter().all(|node| !node.connected) => DeploymentState::Waiting,
+        () if !launched && nodes.iter().all(|node| !node.connected) => DeploymentState::Waiting,
         () => DeploymentState::Starting,
     }
 }
@@ -52,6 +52,7 @@ pub fn url(deployment: &Deployment, nodes: &[Node]) -> Option<String> {
             .find(|node| node.state == NodeState::Ready)?
             .http_address
             .clone(),
+        InfrastructureKind::Kubernetes => return deployment.address.clone(),
     };
     address.map(|address| format!("http://{address}"))
 }

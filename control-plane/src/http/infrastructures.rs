@@ -2,12 +2,15 @@
 
 use super::caller::Caller;
 use super::input::{IfMatch, Json, PageQuery, Query};
+use super::kubernetes_settings as settings;
 use super::output::{Answer, Created, Etagged, List};
 use super::permit::admit;
 use super::state::Api;
 use crate::authn::Actor;
 use crate::authz::{Administer, Standing, View};
-use crate::domain::{Allowances, Description, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time};
+use crate::domain::{
+    Allowances, Description, Infrastructure, InfrastructureKind, InfrastructureName, Invalid, Kubernetes, Stage, Time,
+};
 use crate::store::{InfrastructureChange, Listed, NewInfrastructure, Permit, Platform, Visible};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -27,6 +30,9 @@ pub struct InfrastructureOut {
     stage: Stage,
     description: String,
     allow: Allowances,
+    /// Of kind kubernetes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kubernetes: Option<Kubernetes>,
     /// What the caller may do on it.
     my_privileges: Vec<&'static str>,
     /// Groups that can give more.
@@ -47,6 +53,12 @@ pub struct NewInfrastructureIn {
     description: Option<Description>,
     /// On stage dev everything when absent, elsewhere nothing.
     allow: Option<AllowancesIn>,
+    /// Of kind kubernetes, and needed there: at least a namespace.
+    kubernetes: Option<Kubernetes>,
+    /// Of kind kubernetes: the text of a kubeconfig file, which is never shown again; absent for the cluster that the
+    /// control plane runs in.
+    #[schema(max_length = 131_072, write_only)]
+    kubeconfig: Option<String>,
 }
 
 /// What is to be changed of an infrastructure.
@@ -57,6 +69,12 @@ pub struct InfrastructureChangeIn {
     stage: Option<Stage>,
     description: Option<Description>,
     allow: Option<AllowancesIn>,
+    /// What is absent in it stays; null brings back a default.
+    #[schema(value_type = Option<Object>)]
+    kubernetes: Option<serde_json::Map<String, serde_json::Value>>,
+    /// In place of the one that opens its cluster now.
+    #[schema(max_length = 131_072, write_only)]
+    kubeconfig: Option<String>,
 }
 
 /// Which ways past a deployment's own keys are allowed; what is absent stays.
@@ -87,6 +105,7 @@ fn render(api: &Api, row: Infrastructure, standing: &Standing, admin_groups: Vec
         stage: row.stage,
         description: row.description,
         allow: row.allow,
+        kubernetes: row.kubernetes,
         my_privileges: api.table.infrastructure_privileges(standing).names(),
         admin_groups,
         created_at: row.created_at,
@@ -145,12 +164,15 @@ pub async fn create(
     Json(input): Json<NewInfrastructureIn>,
 ) -> Answer<impl IntoResponse> {
     let by_stage = Allowances::of_stage(&input.stage);
+    let (kubernetes, kubeconfig) = settings::made(input.kind, input.kubernetes, input.kubeconfig)?;
     let new = NewInfrastructure {
         name: input.name.clone(),
         kind: input.kind,
         description: input.description.map(String::from).unwrap_or_default(),
         allow: input.allow.map_or(by_stage, |allow| allow.over(by_stage)),
         stage: input.stage,
+        kubernetes,
+        kubeconfig,
     };
     api.store.create_infrastructure(&admin, new).await?;
     let shown = show_named(&api, &actor, input.name.as_str()).await?;
@@ -175,25 +197,45 @@ pub async fn change(
     Json(input): Json<InfrastructureChangeIn>,
 ) -> Answer<Etagged<InfrastructureOut>> {
     if_match.check(permit.revision)?;
+    let (kubernetes, kubeconfig) = settings::changed(permit.kubernetes.as_ref(), input.kubernetes, input.kubeconfig)?;
     let change = InfrastructureChange {
         stage: input.stage,
         description: input.description.map(String::from),
         allow: input.allow.map(|allow| allow.over(permit.allow)),
+        kubernetes,
+        kubeconfig,
     };
     api.store.change_infrastructure(&permit, change).await?;
     show_named(&api, &actor, permit.name.as_str()).await
 }
 
+/// Whether to give up what is left.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ForceQuery {
+    /// Give up what could not be taken away from its cluster, because of this. It is written into the audit.
+    #[param(min_length = 1, max_length = 2_000, pattern = r"\S")]
+    force: Option<Description>,
+}
+
 /// Delete an infrastructure on which nothing runs.
-#[utoipa::path(delete, path = "/infrastructures/{infrastructure}", tag = "infrastructures", params(("infrastructure" = String, Path), IfMatch),
+#[utoipa::path(delete, path = "/infrastructures/{infrastructure}", tag = "infrastructures", params(("infrastructure" = String, Path), ForceQuery, IfMatch),
     responses((status = 204)))]
 pub async fn remove(
     permit: Permit<Administer, Infrastructure>,
     State(api): State<Api>,
+    Query(query): Query<ForceQuery>,
     if_match: IfMatch,
 ) -> Answer<StatusCode> {
     if_match.check(permit.revision)?;
+    let reason = query.force.map(String::from);
+    if reason.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
+        return Err(Invalid::new("/force", "must say why").into());
+    }
     let visible = Visible::of(permit.actor(), &api.table);
-    api.store.delete_infrastructure(permit, &visible).await?;
+    api.store
+        .delete_infrastructure(permit, &visible, reason.as_deref())
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

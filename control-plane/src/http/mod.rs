@@ -8,6 +8,7 @@ mod audit;
 mod bodies;
 mod caller;
 mod can_i;
+mod checks;
 mod deployment_state;
 mod deployments;
 mod events;
@@ -17,6 +18,8 @@ mod idempotency;
 mod infrastructures;
 mod input;
 mod keys;
+mod kubernetes_settings;
+mod logs;
 mod nodes;
 mod openapi;
 mod output;
@@ -98,6 +101,7 @@ fn api_routes() -> OpenApiRouter<Api> {
             infrastructures::change,
             infrastructures::remove
         ))
+        .routes(routes!(checks::check))
         .routes(routes!(grants::list_on_infrastructure))
         .routes(routes!(grants::put_on_infrastructure, grants::remove_on_infrastructure))
         .routes(routes!(deployments::list, deployments::create))
@@ -109,7 +113,7 @@ fn api_routes() -> OpenApiRouter<Api> {
         .routes(routes!(revisions::show_revision))
         .routes(routes!(nodes::status))
         .routes(routes!(nodes::list))
-        .routes(routes!(nodes::logs))
+        .routes(routes!(logs::logs))
         .routes(routes!(nodes::sample))
         .routes(routes!(nodes::create_token))
         .routes(routes!(events::of_deployment))

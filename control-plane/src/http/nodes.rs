@@ -3,21 +3,18 @@
 use super::caller::Caller;
 use super::deployment_state::{DeploymentState, state, url};
 use super::deployments::ConfigPosition;
-use super::input::Query;
 use super::output::{Answer, Created, List, Secretive, whole};
-use super::problem::Problem;
 use super::state::Api;
 use crate::authn::Actor;
 use crate::authz::{Deploy, ListKeys, View};
 use crate::domain::package::{Datatype, Endpoint, EndpointKind};
 use crate::domain::{
-    Access, ApiKey, Deployment, EndpointName, InfrastructureKind, Invalid, KeyState, Refusal, RefusalReason, Time,
+    Access, ApiKey, Deployment, EndpointName, InfrastructureKind, KeyState, Refusal, RefusalReason, Time,
 };
 use crate::store::{Error, KeyRing, Node, NodeState, PageRequest, Permit};
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -87,18 +84,6 @@ pub struct Sample {
     curl: String,
     /// The same in Python.
     python: String,
-}
-
-/// Which lines of which log.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct LogQuery {
-    /// One node; all when absent.
-    node: Option<Uuid>,
-    /// The last so many lines of each: 1 to 2000, 200 when absent.
-    #[param(minimum = 1, maximum = 2000)]
-    tail: Option<usize>,
 }
 
 impl From<Node> for NodeOut {
@@ -183,56 +168,13 @@ pub async fn list(permit: Permit<View, Deployment>, State(api): State<Api>) -> A
     ))
 }
 
-/// The last lines that a deployment's local nodes logged.
-#[utoipa::path(get, path = "/deployments/{deployment}/logs", tag = "deployments", params(("deployment" = String, Path), LogQuery),
-    responses((status = 200, content_type = "text/plain", body = String)))]
-pub async fn logs(
-    permit: Permit<View, Deployment>,
-    State(api): State<Api>,
-    Query(query): Query<LogQuery>,
-) -> Answer<impl IntoResponse> {
-    let tail = query.tail.unwrap_or(200);
-    if !(1..=2_000).contains(&tail) {
-        return Err(Invalid::new("/tail", "must be 1 to 2000").into());
-    }
-    let nodes = api.store.nodes(&permit).await?;
-    if query
-        .node
-        .is_some_and(|wanted| !nodes.iter().any(|node| node.id == wanted))
-    {
-        return Err(Problem::not_found());
-    }
-    let wanted = nodes
-        .iter()
-        .filter(|node| node.launched && query.node.is_none_or(|id| id == node.id));
-    let mut text = String::new();
-    for node in wanted {
-        let lines = api
-            .logs
-            .tail(node.id, tail)
-            .await
-            .map_err(|error| Problem::internal(&error))?;
-        if query.node.is_none() && nodes.len() > 1 {
-            text.push_str(&format!("==> node {} <==\n", node.id));
-        }
-        text.push_str(&lines);
-    }
-    Ok((
-        [(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        )],
-        text,
-    ))
-}
-
 /// Make a token for nodes that an operator starts. The join document is in this answer only.
 #[utoipa::path(post, path = "/deployments/{deployment}/node-tokens", tag = "deployments", params(("deployment" = String, Path)),
     responses((status = 201, description = "The join document, to be kept in a file of mode 0600", body = Value)))]
 pub async fn create_token(permit: Permit<Deploy, Deployment>, State(api): State<Api>) -> Answer<impl IntoResponse> {
     if permit.kind != InfrastructureKind::Static {
         return Err(Error::InUse(
-            "nodes of a local infrastructure are started by the control plane: they need no token".to_owned(),
+            "nodes of this infrastructure are started by the control plane: they need no token".to_owned(),
         )
         .into());
     }

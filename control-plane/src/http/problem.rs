@@ -214,6 +214,11 @@ impl Problem {
         problem
     }
 
+    /// Something that is asked does not answer now.
+    pub fn unavailable(why: &str) -> Self {
+        Self::new(Kind::Unavailable, why)
+    }
+
     /// Something failed in here. What, goes to the log only.
     pub fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(error = %Chain(error), "a request failed");

@@ -33,7 +33,8 @@ pub struct Receipt {
 
 /// 200 when every node of theirs has it, else 202.
 pub fn status(receipts: &[Receipt]) -> StatusCode {
-    if receipts.iter().all(|receipt| receipt.pending.is_empty()) {
+    let is_whole = |receipt: &Receipt| receipt.pending.is_empty() && receipt.durable_copy_written;
+    if receipts.iter().all(is_whole) {
         StatusCode::OK
     } else {
         StatusCode::ACCEPTED

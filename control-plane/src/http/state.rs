@@ -5,6 +5,7 @@ use crate::artifacts::Packages;
 use crate::authn::{Passwords, SlowDown};
 use crate::authz::DecisionTable;
 use crate::launch::NodeLogs;
+use crate::launch::kubernetes::Clusters;
 use crate::push::{Joins, Receipts};
 use crate::store::Store;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub struct Api {
     pub joins: Joins,
     /// Reads the logs of local nodes.
     pub logs: NodeLogs,
+    /// Asks clusters.
+    pub clusters: Clusters,
     /// Reads bodies of JSON.
     pub bodies: Bodies,
     /// Cookies are sent over TLS only.

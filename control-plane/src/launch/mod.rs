@@ -5,6 +5,7 @@
 //! is started, so that no process is ever forgotten.
 
 mod book;
+pub mod kubernetes;
 pub mod local;
 pub mod static_nodes;
 

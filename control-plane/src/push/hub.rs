@@ -110,7 +110,13 @@ impl Hub {
                 () = stopping.cancelled() => return,
                 told = changes.recv() => match told {
                     Ok(Change::Config(id) | Change::Deployment(id)) => self.load_unless(id, |_| false).await,
-                    Ok(Change::Node(_) | Change::Event | Change::Account(_)) => continue,
+                    Ok(
+                        Change::Node(_)
+                        | Change::Event
+                        | Change::Account(_)
+                        | Change::Infrastructure(_)
+                        | Change::Copy(_),
+                    ) => continue,
                     // Some were missed: everything is looked at.
                     Err(_) => self.look().await,
                 },

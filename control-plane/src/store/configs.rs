@@ -6,15 +6,17 @@ use super::error::stored;
 use super::services::{parse_word, word};
 use super::{Error, Store, commit};
 use crate::domain::package::Digest;
-use crate::domain::{Access, HeaderName, Leg, ServiceAccess, Time};
+use crate::domain::{Access, HeaderName, Invalid, Leg, ServiceAccess, Time};
 use castoff_wire::key::KeyHash;
-use sea_orm::ActiveValue::Set;
+use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockType, OnConflict, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
 };
 use uuid::Uuid;
 
+/// What a Secret takes is 1 MiB; some of it is for the join document.
+const MOST_IN_SECRET: usize = (1 << 20) - (64 << 10);
 /// At most so many keys open one deployment.
 pub(super) const MOST_KEYS: usize = 10_000;
 
@@ -107,6 +109,7 @@ pub(super) async fn inherit_public(
 pub(super) async fn raise(store: &Store, tx: &DatabaseTransaction, deployment_id: Uuid) -> Result<u64, Error> {
     let facts = gather(tx, deployment_id).await?;
     let published = store.publisher.publish(&facts);
+    check_fits(tx, &facts, published.config.len()).await?;
     let mut files: Vec<(String, u64)> = Vec::new();
     for endpoint in facts.legs.iter().flat_map(|leg| &leg.manifest.endpoints) {
         files.push((endpoint.file.digest.to_string(), endpoint.file.size));
@@ -123,6 +126,9 @@ pub(super) async fn raise(store: &Store, tx: &DatabaseTransaction, deployment_id
         signature: Set(published.signature),
         files: Set(stored(serde_json::to_string(&files), "a list of files")?),
         created_at: Set(store.clock.now().ms()),
+        // Of an earlier one, which stays there until it is replaced.
+        copied_epoch: NotSet,
+        copied_version: NotSet,
     };
     use configs::Column;
     configs::Entity::insert(row)
@@ -143,6 +149,26 @@ pub(super) async fn raise(store: &Store, tx: &DatabaseTransaction, deployment_id
         .exec_without_returning(tx)
         .await?;
     Ok(facts.version)
+}
+
+/// On Kubernetes a config lies in a Secret beside a join document. Refused here, with its cause, and not half applied later.
+async fn check_fits(tx: &DatabaseTransaction, facts: &ConfigFacts, bytes: usize) -> Result<(), Error> {
+    if bytes <= MOST_IN_SECRET {
+        return Ok(());
+    }
+    let deployment = deployments::Entity::find_by_id(facts.deployment_id).one(tx).await?;
+    let infrastructure = deployment.ok_or(Error::NotFound("deployment"))?.infrastructure_id;
+    let infrastructure = infrastructures::Entity::find_by_id(infrastructure).one(tx).await?;
+    match infrastructure.and_then(|row| row.kubernetes) {
+        None => Ok(()),
+        Some(_) => Err(Error::Invalid(Invalid::new(
+            "",
+            format!(
+                "would make the config of {} {bytes} bytes, and a Secret of Kubernetes takes {MOST_IN_SECRET} of it: revoke keys first",
+                facts.deployment
+            ),
+        ))),
+    }
 }
 
 async fn gather(tx: &DatabaseTransaction, deployment_id: Uuid) -> Result<ConfigFacts, Error> {

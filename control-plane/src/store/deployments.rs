@@ -7,7 +7,7 @@ use super::seen::unindexed;
 use super::services::parse_word;
 use super::{Error, Page, PageRequest, Permit, Store, Visible};
 use crate::authz::View;
-use crate::domain::{Deployment, DeploymentName, HeaderName, Revision, Time};
+use crate::domain::{Deployment, DeploymentName, HeaderName, Kubernetes, Revision, Time};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
@@ -26,6 +26,8 @@ pub(super) struct Row {
     limits: String,
     port: Option<i32>,
     problem: Option<String>,
+    image: Option<String>,
+    kubernetes: Option<String>,
     created_by: String,
     created_at: i64,
     updated_at: i64,
@@ -62,6 +64,7 @@ pub(super) fn select() -> SelectStatement {
         Column::Limits,
         Column::Port,
         Column::Problem,
+        Column::Image,
         Column::CreatedBy,
         Column::CreatedAt,
         Column::UpdatedAt,
@@ -82,6 +85,10 @@ pub(super) fn select() -> SelectStatement {
         .expr_as(
             Expr::col((infrastructures::Entity, infrastructures::Column::Kind)),
             "kind",
+        )
+        .expr_as(
+            Expr::col((infrastructures::Entity, infrastructures::Column::Kubernetes)),
+            "kubernetes",
         )
         .expr_as(Expr::col((configs::Entity, configs::Column::Epoch)), "epoch")
         .expr_as(Expr::col((configs::Entity, configs::Column::Version)), "version")
@@ -106,7 +113,13 @@ impl TryFrom<Row> for Deployment {
 
     fn try_from(row: Row) -> Result<Self, Error> {
         let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
+        let settings: Option<Kubernetes> = row
+            .kubernetes
+            .map(|text| stored(serde_json::from_str(&text), "settings of a cluster"))
+            .transpose()?;
         Ok(Self {
+            address: settings.map(|settings| settings.address(&row.name)),
+            image: row.image,
             id: row.id,
             name: stored(DeploymentName::parse(&row.name), "a deployment's name")?,
             service_id: row.service_id,

@@ -6,19 +6,22 @@ use super::entity::{deployments, infrastructures};
 use super::error::stored;
 use super::listing::{Beside, Listed, Listing};
 use super::services::{parse_word, word};
-use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, commit, configs};
+use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, clusters, commit, configs};
 use crate::authz::{Administer, InfrastructureMask};
+use crate::domain::kubernetes::Kubeconfig;
 use crate::domain::{
-    Access, Allowances, Deployment, Infrastructure, InfrastructureKind, InfrastructureName, Stage, Time,
+    Access, Allowances, Deployment, Infrastructure, InfrastructureKind, InfrastructureName, Kubernetes, Stage, Time,
 };
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
-use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect};
+use sea_orm::{
+    ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
+};
 use serde_json::json;
 use uuid::Uuid;
 
-/// An infrastructure to be made.
-#[derive(Clone, Debug)]
+/// An infrastructure to be made. It may hold a secret, and so has no Debug.
+#[derive(Clone)]
 pub struct NewInfrastructure {
     /// Unique.
     pub name: InfrastructureName,
@@ -30,10 +33,14 @@ pub struct NewInfrastructure {
     pub description: String,
     /// Which ways past a deployment's own keys it allows.
     pub allow: Allowances,
+    /// Of kind kubernetes.
+    pub kubernetes: Option<Kubernetes>,
+    /// What opens its cluster.
+    pub kubeconfig: Option<Kubeconfig>,
 }
 
-/// What is to be changed of an infrastructure; what is absent stays.
-#[derive(Clone, Debug, Default)]
+/// What is to be changed of an infrastructure; what is absent stays. It may hold a secret, and so has no Debug.
+#[derive(Clone, Default)]
 pub struct InfrastructureChange {
     /// Where it stands in the life cycle.
     pub stage: Option<Stage>,
@@ -41,6 +48,10 @@ pub struct InfrastructureChange {
     pub description: Option<String>,
     /// Which ways past a deployment's own keys it allows.
     pub allow: Option<Allowances>,
+    /// Of kind kubernetes.
+    pub kubernetes: Option<Kubernetes>,
+    /// What opens its cluster.
+    pub kubeconfig: Option<Kubeconfig>,
 }
 
 impl TryFrom<infrastructures::Model> for Infrastructure {
@@ -58,6 +69,10 @@ impl TryFrom<infrastructures::Model> for Infrastructure {
                 public: row.allow_public,
                 personal_keys: row.allow_personal,
             },
+            kubernetes: row
+                .kubernetes
+                .map(|text| stored(serde_json::from_str(&text), "settings of a cluster"))
+                .transpose()?,
             created_at: Time::from_ms(row.created_at),
             updated_at: Time::from_ms(row.updated_at),
             revision: row.revision,
@@ -100,6 +115,7 @@ impl Store {
         new: NewInfrastructure,
     ) -> Result<Uuid, Error> {
         let (id, now) = (Uuid::now_v7(), self.clock.now());
+        let kubeconfig = new.kubeconfig.map(|kubeconfig| self.seal_kubeconfig(id, &kubeconfig));
         let tx = self.begin_creation().await?;
         infrastructures::ActiveModel {
             id: Set(id),
@@ -110,6 +126,8 @@ impl Store {
             allow_inherit: Set(new.allow.inherit),
             allow_public: Set(new.allow.public),
             allow_personal: Set(new.allow.personal_keys),
+            kubernetes: Set(settings(new.kubernetes.as_ref())?),
+            kubeconfig: Set(kubeconfig.transpose()?),
             created_at: Set(now.ms()),
             updated_at: Set(now.ms()),
             revision: Set(1),
@@ -121,11 +139,14 @@ impl Store {
             .on_infrastructure(id)
             .change(
                 None,
-                Some(json!({"kind": new.kind, "stage": new.stage, "allow": new.allow})),
+                Some(json!({
+                    "kind": new.kind, "stage": new.stage, "allow": new.allow, "kubernetes": new.kubernetes,
+                })),
             )
             .record(&tx, permit.actor(), now)
             .await?;
         commit(tx).await?;
+        self.tell(Change::Infrastructure(id));
         Ok(id)
     }
 
@@ -142,6 +163,11 @@ impl Store {
         let stage = change.stage.unwrap_or_else(|| before.stage.clone());
         let description = change.description.unwrap_or_else(|| before.description.clone());
         let allow = change.allow.unwrap_or(before.allow);
+        let kubernetes = change.kubernetes.or_else(|| before.kubernetes.clone());
+        let kubeconfig = change.kubeconfig.as_ref();
+        let kubeconfig = kubeconfig
+            .map(|kubeconfig| self.seal_kubeconfig(before.id, kubeconfig))
+            .transpose()?;
         let tx = self.begin().await?;
         let opens = allow.public && !before.allow.public;
         let inheriting = configs::inherit_public(&tx, before.id).await?;
@@ -174,7 +200,22 @@ impl Store {
                 )));
             }
         }
-        let changed = infrastructures::Entity::update_many()
+        let place = |settings: &Option<Kubernetes>| {
+            let settings = settings.as_ref()?;
+            Some((settings.cluster.clone(), settings.namespace.clone()))
+        };
+        if place(&kubernetes) != place(&before.kubernetes) {
+            self.check_empty(&tx, before.id).await?;
+        }
+        let mut changing = infrastructures::Entity::update_many();
+        if let Some(sealed) = kubeconfig {
+            changing = changing.col_expr(infrastructures::Column::Kubeconfig, Expr::value(sealed));
+        }
+        let changed = changing
+            .col_expr(
+                infrastructures::Column::Kubernetes,
+                Expr::value(settings(kubernetes.as_ref())?),
+            )
             .col_expr(infrastructures::Column::Stage, Expr::value(stage.as_str()))
             .col_expr(infrastructures::Column::Description, Expr::value(description.as_str()))
             .col_expr(infrastructures::Column::AllowInherit, Expr::value(allow.inherit))
@@ -196,19 +237,24 @@ impl Store {
         Deed::new("change-infrastructure", "infrastructure", before.name.as_str())
             .on_infrastructure(before.id)
             .change(
-                Some(json!({"stage": before.stage, "description": before.description, "allow": before.allow})),
-                Some(json!({"stage": stage, "description": description, "allow": allow})),
+                Some(json!({
+                    "stage": before.stage, "description": before.description, "allow": before.allow,
+                    "kubernetes": before.kubernetes,
+                })),
+                Some(json!({"stage": stage, "description": description, "allow": allow, "kubernetes": kubernetes})),
             )
             .record(&tx, permit.actor(), now)
             .await?;
         commit(tx).await?;
+        self.tell(Change::Infrastructure(before.id));
         for (deployment, _) in raised {
             self.tell(Change::Config(deployment));
         }
         Ok(())
     }
 
-    /// Deletes an infrastructure on which nothing runs.
+    /// Deletes an infrastructure on which nothing runs. With `force`, which says why, also one from whose cluster not all
+    /// that was made there has been taken away.
     ///
     /// # Errors
     /// It has deployments, it has changed since the permit was given, or the database failed.
@@ -216,6 +262,7 @@ impl Store {
         &self,
         permit: Permit<Administer, Infrastructure>,
         visible: &Visible<Deployment>,
+        force: Option<&str>,
     ) -> Result<(), Error> {
         let now = self.clock.now();
         let tx = self.begin().await?;
@@ -227,6 +274,18 @@ impl Store {
             let ids: Vec<Uuid> = deployed.into_iter().map(|row| row.id).collect();
             let names = in_the_way(&tx, visible, &ids).await?;
             return Err(Error::InUse(format!("something runs there: delete {names} first")));
+        }
+        match force {
+            Some(_) => clusters::abandon(&tx, permit.id).await?,
+            None => {
+                let left = clusters::left_on(&tx, permit.id).await?;
+                if !left.is_empty() {
+                    return Err(Error::InUse(format!(
+                        "what {} became is still being taken away from its cluster: wait, or give it up there with force and a reason",
+                        left.join(", ")
+                    )));
+                }
+            }
         }
         let gone = infrastructures::Entity::delete_many()
             .filter(infrastructures::Column::Id.eq(permit.id))
@@ -241,9 +300,31 @@ impl Store {
         }
         // Not on the infrastructure: nobody sees that any more. The row stays with who did it.
         Deed::new("delete-infrastructure", "infrastructure", permit.name.as_str())
+            .change(None, force.map(|reason| json!({"force": reason})))
             .record(&tx, permit.actor(), now)
             .await?;
         commit(tx).await?;
+        self.tell(Change::Infrastructure(permit.id));
         Ok(())
     }
+
+    /// What runs in one place cannot be told to run in another.
+    async fn check_empty(&self, tx: &DatabaseTransaction, id: Uuid) -> Result<(), Error> {
+        let deployed = deployments::Entity::find()
+            .filter(deployments::Column::InfrastructureId.eq(id))
+            .count(tx)
+            .await?;
+        if deployed > 0 || !clusters::left_on(tx, id).await?.is_empty() {
+            return Err(Error::InUse(
+                "namespace and cluster cannot be changed while there are deployments: make another infrastructure"
+                    .to_owned(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn settings(settings: Option<&Kubernetes>) -> Result<Option<String>, Error> {
+    let text = settings.map(|settings| stored(serde_json::to_string(settings), "settings of a cluster"));
+    text.transpose()
 }

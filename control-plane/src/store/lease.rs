@@ -4,9 +4,11 @@
 //! own transaction whether the term is still the newest: one that was overtaken while it slept changes nothing. The rule
 //! a newcomer would break: time is the database's here, never that of a control plane.
 
+use super::clusters::{self, Cluster, Note};
 use super::connection::Connection;
 use super::entity::deployments;
 use super::{Change, Error, LaunchedNode, Store, SystemStore, commit};
+use crate::domain::kubernetes::Kubeconfig;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QueryResult, Statement,
@@ -252,6 +254,52 @@ impl Acting {
         let tx = self.begin().await?;
         self.store().forget_silent_nodes(&tx).await?;
         commit(tx).await
+    }
+
+    /// Says what the pods of a deployment run from now on.
+    ///
+    /// # Errors
+    /// The database failed, or another acts now.
+    pub async fn pin_image(&self, deployment_id: Uuid, image: &str) -> Result<(), Error> {
+        clusters::note(self.store(), self.begin().await?, deployment_id, Note::Image(image)).await
+    }
+
+    /// Keeps a kubeconfig with a new token, unless somebody has given another one meanwhile.
+    ///
+    /// # Errors
+    /// Somebody has, the database failed, or another acts now.
+    pub async fn keep_kubeconfig(&self, cluster: &Cluster, kubeconfig: &Kubeconfig) -> Result<(), Error> {
+        clusters::keep_kubeconfig(self.store(), self.begin().await?, cluster, kubeconfig).await
+    }
+
+    /// Says which config lies where a deployment's nodes boot from.
+    ///
+    /// # Errors
+    /// The database failed, or another acts now.
+    pub async fn note_copy(&self, deployment_id: Uuid, config: (u64, u64)) -> Result<(), Error> {
+        clusters::note(self.store(), self.begin().await?, deployment_id, Note::Copied(config)).await
+    }
+
+    /// Says that nothing is left of a deleted deployment on its infrastructure. Of another it says nothing.
+    ///
+    /// # Errors
+    /// The database failed, or another acts now.
+    pub async fn settle(&self, deployment_id: Uuid, infrastructure_id: Uuid) -> Result<(), Error> {
+        clusters::note(
+            self.store(),
+            self.begin().await?,
+            deployment_id,
+            Note::Settled(infrastructure_id),
+        )
+        .await
+    }
+
+    /// Forgets all nodes of a deployment but these pods: the others are proven to have ended.
+    ///
+    /// # Errors
+    /// The database failed, or another acts now.
+    pub async fn keep_pods(&self, deployment_id: Uuid, pods: &[Uuid]) -> Result<(), Error> {
+        clusters::note(self.store(), self.begin().await?, deployment_id, Note::Pods(pods)).await
     }
 
     /// Notes something that happened to a deployment.

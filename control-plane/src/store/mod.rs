@@ -7,6 +7,7 @@ mod accounts;
 mod admission;
 mod api_keys;
 mod audit;
+mod clusters;
 mod config_facts;
 mod configs;
 mod connection;
@@ -43,6 +44,7 @@ pub use accounts::{AccountChange, NewAccount};
 pub use admission::{Ask, GrantSource};
 pub use api_keys::{Changed, KeyChange, KeyRing, MachineKeyUse, NewKey, WritableRing};
 pub use audit::{AuditFilter, AuditRow};
+pub use clusters::{Cluster, Leftover};
 pub use config_facts::{ConfigFacts, KeyFact, LegFact, Publish, Published};
 pub use configs::StoredConfig;
 pub use connection::{Connection, connect, has_committed, noting_commits};
@@ -86,6 +88,10 @@ pub enum Change {
     Config(Uuid),
     /// A deployment was made, switched on or off, scaled or deleted.
     Deployment(Uuid),
+    /// An infrastructure was made, changed or deleted.
+    Infrastructure(Uuid),
+    /// The config of a deployment lies where its nodes boot from.
+    Copy(Uuid),
     /// A node said something that its deployment's status depends on.
     Node(Uuid),
     /// Something was added to the events.

@@ -6,7 +6,7 @@ use super::entity::{deployments, infrastructures, revisions};
 use super::error::stored;
 use super::rows::Site;
 use super::services::word;
-use super::{Change, Error, Permit, Store, commit, configs, events};
+use super::{Change, Error, Permit, Store, clusters, commit, configs, events};
 use crate::authn::Actor;
 use crate::authz::Deploy;
 use crate::domain::{
@@ -89,6 +89,8 @@ impl Store {
         let tx = self.begin_creation().await?;
         configs::lock_services(&tx, &[service.id]).await?;
         check_access(&tx, infrastructure.id, new.access).await?;
+        let on_its_kind = new.scale.check_on(infrastructure.kind);
+        on_its_kind.map_err(|invalid| invalid.under("/scale"))?;
         let route = pin(&tx, service.id, new.route).await?;
         deployments::ActiveModel {
             id: Set(id),
@@ -103,6 +105,7 @@ impl Store {
             limits: Set(text(&new.limits)?),
             port: Set(None),
             problem: Set(None),
+            image: Set(None),
             created_by: Set(actor.name.clone()),
             created_at: Set(now.ms()),
             updated_at: Set(now.ms()),
@@ -130,7 +133,7 @@ impl Store {
         };
         remember(&tx, id, revision).await?;
         configs::raise(self, &tx, id).await?;
-        if infrastructure.kind == InfrastructureKind::Local {
+        if infrastructure.kind != InfrastructureKind::Static {
             super::nodes::new_node_token(self, &tx, id, None).await?;
         }
         let mut after = look.json();
@@ -183,6 +186,7 @@ impl Store {
         let enabled = change.enabled.unwrap_or(before.enabled);
         let key_header = change.key_header.unwrap_or_else(|| before.key_header.clone());
         let scale = change.scale.unwrap_or(before.scale);
+        scale.check_on(before.kind).map_err(|invalid| invalid.under("/scale"))?;
         let limits = change.limits.unwrap_or(before.limits);
         let changed = deployments::Entity::update_many()
             .col_expr(deployments::Column::Enabled, Expr::value(enabled))
@@ -301,6 +305,10 @@ impl Store {
             .await?;
         if gone.rows_affected == 0 {
             return Err(Error::Stale);
+        }
+        if permit.kind == InfrastructureKind::Kubernetes {
+            let (name, place) = (permit.name.as_str(), permit.infrastructure_id);
+            clusters::leave(self, &tx, permit.id, place, name).await?;
         }
         Deed::new("delete-deployment", "deployment", permit.name.as_str())
             .on_service(permit.service_id)

@@ -109,6 +109,8 @@ impl World {
             kind: InfrastructureKind::Static,
             description: String::new(),
             allow: Allowances::of_stage(&stage),
+            kubernetes: None,
+            kubeconfig: None,
             stage,
         };
         store.create_infrastructure(&permit, new).await.unwrap();

@@ -4,7 +4,7 @@
 //! bad durable copy does not, for the control plane can send another.
 
 use super::apply::Orders;
-use super::copy::{DurableCopy, Kept};
+use super::copy::{DurableCopy, Kept, Opened};
 use super::dial::Dialer;
 use super::durable;
 use super::fetch::Packages;
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// A join document with two keys and a chain of certificates has some 10 kB.
 const MOST_JOIN_BYTES: u64 = 256 << 10;
@@ -83,6 +84,11 @@ pub fn boot(args: &Args) -> Result<Booted, NotStarted> {
             ..Kept::default()
         }
     });
+    let kept = match &args.boot_config {
+        // A copy that cannot be read may have held revocations.
+        Some(path) if !kept.damaged => adopt(path, kept, &copy, &trust, join.deployment),
+        _ => kept,
+    };
     let orders = Orders {
         deployment: join.deployment,
         trust,
@@ -95,6 +101,31 @@ pub fn boot(args: &Args) -> Result<Booted, NotStarted> {
         dialer,
         kept,
     })
+}
+
+/// Takes the config that came beside the join document, when it is newer than what was kept.
+fn adopt(path: &Path, kept: Kept, copy: &DurableCopy, trust: &Trust, deployment: Uuid) -> Kept {
+    let opened = match Opened::read(path, trust, deployment) {
+        Ok(None) => return kept,
+        Ok(Some(opened)) => opened,
+        Err(error) => {
+            tracing::error!(path = %path.display(), %error, "the config to start with is not used");
+            return kept;
+        }
+    };
+    let is_newer = |other: &Option<Opened>| other.as_ref().is_none_or(|other| opened.is_newer_than(other));
+    if !is_newer(&kept.config) || !is_newer(&kept.offered) {
+        return kept;
+    }
+    // It stays where it came from, so a copy that cannot be written loses nothing.
+    if let Err(error) = copy.keep(&opened.signed, None, &kept.overlay) {
+        tracing::warn!(%error, "the config to start with could not be kept");
+    }
+    Kept {
+        config: Some(opened),
+        offered: None,
+        ..kept
+    }
 }
 
 fn read_join(path: &Path) -> Result<(Join, Trust), NotStarted> {
@@ -133,6 +164,38 @@ mod tests {
         std::fs::write(&args.join, "{\"token\":\"very-secret\"}").unwrap();
         let error = boot(&args).err().unwrap().to_string();
         assert!(error.contains("join.json") && !error.contains("very-secret"), "{error}");
+    }
+
+    #[test]
+    fn the_newer_of_the_copy_and_the_boot_config_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::new(1);
+        let mut args = args(folder.path());
+        args.boot_config = Some(folder.path().join("boot"));
+        std::fs::create_dir_all(&args.data_dir).unwrap();
+        std::fs::write(&args.join, signer.join("http://127.0.0.1:1", "t")).unwrap();
+        let version = |args: &Args| {
+            let config = boot(args).ok().unwrap().kept.config;
+            config.map(|config| config.position.version)
+        };
+        assert_eq!(version(&args), None, "a Secret that has none yet");
+        let write = |version: u64| {
+            let signed = signer.config(1, version, &[]);
+            std::fs::write(folder.path().join("boot"), prost::Message::encode_to_vec(&signed)).unwrap();
+        };
+        write(3);
+        assert_eq!(version(&args), Some(3));
+        write(2);
+        assert_eq!(version(&args), Some(3), "the copy has taken it over");
+        write(4);
+        assert_eq!(version(&args), Some(4));
+        std::fs::write(folder.path().join("boot"), "torn").unwrap();
+        assert_eq!(version(&args), Some(4));
+        for twin in ["config", "config.twin"] {
+            std::fs::write(args.data_dir.join("copy").join(twin), "torn").unwrap();
+        }
+        write(5);
+        assert_eq!(version(&args), None, "a torn copy may have held revocations");
     }
 
     #[test]

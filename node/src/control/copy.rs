@@ -67,6 +67,26 @@ impl Opened {
     }
 }
 
+impl Opened {
+    /// Reads and opens a config from a file of its own; none when the file is not there.
+    ///
+    /// # Errors
+    /// [`Unusable`] when it is not to be believed.
+    pub fn read(path: &Path, trust: &Trust, deployment: Uuid) -> Result<Option<Self>, Unusable> {
+        const WHAT: &str = "the file";
+        let bytes = durable::read_bounded(path, MOST_CONFIG_BYTES).map_err(|error| Unusable::Io(WHAT, error))?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        let signed = Signed::decode(bytes.as_slice()).map_err(|error| Unusable::Torn(WHAT, error))?;
+        let opened = Self::open(signed, trust, deployment).map_err(|error| Unusable::Refused(WHAT, error))?;
+        Ok(Some(opened))
+    }
+
+    /// Whether it is newer, whatever their digests.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        order(&self.position, &other.position).is_gt()
+    }
+}
+
 /// Which of two positions is newer, whatever their digests.
 pub fn order(one: &Position, other: &Position) -> Ordering {
     (one.epoch, one.version).cmp(&(other.epoch, other.version))

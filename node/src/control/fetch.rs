@@ -24,7 +24,7 @@ const FILE_MODE: u32 = 0o644;
 #[derive(Debug, thiserror::Error)]
 pub enum NotFetched {
     /// No control plane to ask.
-    #[error("a model file is missing and the control plane is not connected")]
+    #[error("package unreachable: a model file is missing and the control plane is not connected")]
     Alone,
     /// The control plane did not send it.
     #[error("the control plane did not send a model file: {}: {}", .0.code(), .0.message())]

@@ -73,6 +73,7 @@ OPERATIONS = {
     f"GET {I}/{{infrastructure}}": VIEW,
     f"PATCH {I}/{{infrastructure}}": RUN,
     f"DELETE {I}/{{infrastructure}}": RUN,
+    f"POST {I}/{{infrastructure}}/check": RUN,
     f"GET {I}/{{infrastructure}}/grants": RUN,
     f"PUT {I}/{{infrastructure}}/grants/{{group}}": RUN,
     f"DELETE {I}/{{infrastructure}}/grants/{{group}}": RUN,

@@ -19,7 +19,7 @@ on_both_databases! {
         let all = rows.sight();
         in_use(rows.store.delete_service(rows.my_service("iris").await, &all).await, "iris-on-dev");
         let dev = rows.on_infrastructure(&rows.root, "dev").await.unwrap();
-        in_use(rows.store.delete_infrastructure(dev, &all).await, "iris-on-dev");
+        in_use(rows.store.delete_infrastructure(dev, &all, None).await, "iris-on-dev");
         let write = rows.on_service::<Write>(&rows.root, "iris").await.unwrap();
         in_use(rows.store.delete_version(&write, "v1", &all).await, "routed to version v1: switch iris-on-dev");
         in_use(rows.store.delete_deployment(rows.my_deployment("iris-on-dev").await).await, "enabled");
@@ -59,7 +59,7 @@ on_both_databases! {
         rows.store.delete_service(rows.my_service("iris").await, &all).await.unwrap();
         assert!(matches!(rows.store.service(&rows.root, "iris").await, Err(Error::NotFound(_))));
         let dev = rows.on_infrastructure(&rows.root, "dev").await.unwrap();
-        rows.store.delete_infrastructure(dev, &all).await.unwrap();
+        rows.store.delete_infrastructure(dev, &all, None).await.unwrap();
     }
 
     /// Somebody deletes what somebody else deploys at the same moment: both must not succeed.

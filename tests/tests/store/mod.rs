@@ -275,6 +275,8 @@ impl Rows {
             kind: InfrastructureKind::Static,
             description: String::new(),
             allow: Allowances::of_stage(&stage),
+            kubernetes: None,
+            kubeconfig: None,
             stage,
         };
         self.store

@@ -22,6 +22,8 @@ pub struct Model {
     pub port: Option<i32>,
     #[sea_orm(column_type = "Text", nullable)]
     pub problem: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub image: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub created_by: String,
     pub created_at: i64,

@@ -15,6 +15,10 @@ pub struct Model {
     pub allow_inherit: bool,
     pub allow_public: bool,
     pub allow_personal: bool,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub kubernetes: Option<String>,
+    #[sea_orm(column_type = "Blob", nullable)]
+    pub kubeconfig: Option<Vec<u8>>,
     pub created_at: i64,
     pub updated_at: i64,
     pub revision: i64,

@@ -14,6 +14,7 @@ pub(super) mod idempotency;
 pub(super) mod infrastructure_grants;
 pub(super) mod infrastructures;
 pub(super) mod installation;
+pub(super) mod leftovers;
 pub(super) mod members;
 pub(super) mod node_tokens;
 pub(super) mod nodes;

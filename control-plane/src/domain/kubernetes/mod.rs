@@ -1,0 +1,393 @@
+//! What an infrastructure of kind kubernetes is told: where its pods run, what they may take, and how they are reached.
+//!
+//! Apart from what is made of it (`launch/kubernetes`). The rule a newcomer would break: a setting that decides what a pod
+//! looks like has one canonical form, since pods are replaced when their template differs.
+
+mod exposure;
+mod kubeconfig;
+mod permissions;
+mod placement;
+mod quantity;
+
+pub use exposure::{Exposure, HostTemplate};
+pub use kubeconfig::{ClusterUser, Kubeconfig};
+pub use permissions::{PERMISSIONS, Permission};
+pub use placement::{Effect, Operator, Placement, Spread, Toleration, Unsatisfiable};
+pub use quantity::{Bytes, Cpu};
+
+use super::{ImageName, Invalid, NamespaceName, ObjectName};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use utoipa::ToSchema;
+
+/// What an infrastructure of kind kubernetes is told. What is absent has its default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Kubernetes {
+    /// The API server that the kubeconfig names; null: the cluster that the control plane runs in. Not to be set.
+    #[serde(default)]
+    #[schema(read_only)]
+    pub cluster: Option<String>,
+    /// Where everything is made. It must be there already.
+    pub namespace: NamespaceName,
+    /// What pods run; null: the one that the control plane was started with.
+    #[serde(default)]
+    pub image: Option<ImageName>,
+    /// Secrets of the namespace by which images are pulled.
+    #[serde(default)]
+    #[schema(max_items = 10)]
+    pub image_pull_secrets: Vec<ObjectName>,
+    /// What a pod takes, unless its deployment says otherwise.
+    #[serde(default)]
+    pub resources: Resources,
+    /// How many pods there are, unless their deployment says otherwise; null: as many as its replicas.
+    #[serde(default)]
+    pub autoscaling: Option<Autoscaling>,
+    /// What a pod may keep of model files.
+    #[serde(default = "Kubernetes::packages")]
+    pub packages: Bytes,
+    /// How pods are replaced.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// Where pods run.
+    #[serde(default)]
+    pub placement: Placement,
+    /// How programs reach pods.
+    #[serde(default)]
+    pub exposure: Exposure,
+    /// Where pods may connect to, beside the control plane and name servers.
+    #[serde(default)]
+    #[schema(max_items = 50)]
+    pub egress: Vec<Egress>,
+    /// More labels of everything that is made.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// More annotations of everything that is made.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What a pod takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resources {
+    /// What it is promised.
+    pub cpu: Cpu,
+    /// What it may use; null: what is there.
+    pub cpu_limit: Option<Cpu>,
+    /// What it is promised.
+    pub memory: Bytes,
+    /// What it may use; one that uses more is ended.
+    pub memory_limit: Bytes,
+}
+
+/// How many pods there are by what they have to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Autoscaling {
+    /// At least so many.
+    #[schema(minimum = 1, maximum = 200)]
+    pub min: u32,
+    /// At most so many.
+    #[schema(minimum = 1, maximum = 200)]
+    pub max: u32,
+    /// Of the promised processor, in percent.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1_000)]
+    pub cpu_percent: Option<u32>,
+    /// Of the promised memory, in percent.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1_000)]
+    pub memory_percent: Option<u32>,
+    /// Calls inside a pod; needs a metrics API that has `castoff_node_in_flight` of pods.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 100_000)]
+    pub in_flight: Option<u32>,
+    /// Seconds for which less must be to do before there are fewer.
+    #[serde(default = "Autoscaling::scale_down")]
+    #[schema(maximum = 3_600)]
+    pub scale_down_s: u32,
+}
+
+/// How pods are replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rollout {
+    /// A new one is ready before an old one ends.
+    #[default]
+    Surge,
+    /// All old ones end before a new one starts.
+    Recreate,
+}
+
+/// Somewhere that pods may connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Egress {
+    /// Addresses, such as `10.1.0.0/16`.
+    pub cidr: String,
+    /// By TCP.
+    #[schema(minimum = 1)]
+    pub port: u16,
+}
+
+/// More than this is a mistake.
+const MOST_PODS: u32 = 200;
+
+impl Kubernetes {
+    fn packages() -> Bytes {
+        Bytes::mib(4 << 10)
+    }
+
+    /// The settings of a namespace, all else as it is by default.
+    pub fn of(namespace: NamespaceName) -> Self {
+        Self {
+            cluster: None,
+            namespace,
+            image: None,
+            image_pull_secrets: Vec::new(),
+            resources: Resources::default(),
+            autoscaling: None,
+            packages: Self::packages(),
+            rollout: Rollout::default(),
+            placement: Placement::default(),
+            exposure: Exposure::default(),
+            egress: Vec::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// Where programs call a deployment: from outside the cluster where that can be known, else from within.
+    pub fn address(&self, deployment: &str) -> String {
+        let (host, tls) = match &self.exposure {
+            Exposure::ClusterIp {} | Exposure::LoadBalancer {} => {
+                return format!("http://{deployment}.{}.svc:8000", self.namespace);
+            }
+            Exposure::Ingress { host, tls_secret, .. } => (host, tls_secret.is_some()),
+            Exposure::HttpRoute { host, tls, .. } => (host, *tls),
+        };
+        let scheme = if tls { "https" } else { "http" };
+        format!("{scheme}://{}", host.host(deployment))
+    }
+
+    /// Checks what no single field can say.
+    ///
+    /// # Errors
+    /// The first field that does not fit.
+    pub fn check(self) -> Result<Self, Invalid> {
+        self.resources.check().map_err(|invalid| invalid.under("/resources"))?;
+        if let Some(autoscaling) = self.autoscaling {
+            autoscaling.check().map_err(|invalid| invalid.under("/autoscaling"))?;
+        }
+        self.placement.check().map_err(|invalid| invalid.under("/placement"))?;
+        few("/image_pull_secrets", self.image_pull_secrets.len(), 10)?;
+        few("/egress", self.egress.len(), 50)?;
+        for (place, egress) in self.egress.iter().enumerate() {
+            if !is_cidr(&egress.cidr) || egress.port == 0 {
+                let reason = "must be a CIDR such as 10.1.0.0/16 and a port above 0";
+                return Err(Invalid::new(format!("/egress/{place}"), reason));
+            }
+        }
+        for (what, pairs) in [("/labels", &self.labels), ("/annotations", &self.annotations)] {
+            few(what, pairs.len(), 50)?;
+            for (name, value) in pairs {
+                let fits = is_qualified(name)
+                    && if what == "/labels" {
+                        is_label(value)
+                    } else {
+                        value.len() <= 4_096
+                    };
+                if !fits {
+                    return Err(Invalid::new(
+                        what,
+                        "has a name or a value that Kubernetes does not take",
+                    ));
+                }
+                // What is selected by them must be ours alone.
+                if name.starts_with("castoff.dev/") {
+                    return Err(Invalid::new(
+                        what,
+                        "must not be of castoff.dev/, which Castoff sets itself",
+                    ));
+                }
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl Default for Resources {
+    /// Enough for ONNX Runtime and a small model: a node with one takes 42 MB.
+    fn default() -> Self {
+        Self {
+            cpu: Cpu::milli(100),
+            cpu_limit: Some(Cpu::milli(2_000)),
+            memory: Bytes::mib(256),
+            memory_limit: Bytes::mib(1 << 10),
+        }
+    }
+}
+
+impl Resources {
+    /// Checks that what is promised may be used.
+    ///
+    /// # Errors
+    /// The limit that is below its promise.
+    pub fn check(self) -> Result<Self, Invalid> {
+        if self.cpu_limit.is_some_and(|limit| limit < self.cpu) {
+            return Err(Invalid::new("/cpu_limit", "must not be less than cpu"));
+        }
+        if self.memory_limit < self.memory {
+            return Err(Invalid::new("/memory_limit", "must not be less than memory"));
+        }
+        Ok(self)
+    }
+}
+
+impl Autoscaling {
+    /// As Kubernetes has it by itself.
+    fn scale_down() -> u32 {
+        300
+    }
+
+    /// Checks the bounds.
+    ///
+    /// # Errors
+    /// The first field that is out of bounds.
+    pub fn check(self) -> Result<Self, Invalid> {
+        let within = |pointer, value: u32, least, most| match (least..=most).contains(&value) {
+            true => Ok(()),
+            false => Err(Invalid::new(pointer, format!("must be {least} to {most}"))),
+        };
+        within("/min", self.min, 1, MOST_PODS)?;
+        within("/max", self.max, self.min, MOST_PODS)?;
+        for (pointer, value, most) in [
+            ("/cpu_percent", self.cpu_percent, 1_000),
+            ("/memory_percent", self.memory_percent, 1_000),
+            ("/in_flight", self.in_flight, 100_000),
+        ] {
+            if let Some(value) = value {
+                within(pointer, value, 1, most)?;
+            }
+        }
+        within("/scale_down_s", self.scale_down_s, 0, 3_600)?;
+        if self.cpu_percent.or(self.memory_percent).or(self.in_flight).is_none() {
+            return Err(Invalid::new(
+                "",
+                "needs cpu_percent, memory_percent or in_flight to scale by",
+            ));
+        }
+        Ok(self)
+    }
+}
+
+fn few(pointer: &str, count: usize, most: usize) -> Result<(), Invalid> {
+    match count > most {
+        true => Err(Invalid::new(pointer, format!("must have at most {most} entries"))),
+        false => Ok(()),
+    }
+}
+
+fn is_cidr(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else {
+        return false;
+    };
+    let most = match address.parse::<IpAddr>() {
+        Ok(IpAddr::V4(_)) => 32,
+        Ok(IpAddr::V6(_)) => 128,
+        Err(_) => return false,
+    };
+    bits.bytes().all(|byte| byte.is_ascii_digit()) && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+}
+
+/// A label's value: at most 63 letters, digits, dots, underscores and hyphens, a letter or digit at either end.
+fn is_label(text: &str) -> bool {
+    let edge = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
+    let bytes = text.as_bytes();
+    let inner = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    bytes.len() <= 63 && edge(bytes.first()) && edge(bytes.last()) && bytes.iter().all(inner)
+}
+
+/// The name of a label or an annotation: one as its value, with a domain and a slash before it or not.
+fn is_qualified(text: &str) -> bool {
+    let is_name = |name: &str| !name.is_empty() && is_label(name);
+    match text.split_once('/') {
+        None => is_name(text),
+        Some((domain, name)) => ObjectName::parse(domain).is_ok() && is_name(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn parse(settings: Value) -> Result<Kubernetes, String> {
+        let parsed: Kubernetes = serde_json::from_value(settings).map_err(|error| error.to_string())?;
+        parsed.check().map_err(|invalid| invalid.to_string())
+    }
+
+    #[test]
+    fn a_namespace_is_enough() {
+        let least = parse(json!({"namespace": "models"})).unwrap();
+        assert_eq!(least, Kubernetes::of(NamespaceName::parse("models").unwrap()));
+        let written = serde_json::to_value(&least).unwrap();
+        assert_eq!(parse(written).unwrap(), least, "it is read as it is written");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        for (settings, place) in [
+            (json!({}), "namespace"),
+            (json!({"namespace": "Models"}), "lower-case"),
+            (json!({"namespace": "m", "colour": 1}), "colour"),
+            (
+                json!({"namespace": "m", "resources": {"memory": "2Gi"}}),
+                "/resources/memory_limit",
+            ),
+            (
+                json!({"namespace": "m", "resources": {"cpu": "3"}}),
+                "/resources/cpu_limit",
+            ),
+            (
+                json!({"namespace": "m", "autoscaling": {"min": 2, "max": 1, "cpu_percent": 1}}),
+                "/autoscaling/max",
+            ),
+            (
+                json!({"namespace": "m", "autoscaling": {"min": 1, "max": 2}}),
+                "/autoscaling needs",
+            ),
+            (
+                json!({"namespace": "m", "egress": [{"cidr": "10.0.0.0/33", "port": 1}]}),
+                "/egress/0",
+            ),
+            (
+                json!({"namespace": "m", "egress": [{"cidr": "10.0.0.0", "port": 1}]}),
+                "/egress/0",
+            ),
+            (json!({"namespace": "m", "labels": {"a": "b c"}}), "/labels"),
+            (
+                json!({"namespace": "m", "labels": {"castoff.dev/installation": "x"}}),
+                "castoff.dev/",
+            ),
+            (json!({"namespace": "m", "annotations": {"": "x"}}), "/annotations"),
+            (
+                json!({"namespace": "m", "exposure": {"kind": "ingress", "host": "models.example"}}),
+                "{deployment}",
+            ),
+            (
+                json!({"namespace": "m", "exposure": {"kind": "cluster-ip", "host": "x"}}),
+                "host",
+            ),
+            (
+                json!({"namespace": "m", "placement": {"tolerations": [{"operator": "equal"}]}}),
+                "/placement/tolerations/0",
+            ),
+        ] {
+            let wrong = parse(settings.clone()).unwrap_err();
+            assert!(wrong.contains(place), "{settings}: {wrong}");
+        }
+    }
+}

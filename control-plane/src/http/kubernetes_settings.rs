@@ -1,0 +1,125 @@
+//! The settings of infrastructures of kind kubernetes as they come: merged with what was there, and checked as a whole.
+
+use super::output::Answer;
+use crate::domain::kubernetes::Kubeconfig;
+use crate::domain::{InfrastructureKind, Invalid, Kubernetes};
+use serde_json::{Map, Value};
+
+type Settings = (Option<Kubernetes>, Option<Kubeconfig>);
+
+/// Of a new infrastructure.
+pub(super) fn made(
+    kind: InfrastructureKind,
+    given: Option<Kubernetes>,
+    kubeconfig: Option<String>,
+) -> Answer<Settings> {
+    let is_kubernetes = kind == InfrastructureKind::Kubernetes;
+    match given {
+        None if is_kubernetes => Err(Invalid::new(
+            "/kubernetes",
+            "is missing: at least its namespace is needed, {\"namespace\": \"…\"}",
+        )
+        .into()),
+        None if kubeconfig.is_some() => Err(elsewhere("/kubeconfig").into()),
+        None => Ok((None, None)),
+        Some(_) if !is_kubernetes => Err(elsewhere("/kubernetes").into()),
+        Some(given) => {
+            let kubeconfig = read(kubeconfig)?;
+            let settings = Kubernetes {
+                cluster: kubeconfig.as_ref().map(|kubeconfig| kubeconfig.server.clone()),
+                ..checked(given)?
+            };
+            Ok((Some(settings), kubeconfig))
+        }
+    }
+}
+
+/// Of an infrastructure that is there.
+pub(super) fn changed(
+    before: Option<&Kubernetes>,
+    patch: Option<Map<String, Value>>,
+    kubeconfig: Option<String>,
+) -> Answer<Settings> {
+    let Some(before) = before else {
+        return match (patch, kubeconfig) {
+            (None, None) => Ok((None, None)),
+            (Some(_), _) => Err(elsewhere("/kubernetes").into()),
+            (None, Some(_)) => Err(elsewhere("/kubeconfig").into()),
+        };
+    };
+    let kubeconfig = read(kubeconfig)?;
+    let settings = match patch {
+        None => before.clone(),
+        Some(patch) => {
+            let unreadable = |error: serde_json::Error| Invalid::new("/kubernetes", error.to_string());
+            let mut settings = serde_json::to_value(before).map_err(unreadable)?;
+            merge(&mut settings, Value::Object(patch));
+            checked(serde_json::from_value(settings).map_err(unreadable)?)?
+        }
+    };
+    let cluster = match &kubeconfig {
+        Some(kubeconfig) => Some(kubeconfig.server.clone()),
+        None => before.cluster.clone(),
+    };
+    Ok((Some(Kubernetes { cluster, ..settings }), kubeconfig))
+}
+
+fn elsewhere(pointer: &str) -> Invalid {
+    Invalid::new(pointer, "is for infrastructures of kind kubernetes")
+}
+
+fn read(kubeconfig: Option<String>) -> Result<Option<Kubeconfig>, Invalid> {
+    let read = kubeconfig.map(|text| Kubeconfig::parse(&text).map_err(|invalid| invalid.under("/kubeconfig")));
+    read.transpose()
+}
+
+fn checked(settings: Kubernetes) -> Result<Kubernetes, Invalid> {
+    settings.check().map_err(|invalid| invalid.under("/kubernetes"))
+}
+
+/// JSON Merge Patch (RFC 7396).
+fn merge(target: &mut Value, patch: Value) {
+    let Value::Object(patch) = patch else {
+        *target = patch;
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Some(fields) = target.as_object_mut() else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            fields.shift_remove(&name);
+        } else {
+            merge(fields.entry(name).or_insert(Value::Null), value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// The examples of RFC 7396, appendix A.
+    #[test]
+    fn merging() {
+        for (target, patch, result) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b"}), json!({"b": "c"}), json!({"a": "b", "b": "c"})),
+            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (
+                json!({"a": {"b": "c"}}),
+                json!({"a": {"b": "d", "c": null}}),
+                json!({"a": {"b": "d"}}),
+            ),
+            (json!(["a"]), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        ] {
+            let mut merged = target.clone();
+            merge(&mut merged, patch.clone());
+            assert_eq!(merged, result, "{target} {patch}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Doing what is to be done in a cluster, one object after the other.
+//!
+//! The rule a newcomer would break: everything is written by server-side apply under our name, over what was seen; what
+//! has changed since is looked at again, and what is not ours is left alone.
+
+use super::connection::{Cause, Trouble, answer};
+use super::labels::{DEPLOYMENT, INSTALLATION, manager, scale_manager};
+use super::live::{Key, Seen};
+use super::objects::{Applied, Kind, Object, Objects, Prepared};
+use super::plan::{Step, steps};
+use super::watch::{View, api};
+use crate::lease::Term;
+use kube::Client;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy, ValidationDirective};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// A namespace, as it is written to.
+pub(super) struct Place<'a> {
+    pub(super) client: &'a Client,
+    pub(super) namespace: &'a str,
+    pub(super) installation: Uuid,
+    pub(super) view: &'a View,
+    pub(super) term: &'a Term,
+}
+
+impl Place<'_> {
+    /// Makes a deployment what it should be.
+    ///
+    /// # Errors
+    /// The first thing that could not be done; what comes after it was not tried.
+    pub(super) async fn apply(&self, deployment: Uuid, wanted: Objects<Prepared>) -> Result<Objects<Applied>, Trouble> {
+        let live = self.view.live().objects(deployment);
+        for step in steps(&wanted, &live) {
+            if !self.term.holds() {
+                return Err(Trouble {
+                    sentence: "another control plane acts now".to_owned(),
+                    cause: Cause::Conflict,
+                });
+            }
+            self.take(deployment, step).await?;
+        }
+        Ok(wanted.applied())
+    }
+
+    async fn take(&self, deployment: Uuid, step: Step) -> Result<(), Trouble> {
+        match step {
+            Step::Settle(key) => self.view.live().settle(&key),
+            Step::Delete { key, uid } => self.delete(&key, uid).await?,
+            Step::Create(object) => self.create(deployment, &object).await?,
+            Step::Update {
+                object,
+                resource_version,
+                hand_over,
+            } => {
+                if let Some(replicas) = hand_over {
+                    self.hand_over(&object, replicas).await?;
+                }
+                // What was handed over has changed it.
+                let over = hand_over.is_none().then_some(resource_version);
+                self.patch(&object, over.as_deref(), true).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn create(&self, deployment: Uuid, object: &Object) -> Result<(), Trouble> {
+        let api = api(object.kind, self.client.clone(), self.namespace);
+        let Some(there) = answer(api.get_opt(&object.name)).await? else {
+            // Not by force: whoever was faster keeps what is theirs.
+            return self.patch(object, None, false).await;
+        };
+        let there = serde_json::to_value(there).unwrap_or(Value::Null);
+        let labelled = |name: &str, id: Uuid| {
+            let label = there.pointer("/metadata/labels").and_then(|labels| labels.get(name));
+            label.and_then(Value::as_str) == Some(id.to_string().as_str())
+        };
+        if labelled(INSTALLATION, self.installation) && labelled(DEPLOYMENT, deployment) {
+            let seen = Seen::of(&there);
+            let version = seen.resource_version.clone();
+            self.view.live().see((object.kind, object.name.clone()), seen);
+            return self.patch(object, Some(&version), true).await;
+        }
+        let [_, _, kind, _] = object.kind.api();
+        Err(Trouble::refused(format!(
+            "{kind} {} is there already and belongs to somebody else: it is left alone; remove it, or make the deployment under another name",
+            object.name
+        )))
+    }
+
+    async fn patch(&self, object: &Object, over: Option<&str>, force: bool) -> Result<(), Trouble> {
+        let mut body = object.body.clone();
+        if let (Some(version), Some(metadata)) = (over, body.pointer_mut("/metadata").and_then(Value::as_object_mut)) {
+            metadata.insert("resourceVersion".to_owned(), version.into());
+        }
+        let applied = self.send(object, &manager(self.installation), &body, force).await?;
+        self.view
+            .live()
+            .see((object.kind, object.name.clone()), Seen::applied(&applied));
+        Ok(())
+    }
+
+    /// Leaves the number of pods as it is to somebody else: were it not named any more, it would fall back to one.
+    async fn hand_over(&self, object: &Object, replicas: i64) -> Result<(), Trouble> {
+        let body = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": object.name}, "spec": {"replicas": replicas},
+        });
+        self.send(object, &scale_manager(self.installation), &body, true)
+            .await?;
+        Ok(())
+    }
+
+    async fn send(&self, object: &Object, manager: &str, body: &Value, force: bool) -> Result<Value, Trouble> {
+        let parameters = PatchParams {
+            field_manager: Some(manager.to_owned()),
+            field_validation: Some(ValidationDirective::Strict),
+            force,
+            dry_run: false,
+        };
+        let api = api(object.kind, self.client.clone(), self.namespace);
+        let patch = Patch::Apply(body);
+        let applied = answer(api.patch(&object.name, &parameters, &patch)).await;
+        let applied = applied.map_err(|trouble| self.explain(object.kind, trouble))?;
+        Ok(serde_json::to_value(applied).unwrap_or(Value::Null))
+    }
+
+    fn explain(&self, kind: Kind, trouble: Trouble) -> Trouble {
+        if trouble.cause == Cause::NotFound && kind == Kind::ServiceAccount
+            || trouble.sentence.contains("namespaces \"")
+        {
+            return Trouble::refused(format!(
+                "the cluster has no namespace {}: create it, or set kubernetes.namespace",
+                self.namespace
+            ));
+        }
+        trouble
+    }
+
+    async fn delete(&self, (kind, name): &Key, uid: String) -> Result<(), Trouble> {
+        let parameters = DeleteParams {
+            propagation_policy: Some(PropagationPolicy::Background),
+            preconditions: Some(Preconditions {
+                uid: Some(uid),
+                resource_version: None,
+            }),
+            ..DeleteParams::default()
+        };
+        let api = api(*kind, self.client.clone(), self.namespace);
+        match answer(api.delete(name, &parameters)).await {
+            Ok(_) => Ok(()),
+            Err(trouble) if trouble.cause == Cause::NotFound => {
+                self.view.live().forget(&(*kind, name.clone()));
+                Ok(())
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+}

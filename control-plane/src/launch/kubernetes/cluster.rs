@@ -1,0 +1,284 @@
+//! One cluster, kept as it should be for as long as this control plane acts.
+
+use super::apply::Place;
+use super::connection::{Cause, answer, connect};
+use super::facts::{Facts, Wanted};
+use super::objects::{Desired, Kind, build};
+use super::observe::condition;
+use super::queue::Queue;
+use super::renew::AccountToken;
+use super::watch::View;
+use crate::domain::Deployment;
+use crate::domain::kubernetes::Kubeconfig;
+use crate::lease::Term;
+use crate::store::{Cluster, Error};
+use kube::Client;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+/// Deployments that are looked at at a time.
+const AT_ONCE: usize = 8;
+/// Between two looks whether a cluster answers again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Between two tries of what does not change by itself, and two looks at a token that lives for hours.
+const SELDOM: Duration = Duration::from_secs(30);
+
+/// A cluster in the care of this control plane.
+pub(super) struct Care {
+    cluster: Cluster,
+    facts: Facts,
+    term: Term,
+    view: View,
+    queue: Arc<Queue>,
+}
+
+/// Why a deployment is to be looked at again.
+enum Again {
+    /// Something could not be done, which was said.
+    Later,
+    /// The database failed, or somebody else acts.
+    Silently(Error),
+}
+
+impl From<Error> for Again {
+    fn from(error: Error) -> Self {
+        Self::Silently(error)
+    }
+}
+
+impl Care {
+    pub(super) fn new(cluster: Cluster, facts: Facts, term: Term, queue: Arc<Queue>) -> Self {
+        let view = View::of(&cluster.settings);
+        Self {
+            cluster,
+            facts,
+            term,
+            view,
+            queue,
+        }
+    }
+
+    /// Works until it is dropped.
+    pub(super) async fn run(self) {
+        let mut kubeconfig = self.cluster.kubeconfig.clone();
+        loop {
+            let client = match connect(kubeconfig.as_ref()) {
+                Ok(client) => client,
+                Err(trouble) => {
+                    self.say_everywhere(&trouble.sentence).await;
+                    sleep(SELDOM).await;
+                    continue;
+                }
+            };
+            kubeconfig = tokio::select! {
+                () = self.keep(&client) => return,
+                renewed = self.renew(&client, kubeconfig) => Some(renewed),
+            };
+        }
+    }
+
+    async fn keep(&self, client: &Client) {
+        let namespace = self.cluster.settings.namespace.as_str();
+        let workers = (0..AT_ONCE).map(|_| self.work(client));
+        tokio::join!(
+            self.view.watch(client, namespace, self.facts.installation, &self.queue),
+            self.look_whether_it_is_there(client),
+            futures::future::join_all(workers),
+        );
+    }
+
+    /// Waits until the cluster has given a new token, and it is kept.
+    async fn renew(&self, client: &Client, kubeconfig: Option<Kubeconfig>) -> Kubeconfig {
+        let token = kubeconfig.as_ref().and_then(AccountToken::of);
+        let (Some(token), Some(before)) = (token, kubeconfig) else {
+            return std::future::pending().await;
+        };
+        loop {
+            let now = self.facts.acting.system().now();
+            if now < token.due {
+                sleep(SELDOM).await;
+                continue;
+            }
+            match self.exchange(client, &token, &before).await {
+                Ok(renewed) => {
+                    tracing::info!(infrastructure = %self.cluster.name, "the token of a cluster was renewed");
+                    return renewed;
+                }
+                Err(why) => {
+                    tracing::warn!(infrastructure = %self.cluster.name, why, "the token of a cluster was not renewed")
+                }
+            }
+            sleep(SELDOM).await;
+        }
+    }
+
+    async fn exchange(&self, client: &Client, token: &AccountToken, before: &Kubeconfig) -> Result<Kubeconfig, String> {
+        let renewed = token.renew(client, before).await.map_err(|trouble| trouble.sentence)?;
+        let kept = self.facts.acting.keep_kubeconfig(&self.cluster, &renewed).await;
+        kept.map(|()| renewed).map_err(|error| error.to_string())
+    }
+
+    /// While a cluster is away all of its deployments say so, and when it is back all are looked at.
+    async fn look_whether_it_is_there(&self, client: &Client) {
+        let mut changes = self.view.changes();
+        let mut away = None;
+        loop {
+            match self.view.is_clear() {
+                Ok(true) => {
+                    away = None;
+                    self.queue.add(self.deployments().await);
+                }
+                Ok(false) => {}
+                Err(why) => {
+                    if away.as_ref() != Some(&why) {
+                        tracing::warn!(infrastructure = %self.cluster.name, reason = why, "a cluster cannot be seen");
+                        self.say_everywhere(&why).await;
+                        away = Some(why);
+                    }
+                    sleep(AGAIN).await;
+                    if answer(client.apiserver_version()).await.is_ok() {
+                        self.view.recover();
+                    }
+                    continue;
+                }
+            }
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The deployments that are here, or have something here.
+    async fn deployments(&self) -> Vec<Uuid> {
+        let mut all = self.view.live().deployments();
+        match self.facts.acting.system().deployments().await {
+            Ok(deployments) => {
+                let here = deployments
+                    .iter()
+                    .filter(|deployment| deployment.infrastructure_id == self.cluster.id);
+                all.extend(here.map(|deployment| deployment.id));
+            }
+            Err(error) => tracing::warn!(%error, "deployments could not be read"),
+        }
+        all
+    }
+
+    async fn say_everywhere(&self, sentence: &str) {
+        let Ok(deployments) = self.facts.acting.system().deployments().await else {
+            return;
+        };
+        for deployment in deployments
+            .iter()
+            .filter(|deployment| deployment.infrastructure_id == self.cluster.id)
+        {
+            if self.say(deployment, Some(sentence)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn say(&self, deployment: &Deployment, problem: Option<&str>) -> Result<(), Error> {
+        match deployment.problem.as_deref() == problem {
+            true => Ok(()),
+            false => self.facts.acting.set_problem(deployment.id, problem).await,
+        }
+    }
+
+    async fn work(&self, client: &Client) {
+        loop {
+            let deployment = self.queue.next().await;
+            let looked = match self.view.is_clear() {
+                Ok(true) => self.look_at(client, deployment).await,
+                // What is not seen is not judged; when it is, all are looked at.
+                Ok(false) => Ok(()),
+                Err(why) => self.cannot_see(deployment, &why).await,
+            };
+            let failed = match looked {
+                Ok(()) => false,
+                Err(Again::Later) => true,
+                Err(Again::Silently(error)) => {
+                    tracing::warn!(deployment.id = %deployment, %error, "a deployment was not looked at");
+                    true
+                }
+            };
+            self.queue.done(deployment, failed);
+        }
+    }
+
+    async fn cannot_see(&self, id: Uuid, why: &str) -> Result<(), Again> {
+        let deployment = self.facts.acting.system().deployment(id).await?;
+        match deployment.filter(|deployment| deployment.infrastructure_id == self.cluster.id) {
+            Some(deployment) => Ok(self.say(&deployment, Some(why)).await?),
+            None => Ok(()),
+        }
+    }
+
+    async fn look_at(&self, client: &Client, id: Uuid) -> Result<(), Again> {
+        let place = Place {
+            client,
+            namespace: self.cluster.settings.namespace.as_str(),
+            installation: self.facts.installation,
+            view: &self.view,
+            term: &self.term,
+        };
+        match self.facts.of(&self.cluster, id).await? {
+            Wanted::Elsewhere => Ok(()),
+            Wanted::Absent => self.take_away(&place, id).await,
+            Wanted::Present(present) => {
+                let (desired, deployment) = *present;
+                self.bring_about(&place, &desired, &deployment).await
+            }
+        }
+    }
+
+    async fn take_away(&self, place: &Place<'_>, id: Uuid) -> Result<(), Again> {
+        if let Err(trouble) = place.apply(id, super::objects::nothing()).await {
+            tracing::warn!(deployment.id = %id, reason = trouble.sentence, "a deleted deployment's objects were not taken away");
+            return Err(Again::Later);
+        }
+        let left = {
+            let live = self.view.live();
+            live.objects(id).len() + live.pods(id).iter().filter(|pod| pod.may_run).count()
+        };
+        if left == 0 {
+            self.facts.acting.settle(id, self.cluster.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn bring_about(&self, place: &Place<'_>, desired: &Desired, deployment: &Deployment) -> Result<(), Again> {
+        if let Err(trouble) = place.apply(deployment.id, build(desired)).await {
+            if trouble.cause != Cause::Conflict {
+                self.say(deployment, Some(&trouble.sentence)).await?;
+            }
+            return Err(Again::Later);
+        }
+        let copied = self.facts.acting.system().copied(deployment.id).await?;
+        if deployment.enabled && copied < Some(desired.boot.position) {
+            self.facts
+                .acting
+                .note_copy(deployment.id, desired.boot.position)
+                .await?;
+        }
+        let (pods, failure) = {
+            let live = self.view.live();
+            let objects = live.objects(deployment.id);
+            let own = objects.get(&(Kind::Deployment, deployment.name.to_string()));
+            (live.pods(deployment.id), own.and_then(|own| own.failure.clone()))
+        };
+        let problem = condition(&pods, failure.as_deref());
+        self.say(deployment, problem.as_deref()).await?;
+        let there: Vec<Uuid> = pods
+            .iter()
+            .filter(|pod| pod.may_run)
+            .filter_map(|pod| pod.uid)
+            .collect();
+        let known = self.facts.acting.system().progress(deployment.id).await?;
+        if known.iter().any(|node| !there.contains(&node.id)) {
+            self.facts.acting.keep_pods(deployment.id, &there).await?;
+        }
+        Ok(())
+    }
+}

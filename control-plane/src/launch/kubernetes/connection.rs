@@ -1,0 +1,148 @@
+//! The way to a cluster, and what its troubles mean in plain words.
+
+use crate::domain::kubernetes::{ClusterUser, Kubeconfig};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kube::config::AuthInfo;
+use kube::{Client, Config};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A cluster that does not answer for so long is away.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Why something could not be done in a cluster.
+#[derive(Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub(super) struct Trouble {
+    /// What it is and what to do, for people.
+    pub(super) sentence: String,
+    pub(super) cause: Cause,
+}
+
+/// What sort of trouble it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It is not there.
+    NotFound,
+    /// Somebody else was faster: look again.
+    Conflict,
+    /// It does not answer, or has too much to do.
+    Away,
+    /// It said no.
+    Refused,
+}
+
+impl Trouble {
+    pub(super) fn refused(sentence: impl Into<String>) -> Self {
+        Self {
+            sentence: sentence.into(),
+            cause: Cause::Refused,
+        }
+    }
+}
+
+/// A client; nothing is sent yet. Without a kubeconfig, to the cluster that this process runs in.
+pub(super) fn connect(kubeconfig: Option<&Kubeconfig>) -> Result<Client, Trouble> {
+    let mut config = match kubeconfig {
+        Some(kubeconfig) => from(kubeconfig)?,
+        None => Config::incluster().map_err(|_| {
+            Trouble::refused(
+                "Castoff does not run in a cluster: give the infrastructure a kubeconfig (`castoff infra manifest` says how to make one)",
+            )
+        })?,
+    };
+    config.connect_timeout = Some(CONNECT);
+    Client::try_from(config)
+        .map_err(|error| Trouble::refused(format!("the kubeconfig cannot be used: {}", root(&error))))
+}
+
+fn from(kubeconfig: &Kubeconfig) -> Result<Config, Trouble> {
+    let unusable = |what: &str| Trouble::refused(format!("the kubeconfig cannot be used: its {what} cannot be read"));
+    let mut config = Config::new(kubeconfig.server.parse().map_err(|_| unusable("server"))?);
+    if let Some(authority) = &kubeconfig.authority {
+        let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(authority.as_bytes()).collect();
+        let parsed = parsed.map_err(|_| unusable("certificate-authority-data"))?;
+        config.root_cert = Some(parsed.into_iter().map(|certificate| certificate.to_vec()).collect());
+    }
+    config.tls_server_name.clone_from(&kubeconfig.server_name);
+    config.auth_info = match &kubeconfig.user {
+        ClusterUser::Token(token) => AuthInfo {
+            token: Some(token.clone().into()),
+            ..AuthInfo::default()
+        },
+        ClusterUser::Certificate { chain, key } => AuthInfo {
+            client_certificate_data: Some(STANDARD.encode(chain)),
+            client_key_data: Some(STANDARD.encode(key).into()),
+            ..AuthInfo::default()
+        },
+    };
+    Ok(config)
+}
+
+/// Waits for an answer, but not for ever.
+pub(super) async fn answer<T>(asked: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Trouble> {
+    match timeout(PATIENCE, asked).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => Err(trouble(&error)),
+        Err(_) => Err(Trouble {
+            sentence: format!("the cluster has not answered for {} s", PATIENCE.as_secs()),
+            cause: Cause::Away,
+        }),
+    }
+}
+
+/// What an error means.
+pub(super) fn trouble(error: &kube::Error) -> Trouble {
+    let kube::Error::Api(status) = error else {
+        let sentence = match error {
+            kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => {
+                format!("the cluster cannot be reached: {}", root(error))
+            }
+            other => format!("the cluster's answer cannot be understood: {}", root(other)),
+        };
+        return Trouble {
+            sentence,
+            cause: Cause::Away,
+        };
+    };
+    let message = status.message.as_str();
+    let (sentence, cause) = match status.code {
+        401 => (
+            "the cluster does not take Castoff's credential any more: give the infrastructure a new kubeconfig"
+                .to_owned(),
+            Cause::Refused,
+        ),
+        403 if message.contains("exceeded quota") => {
+            (format!("the namespace's quota is used up: {message}"), Cause::Refused)
+        }
+        403 if message.contains("is being terminated") => (
+            "the namespace is being deleted: wait, and create it again".to_owned(),
+            Cause::Refused,
+        ),
+        403 => (
+            format!("Castoff's account lacks a permission that `castoff infra manifest` grants: {message}"),
+            Cause::Refused,
+        ),
+        404 => (format!("not there: {message}"), Cause::NotFound),
+        409 => (
+            format!("changed by somebody else meanwhile: {message}"),
+            Cause::Conflict,
+        ),
+        429 | 500 | 502..=504 => (format!("the cluster has too much to do: {message}"), Cause::Away),
+        _ => (format!("the cluster refused it: {message}"), Cause::Refused),
+    };
+    Trouble { sentence, cause }
+}
+
+/// The innermost reason: the outer ones say only that something failed.
+fn root(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

@@ -1,0 +1,267 @@
+//! What people ask of a cluster: whether it can be used, and what its pods log. Answered by any control plane, whoever acts.
+
+use super::connection::{Cause, Trouble, answer, connect};
+use super::labels::DEPLOYMENT;
+use super::objects::{Boot, Desired, Dialled, Kind, pod};
+use crate::domain::Kubernetes;
+use crate::domain::kubernetes::{PERMISSIONS, Permission};
+use crate::domain::{DeploymentName, Limits, Scale};
+use crate::store::{Cluster, Error, SystemStore};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
+use kube::api::{ListParams, LogParams, PostParams};
+use kube::{Api, Client};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Questions to a cluster at a time.
+const AT_ONCE: usize = 8;
+/// Of one pod's log.
+const MOST_LOG_BYTES: i64 = 1 << 20;
+
+/// The way to the clusters for whoever asks.
+#[derive(Clone)]
+pub struct Clusters {
+    store: SystemStore,
+    installation: Uuid,
+    image: String,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What.
+    pub what: String,
+    /// Whether it is as it should be.
+    pub works: bool,
+    /// What was found, and what to do.
+    pub message: String,
+}
+
+impl Finding {
+    fn new(what: &str, found: Result<String, String>) -> Self {
+        let works = found.is_ok();
+        let message = found.unwrap_or_else(|wrong| wrong);
+        let what = what.to_owned();
+        Self { what, works, message }
+    }
+}
+
+impl Clusters {
+    /// Of the infrastructures in this store. `image` is what pods run where nothing else is said.
+    pub fn new(store: SystemStore, installation: Uuid, image: String) -> Self {
+        Self {
+            store,
+            installation,
+            image,
+        }
+    }
+
+    async fn cluster(&self, id: Uuid) -> Result<Option<Cluster>, Error> {
+        let all = self.store.clusters().await?;
+        Ok(all.into_iter().find(|cluster| cluster.id == id))
+    }
+
+    /// What works in an infrastructure's cluster and what is missing; none when it is not of kind kubernetes.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn check(&self, id: Uuid) -> Result<Option<Vec<Finding>>, Error> {
+        let Some(cluster) = self.cluster(id).await? else {
+            return Ok(None);
+        };
+        Ok(Some(match connect(cluster.kubeconfig.as_ref()) {
+            Ok(client) => self.look(&client, &cluster).await,
+            Err(trouble) => vec![Finding::new("cluster", Err(trouble.sentence))],
+        }))
+    }
+
+    async fn look(&self, client: &Client, cluster: &Cluster) -> Vec<Finding> {
+        let settings = &cluster.settings;
+        let version = answer(client.apiserver_version()).await;
+        let version = version.map(|version| format!("Kubernetes {}", version.git_version));
+        let reached = Finding::new("cluster", version.map_err(|trouble| trouble.sentence));
+        if !reached.works {
+            return vec![reached];
+        }
+        let mut findings = vec![reached];
+        findings.extend(permissions(client, settings).await);
+        findings.push(Finding::new("quota", quota(client, settings).await));
+        findings.push(Finding::new("a pod", self.admitted(client, settings).await));
+        findings
+    }
+
+    /// Whether a pod as it would be made is taken. A dry run of a Deployment would not look at its pods.
+    async fn admitted(&self, client: &Client, settings: &Kubernetes) -> Result<String, String> {
+        let mut body = pod(&self.sample(settings)?);
+        // Its own account is made with the deployment.
+        if let Some(spec) = body.pointer_mut("/spec").and_then(Value::as_object_mut) {
+            spec.insert("serviceAccountName".to_owned(), "default".into());
+        }
+        let body: Pod = serde_json::from_value(body).map_err(|error| format!("the settings make no pod: {error}"))?;
+        let parameters = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        let api: Api<Pod> = Api::namespaced(client.clone(), settings.namespace.as_str());
+        match answer(api.create(&parameters, &body)).await {
+            Ok(_) => Ok("is admitted (tried without making one)".to_owned()),
+            Err(trouble) if trouble.cause == Cause::NotFound => Err(format!(
+                "the cluster has no namespace {}: create it, or set kubernetes.namespace",
+                settings.namespace
+            )),
+            Err(trouble) => Err(trouble.sentence),
+        }
+    }
+
+    fn sample(&self, settings: &Kubernetes) -> Result<Desired, String> {
+        let image = settings.image.as_ref().map(ToString::to_string);
+        Ok(Desired {
+            installation: self.installation,
+            deployment: Uuid::new_v4(),
+            name: DeploymentName::parse("castoff-check").map_err(|invalid| invalid.to_string())?,
+            enabled: true,
+            scale: Scale::default(),
+            limits: Limits::default(),
+            settings: settings.clone(),
+            image: image.unwrap_or_else(|| self.image.clone()),
+            boot: Boot {
+                join: String::new(),
+                config: Vec::new(),
+                position: (0, 0),
+            },
+            control_plane: Dialled {
+                address: None,
+                port: 443,
+            },
+        })
+    }
+
+    /// The last lines that each pod of a deployment logged, by its node's id.
+    ///
+    /// # Errors
+    /// The database failed; within, why the cluster does not tell.
+    pub async fn logs(
+        &self,
+        id: Uuid,
+        deployment: Uuid,
+        tail: usize,
+    ) -> Result<Result<Vec<(Uuid, String)>, String>, Error> {
+        let Some(cluster) = self.cluster(id).await? else {
+            return Ok(Ok(Vec::new()));
+        };
+        Ok(tails(&cluster, deployment, tail)
+            .await
+            .map_err(|trouble| trouble.sentence))
+    }
+}
+
+async fn tails(cluster: &Cluster, deployment: Uuid, tail: usize) -> Result<Vec<(Uuid, String)>, Trouble> {
+    let client = connect(cluster.kubeconfig.as_ref())?;
+    let api: Api<Pod> = Api::namespaced(client, cluster.settings.namespace.as_str());
+    let labelled = ListParams::default().labels(&format!("{DEPLOYMENT}={deployment}"));
+    let pods = answer(api.list(&labelled)).await?;
+    let parameters = LogParams {
+        tail_lines: i64::try_from(tail).ok(),
+        limit_bytes: Some(MOST_LOG_BYTES),
+        ..LogParams::default()
+    };
+    let named = pods.items.into_iter().filter_map(|pod| {
+        let id = pod.metadata.uid?.parse::<Uuid>().ok()?;
+        Some((id, pod.metadata.name?))
+    });
+    let (api, parameters) = (&api, &parameters);
+    let asked = named.map(|(id, name)| async move {
+        // One that has no container yet has no log.
+        match answer(api.logs(&name, parameters)).await {
+            Ok(text) => Ok((id, text)),
+            Err(trouble) if trouble.cause == Cause::Away => Err(trouble),
+            Err(_) => Ok((id, String::new())),
+        }
+    });
+    futures::stream::iter(asked.collect::<Vec<_>>())
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await
+}
+
+/// What the account may do of what it needs, a finding for each resource.
+async fn permissions(client: &Client, settings: &Kubernetes) -> Vec<Finding> {
+    let needed = PERMISSIONS.iter().filter(|permission| is_needed(permission, settings));
+    let asked = needed.map(|permission| async move {
+        let mut missing = Vec::new();
+        for verb in permission.verbs {
+            match may(client, settings, permission, verb).await {
+                Ok(true) => {}
+                Ok(false) => missing.push(*verb),
+                Err(trouble) => return Finding::new(permission.resource, Err(trouble.sentence)),
+            }
+        }
+        let found = match missing.is_empty() {
+            true => Ok(format!("may {}", permission.verbs.join(", "))),
+            false => Err(format!(
+                "may not {}: apply what `castoff infra manifest {}` prints",
+                missing.join(", "),
+                settings.namespace
+            )),
+        };
+        Finding::new(permission.resource, found)
+    });
+    futures::stream::iter(asked.collect::<Vec<_>>())
+        .buffered(AT_ONCE)
+        .collect()
+        .await
+}
+
+fn is_needed(permission: &Permission, settings: &Kubernetes) -> bool {
+    let of_kind = |kind: Kind| kind.api()[3] == permission.resource;
+    match Kind::ALL.into_iter().find(|kind| of_kind(*kind)) {
+        Some(kind) => kind.is_made_by(settings),
+        None => true,
+    }
+}
+
+async fn may(client: &Client, settings: &Kubernetes, permission: &Permission, verb: &str) -> Result<bool, Trouble> {
+    let (resource, subresource) = match permission.resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (permission.resource, None),
+    };
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                group: Some(permission.group.to_owned()),
+                resource: Some(resource.to_owned()),
+                subresource,
+                verb: Some(verb.to_owned()),
+                namespace: Some(settings.namespace.to_string()),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
+    let reviewed = answer(api.create(&PostParams::default(), &review)).await?;
+    Ok(reviewed.status.is_some_and(|status| status.allowed))
+}
+
+/// What the namespace's quotas leave.
+async fn quota(client: &Client, settings: &Kubernetes) -> Result<String, String> {
+    let api: Api<ResourceQuota> = Api::namespaced(client.clone(), settings.namespace.as_str());
+    let quotas = answer(api.list(&ListParams::default()))
+        .await
+        .map_err(|trouble| trouble.sentence)?;
+    let mut said = Vec::new();
+    for status in quotas.items.into_iter().filter_map(|quota| quota.status) {
+        let used = status.used.unwrap_or_default();
+        for (what, hard) in status.hard.unwrap_or_default() {
+            let used = used.get(&what).map_or("0", |used| used.0.as_str());
+            said.push(format!("{what} {used} of {}", hard.0));
+        }
+    }
+    match said.is_empty() {
+        true => Ok("none".to_owned()),
+        false => Ok(said.join(", ")),
+    }
+}

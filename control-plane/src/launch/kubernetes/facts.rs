@@ -1,0 +1,120 @@
+//! What a deployment should be in its cluster, from the database.
+
+use super::objects::{Boot, Desired, Dialled};
+use crate::domain::{Deployment, InfrastructureKind};
+use crate::launch::JoinSource;
+use crate::store::{Acting, Cluster, Error, StoredConfig};
+use castoff_wire::proto::Signed;
+use prost::Message;
+use std::net::IpAddr;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Whoever gathers what deployments should be.
+pub(super) struct Facts {
+    pub(super) acting: Acting,
+    pub(super) joins: Arc<dyn JoinSource>,
+    pub(super) installation: Uuid,
+    /// What pods run where nothing else is said.
+    pub(super) image: String,
+}
+
+/// What there should be of a deployment in a cluster.
+pub(super) enum Wanted {
+    /// All that it becomes, and the deployment itself.
+    Present(Box<(Desired, Deployment)>),
+    /// Nothing: it was deleted.
+    Absent,
+    /// It is another cluster's.
+    Elsewhere,
+}
+
+impl Facts {
+    /// What there should be of a deployment in this cluster.
+    pub(super) async fn of(&self, cluster: &Cluster, id: Uuid) -> Result<Wanted, Error> {
+        let system = self.acting.system();
+        let Some(deployment) = system.deployment(id).await? else {
+            return Ok(Wanted::Absent);
+        };
+        if deployment.kind != InfrastructureKind::Kubernetes || deployment.infrastructure_id != cluster.id {
+            return Ok(Wanted::Elsewhere);
+        }
+        let (Some(join), Some(config)) = (self.joins.join(id).await?, system.config(id).await?) else {
+            return Ok(Wanted::Absent);
+        };
+        let image = self.image(cluster, &deployment).await?;
+        let control_plane = dialled(&join.control_plane);
+        let join = serde_json::to_string(&join).map_err(|_| Error::Unreadable("a join document"))?;
+        let desired = Desired {
+            installation: self.installation,
+            deployment: id,
+            name: deployment.name.clone(),
+            enabled: deployment.enabled,
+            scale: deployment.scale,
+            limits: deployment.limits,
+            settings: cluster.settings.clone(),
+            image,
+            boot: Boot {
+                join,
+                position: (config.epoch, config.version),
+                config: encoded(config),
+            },
+            control_plane,
+        };
+        Ok(Wanted::Present(Box::new((desired, deployment))))
+    }
+
+    /// A new release of Castoff replaces no pod: a deployment's pods run what they ran first, until somebody says otherwise.
+    async fn image(&self, cluster: &Cluster, deployment: &Deployment) -> Result<String, Error> {
+        if let Some(image) = &deployment.image {
+            return Ok(image.clone());
+        }
+        let own = cluster.settings.image.as_ref().map(ToString::to_string);
+        let image = own.unwrap_or_else(|| self.image.clone());
+        self.acting.pin_image(deployment.id, &image).await?;
+        Ok(image)
+    }
+}
+
+/// A signed config as nodes keep it.
+fn encoded(config: StoredConfig) -> Vec<u8> {
+    let signed = Signed {
+        config: config.config,
+        key_id: config.key_id,
+        signature: config.signature,
+    };
+    signed.encode_to_vec()
+}
+
+/// Host and port of a URL.
+fn dialled(url: &str) -> Dialled {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(443)),
+        _ => (authority, 443),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Dialled {
+        address: host.parse::<IpAddr>().ok(),
+        port,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_pods_dial() {
+        for (url, address, port) in [
+            ("https://10.0.0.1:8401", Some("10.0.0.1"), 8401),
+            ("https://[fd00::1]:8401/", Some("fd00::1"), 8401),
+            ("https://castoff.castoff.svc:8401", None, 8401),
+            ("https://castoff.example", None, 443),
+        ] {
+            let address = address.map(|address| address.parse().unwrap());
+            assert_eq!(dialled(url), Dialled { address, port }, "{url}");
+        }
+    }
+}

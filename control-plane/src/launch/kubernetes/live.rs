@@ -1,0 +1,321 @@
+//! What is in a cluster, as far as it was seen: a few facts of each object, not the object.
+//!
+//! Apart from watching, which fills it. The rule a newcomer would break: an object that looks as it did right after it was
+//! applied is as it should be; a cluster adds defaults and fields of others, so it is never compared with what was built.
+
+use super::labels::{APPLIED, CONFIG, DEPLOYMENT, parse_position};
+use super::objects::{Kind, Object};
+use super::observe::Pod;
+use ring::digest::{SHA256, digest};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use uuid::Uuid;
+
+/// Where an object is found.
+pub(super) type Key = (Kind, String);
+
+/// An object as it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) deployment: Option<Uuid>,
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+    /// It was asked to go.
+    pub(super) leaving: bool,
+    /// SHA-256 of what was applied last, as the object itself says.
+    pub(super) applied: Option<String>,
+    /// The config in it.
+    pub(super) config: Option<(u64, u64)>,
+    /// Of a Deployment: how many pods it has now, and why it cannot have more.
+    pub(super) replicas: Option<i64>,
+    pub(super) failure: Option<String>,
+    /// A digest of all that people decide of it.
+    look: [u8; 32],
+    /// How it looked when it was as it should be; none while that is not known.
+    settled: Option<[u8; 32]>,
+    /// Of one that was there before this process looked: itself, until it is compared for once.
+    unread: Option<Box<str>>,
+}
+
+/// Everything of an installation that was seen in a namespace.
+#[derive(Default)]
+pub(super) struct Live {
+    objects: HashMap<Key, Seen>,
+    pods: HashMap<String, Pod>,
+    by_deployment: BTreeMap<Uuid, BTreeSet<Key>>,
+}
+
+impl Seen {
+    /// From an object as the API server gives it.
+    pub(super) fn of(object: &Value) -> Self {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let noted = |of: &str, name: &str| {
+            let notes = object.pointer("/metadata")?.get(of)?;
+            notes.get(name)?.as_str().map(str::to_owned)
+        };
+        let decided = decided(object);
+        let failure = object
+            .pointer("/status/conditions")
+            .and_then(Value::as_array)
+            .and_then(|conditions| {
+                let failed = conditions
+                    .iter()
+                    .find(|condition| condition.get("type").is_some_and(|kind| kind == "ReplicaFailure"))?;
+                failed.get("message")?.as_str().map(str::to_owned)
+            });
+        Self {
+            deployment: noted("labels", DEPLOYMENT).and_then(|id| id.parse().ok()),
+            uid: text("/metadata/uid").unwrap_or_default(),
+            resource_version: text("/metadata/resourceVersion").unwrap_or_default(),
+            leaving: text("/metadata/deletionTimestamp").is_some(),
+            applied: noted("annotations", APPLIED),
+            config: noted("annotations", CONFIG).and_then(|position| parse_position(&position)),
+            replicas: object.pointer("/spec/replicas").and_then(Value::as_i64),
+            failure,
+            look: sha256(decided.to_string().as_bytes()),
+            settled: None,
+            unread: Some(decided.to_string().into()),
+        }
+    }
+
+    /// The same, right after it was applied.
+    pub(super) fn applied(object: &Value) -> Self {
+        let seen = Self::of(object);
+        Self {
+            settled: Some(seen.look),
+            unread: None,
+            ..seen
+        }
+    }
+
+    /// Versions of one object grow, as far as they are numbers.
+    fn order(&self) -> u64 {
+        self.resource_version.parse().unwrap_or(0)
+    }
+
+    /// Whether it is as it should be.
+    pub(super) fn is(&self, object: &Object, hash: &str) -> bool {
+        if self.applied.as_deref() != Some(hash) {
+            return false;
+        }
+        match (self.settled, &self.unread) {
+            (Some(settled), _) => settled == self.look,
+            (None, Some(unread)) => serde_json::from_str(unread).is_ok_and(|unread| holds(&unread, &object.body)),
+            (None, None) => false,
+        }
+    }
+}
+
+impl Live {
+    /// Notes an object, and says of which deployments it is and was.
+    pub(super) fn see(&mut self, key: Key, seen: Seen) -> Vec<Uuid> {
+        let before = self.objects.get(&key);
+        if let Some(before) = before {
+            // An answer to what was applied may come before the watch's older news, or after its newest.
+            if before.uid == seen.uid && before.order() > seen.order() {
+                return Vec::new();
+            }
+            if before.resource_version == seen.resource_version {
+                if seen.settled.is_some() {
+                    self.settle(&key);
+                }
+                return Vec::new();
+            }
+        }
+        let settled = seen.settled.or(before.and_then(|before| before.settled));
+        let seen = Seen {
+            unread: if settled.is_some() { None } else { seen.unread },
+            settled,
+            ..seen
+        };
+        let mut touched = self.forget(&key);
+        if let Some(deployment) = seen.deployment {
+            self.by_deployment.entry(deployment).or_default().insert(key.clone());
+            touched.push(deployment);
+        }
+        self.objects.insert(key, seen);
+        touched
+    }
+
+    /// Notes that an object is not there any more.
+    pub(super) fn forget(&mut self, key: &Key) -> Vec<Uuid> {
+        let before = self.objects.remove(key).and_then(|seen| seen.deployment);
+        if let Some(deployment) = before
+            && let Some(keys) = self.by_deployment.get_mut(&deployment)
+        {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_deployment.remove(&deployment);
+            }
+        }
+        before.into_iter().collect()
+    }
+
+    /// Takes an object as it was compared: it is as it should be.
+    pub(super) fn settle(&mut self, key: &Key) {
+        if let Some(seen) = self.objects.get_mut(key) {
+            (seen.settled, seen.unread) = (Some(seen.look), None);
+        }
+    }
+
+    /// The names of all objects of a kind.
+    pub(super) fn names(&self, kind: Kind) -> Vec<String> {
+        let of_kind = self.objects.keys().filter(|(of, _)| *of == kind);
+        of_kind.map(|(_, name)| name.clone()).collect()
+    }
+
+    /// The objects of a deployment.
+    pub(super) fn objects(&self, deployment: Uuid) -> BTreeMap<Key, Seen> {
+        let keys = self.by_deployment.get(&deployment);
+        let found = keys.into_iter().flatten();
+        found
+            .filter_map(|key| Some((key.clone(), self.objects.get(key)?.clone())))
+            .collect()
+    }
+
+    /// The deployments that have objects.
+    pub(super) fn deployments(&self) -> Vec<Uuid> {
+        self.by_deployment.keys().copied().collect()
+    }
+
+    /// Notes a pod, and says of which deployment it is.
+    pub(super) fn see_pod(&mut self, name: String, pod: Pod) -> Uuid {
+        let deployment = pod.deployment;
+        self.pods.insert(name, pod);
+        deployment
+    }
+
+    /// Notes that a pod is not there any more.
+    pub(super) fn forget_pod(&mut self, name: &str) -> Option<Uuid> {
+        self.pods.remove(name).map(|pod| pod.deployment)
+    }
+
+    /// The names of all pods.
+    pub(super) fn pod_names(&self) -> Vec<String> {
+        self.pods.keys().cloned().collect()
+    }
+
+    /// The pods of a deployment.
+    pub(super) fn pods(&self, deployment: Uuid) -> Vec<Pod> {
+        let own = self.pods.values().filter(|pod| pod.deployment == deployment);
+        own.cloned().collect()
+    }
+}
+
+/// The digest by which it is known what was applied.
+pub(super) fn hash(object: &Object) -> String {
+    hex::encode(sha256(object.body.to_string().as_bytes()))
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut own = [0; 32];
+    for (own, byte) in own.iter_mut().zip(digest(&SHA256, bytes).as_ref()) {
+        *own = *byte;
+    }
+    own
+}
+
+/// An object without what the cluster itself writes.
+fn decided(object: &Value) -> Value {
+    let mut decided = object.clone();
+    if let Some(fields) = decided.as_object_mut() {
+        fields.shift_remove("status");
+    }
+    if let Some(metadata) = decided.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|name, _| matches!(name.as_str(), "name" | "namespace" | "labels" | "annotations"));
+    }
+    let notes = decided
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut);
+    if let Some(notes) = notes {
+        notes.shift_remove("deployment.kubernetes.io/revision");
+    }
+    decided
+}
+
+/// Whether all that is wanted is there, whatever else is.
+fn holds(there: &Value, wanted: &Value) -> bool {
+    match (there, wanted) {
+        (Value::Object(there), Value::Object(wanted)) => wanted
+            .iter()
+            .all(|(name, wanted)| there.get(name).is_some_and(|there| holds(there, wanted))),
+        (Value::Array(there), Value::Array(wanted)) => {
+            there.len() >= wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| holds(there, wanted))
+        }
+        // The API server leaves out what is empty.
+        (Value::Null, Value::Object(wanted)) => wanted.is_empty(),
+        _ => there == wanted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn key() -> Key {
+        (Kind::Deployment, "iris".to_owned())
+    }
+
+    fn wanted() -> Object {
+        Object {
+            kind: Kind::Deployment,
+            name: "iris".to_owned(),
+            body: json!({"metadata": {"name": "iris"}, "spec": {"replicas": 2, "list": [{"a": 1}]}}),
+        }
+    }
+
+    /// As the cluster gives it: with what it adds.
+    fn given(version: &str, replicas: u32, hash: &str) -> Value {
+        json!({
+            "metadata": {
+                "name": "iris", "uid": "u", "resourceVersion": version, "managedFields": [version],
+                "labels": {DEPLOYMENT: Uuid::from_u128(1)}, "annotations": {APPLIED: hash},
+            },
+            "spec": {"replicas": replicas, "list": [{"a": 1, "b": "default"}], "paused": false},
+            "status": {"observed": version},
+        })
+    }
+
+    #[test]
+    fn what_looks_as_it_did_when_applied_is_as_it_should_be() {
+        let (object, mut live) = (wanted(), Live::default());
+        let hash = hash(&object);
+        live.see(key(), Seen::applied(&given("1", 2, &hash)));
+        let is = |live: &Live| live.objects(Uuid::from_u128(1))[&key()].is(&object, &hash);
+        assert!(is(&live));
+        assert_eq!(
+            live.see(key(), Seen::of(&given("2", 2, &hash))),
+            [Uuid::from_u128(1), Uuid::from_u128(1)]
+        );
+        assert!(is(&live), "only its status has changed");
+        live.see(key(), Seen::of(&given("3", 5, &hash)));
+        assert!(!is(&live), "somebody has edited it");
+        live.see(key(), Seen::of(&given("4", 2, "other")));
+        assert!(!is(&live), "something else was applied");
+    }
+
+    #[test]
+    fn what_was_there_before_is_compared_once() {
+        let (object, mut live) = (wanted(), Live::default());
+        let hash = hash(&object);
+        let is = |live: &Live| live.objects(Uuid::from_u128(1))[&key()].is(&object, &hash);
+        live.see(key(), Seen::of(&given("1", 2, &hash)));
+        assert!(is(&live));
+        live.settle(&key());
+        live.see(key(), Seen::of(&given("2", 2, &hash)));
+        assert!(is(&live));
+        let mut edited = Live::default();
+        edited.see(key(), Seen::of(&given("1", 3, &hash)));
+        assert!(!is(&edited));
+    }
+
+    #[test]
+    fn what_is_gone_belongs_to_nobody() {
+        let mut live = Live::default();
+        live.see(key(), Seen::of(&given("1", 2, "")));
+        assert_eq!(live.deployments(), [Uuid::from_u128(1)]);
+        assert_eq!(live.forget(&key()), [Uuid::from_u128(1)]);
+        assert!(live.deployments().is_empty() && live.forget(&key()).is_empty());
+    }
+}

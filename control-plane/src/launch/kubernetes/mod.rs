@@ -1,0 +1,204 @@
+//! Pods of Kubernetes clusters, made of deployments and kept so.
+//!
+//! The database says what there should be, a cluster is where it runs: `facts` reads the one, `objects` builds what it
+//! becomes (pure), `watch` sees what is there, `plan` compares (pure), `apply` does, `observe` says how pods are (pure). The
+//! rule a newcomer would break: nothing is kept in a cluster that cannot be built again from the database.
+
+mod apply;
+mod cluster;
+mod connection;
+mod door;
+mod facts;
+mod labels;
+mod live;
+mod objects;
+mod observe;
+mod plan;
+mod queue;
+mod renew;
+mod watch;
+
+pub use door::{Clusters, Finding};
+
+use super::{JoinSource, Launcher, Leave};
+use crate::lease::{Term, Terms};
+use crate::store::{Change, Cluster, SystemStore};
+use cluster::Care;
+use facts::Facts;
+use queue::Queue;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{broadcast, watch as channel};
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+use uuid::Uuid;
+
+/// A hint of another control plane does not come here: so often the database is asked what has changed.
+const LOOK: Duration = Duration::from_secs(1);
+/// Infrastructures change seldom.
+const LOOK_FOR_CLUSTERS: u32 = 10;
+
+/// The launcher of infrastructures of kind kubernetes.
+pub struct Kubernetes {
+    store: SystemStore,
+    joins: Arc<dyn JoinSource>,
+    installation: Uuid,
+    image: String,
+}
+
+impl Kubernetes {
+    /// For the deployments in this store. `image` is what pods run where nothing else is said.
+    pub fn new(store: SystemStore, joins: Arc<dyn JoinSource>, installation: Uuid, image: String) -> Self {
+        Self {
+            store,
+            joins,
+            installation,
+            image,
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Launcher for Kubernetes {
+    async fn run(self: Box<Self>, mut terms: Terms, mut leave: channel::Receiver<Leave>) {
+        loop {
+            let term = tokio::select! {
+                _ = leave.wait_for(|leave| *leave != Leave::Stay) => return,
+                term = terms.wait_for(Option::is_some) => match term {
+                    Ok(term) => term.clone(),
+                    Err(_) => return,
+                },
+            };
+            let Some(term) = term else { continue };
+            let acting = Acting {
+                launcher: &self,
+                term: &term,
+                clusters: HashMap::new(),
+                known: HashMap::new(),
+            };
+            tokio::select! {
+                _ = leave.wait_for(|leave| *leave != Leave::Stay) => return,
+                () = term.over() => {}
+                () = acting.act() => {}
+            }
+        }
+    }
+}
+
+/// The launcher in a term.
+struct Acting<'a> {
+    launcher: &'a Kubernetes,
+    term: &'a Term,
+    clusters: HashMap<Uuid, Kept>,
+    /// Where the config of each deployment stood when it was last looked at: every change raises it.
+    known: HashMap<Uuid, (u64, u64)>,
+}
+
+/// A cluster in care.
+struct Kept {
+    revision: i64,
+    queue: Arc<Queue>,
+    care: JoinHandle<()>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.care.abort();
+    }
+}
+
+impl Acting<'_> {
+    async fn act(mut self) {
+        let store = &self.launcher.store;
+        let mut changes = store.changes();
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = 0;
+        loop {
+            let looked = tokio::select! {
+                _ = look.tick() => {
+                    let clusters = if looks % LOOK_FOR_CLUSTERS == 0 { self.find_clusters().await } else { Ok(()) };
+                    looks = looks.wrapping_add(1);
+                    match clusters {
+                        Ok(()) => self.find_changes().await,
+                        failed => failed,
+                    }
+                }
+                change = changes.recv() => match change {
+                    Ok(Change::Infrastructure(_)) => self.find_clusters().await,
+                    Ok(Change::Config(id) | Change::Deployment(id)) => {
+                        self.add([id]);
+                        Ok(())
+                    }
+                    // Whatever it was is found by the next look.
+                    Err(broadcast::error::RecvError::Lagged(_)) => Ok(()),
+                    Err(broadcast::error::RecvError::Closed) => return,
+                    Ok(Change::Node(_) | Change::Event | Change::Account(_) | Change::Copy(_)) => Ok(()),
+                },
+            };
+            if let Err(error) = looked {
+                tracing::warn!(%error, "clusters could not be looked after");
+            }
+        }
+    }
+
+    /// Whose a deployment is only its cluster finds out; there are few.
+    fn add(&self, deployments: impl IntoIterator<Item = Uuid> + Clone) {
+        for kept in self.clusters.values() {
+            kept.queue.add(deployments.clone());
+        }
+    }
+
+    async fn find_changes(&mut self) -> Result<(), crate::store::Error> {
+        if self.clusters.is_empty() {
+            return Ok(());
+        }
+        let positions = self.launcher.store.config_positions().await?;
+        let positions: HashMap<Uuid, (u64, u64)> = positions
+            .into_iter()
+            .map(|(id, epoch, version)| (id, (epoch, version)))
+            .collect();
+        let changed = positions
+            .iter()
+            .filter(|(id, position)| self.known.get(id) != Some(position));
+        let gone = self.known.keys().filter(|id| !positions.contains_key(id));
+        let mut found: Vec<Uuid> = changed.map(|(id, _)| *id).chain(gone.copied()).collect();
+        let leftovers = self.launcher.store.leftovers().await?;
+        found.extend(leftovers.iter().map(|left| left.deployment_id));
+        self.add(found);
+        self.known = positions;
+        Ok(())
+    }
+
+    async fn find_clusters(&mut self) -> Result<(), crate::store::Error> {
+        let there = self.launcher.store.clusters().await?;
+        self.clusters.retain(|id, kept| {
+            let same = |cluster: &Cluster| cluster.id == *id && cluster.revision == kept.revision;
+            there.iter().any(same) && !kept.care.is_finished()
+        });
+        for cluster in there {
+            if !self.clusters.contains_key(&cluster.id) {
+                self.clusters.insert(cluster.id, self.keep(cluster));
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&self, cluster: Cluster) -> Kept {
+        let facts = Facts {
+            acting: self.launcher.store.acting(self.term.number()),
+            joins: Arc::clone(&self.launcher.joins),
+            installation: self.launcher.installation,
+            image: self.launcher.image.clone(),
+        };
+        let (revision, queue) = (cluster.revision, Arc::new(Queue::default()));
+        tracing::info!(infrastructure = %cluster.name, "a cluster is looked after");
+        let care = Care::new(cluster, facts, self.term.clone(), Arc::clone(&queue));
+        Kept {
+            revision,
+            queue,
+            care: tokio::spawn(care.run()),
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What a deployment becomes in a cluster: pure, and complete. What is not in the list is taken away.
+//!
+//! Apart from applying it. The rule a newcomer would break: the same deployment always becomes the same bytes, whichever
+//! release builds them, since pods are replaced when their template differs by one.
+
+mod exposure;
+mod guard;
+mod scaling;
+mod secret;
+#[cfg(test)]
+mod tests;
+mod workload;
+
+use super::labels::{CONFIG, DEPLOYMENT, INSTALLATION, parse_position};
+use crate::domain::kubernetes::{Autoscaling, Exposure, Kubernetes, Resources};
+use crate::domain::{DeploymentName, Limits, Scale};
+use serde_json::{Map, Value, json};
+use std::marker::PhantomData;
+use std::net::IpAddr;
+use uuid::Uuid;
+
+/// All that decides what a deployment becomes. It holds a token, and so has no Debug.
+#[derive(Clone)]
+pub(super) struct Desired {
+    pub(super) installation: Uuid,
+    pub(super) deployment: Uuid,
+    pub(super) name: DeploymentName,
+    pub(super) enabled: bool,
+    pub(super) scale: Scale,
+    pub(super) limits: Limits,
+    pub(super) settings: Kubernetes,
+    /// What its pods run.
+    pub(super) image: String,
+    pub(super) boot: Boot,
+    pub(super) control_plane: Dialled,
+}
+
+/// What a pod starts with.
+#[derive(Clone)]
+pub(super) struct Boot {
+    /// The join document.
+    pub(super) join: String,
+    /// The signed config, encoded, and where it stands.
+    pub(super) config: Vec<u8>,
+    pub(super) position: (u64, u64),
+}
+
+/// Where pods dial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dialled {
+    /// None for a host by name: a policy knows addresses only.
+    pub(super) address: Option<IpAddr>,
+    pub(super) port: u16,
+}
+
+impl Desired {
+    fn resources(&self) -> Resources {
+        self.scale.resources.unwrap_or(self.settings.resources)
+    }
+
+    /// How many pods there are by what they have to do; none when the deployment says how many.
+    pub(super) fn autoscaling(&self) -> Option<Autoscaling> {
+        self.scale.autoscaling.or(self.settings.autoscaling)
+    }
+}
+
+/// The kinds of objects that are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Kind {
+    ServiceAccount,
+    Secret,
+    NetworkPolicy,
+    Service,
+    Deployment,
+    PodDisruptionBudget,
+    HorizontalPodAutoscaler,
+    Ingress,
+    HttpRoute,
+}
+
+impl Kind {
+    /// Every kind, in the order in which they are applied: what a pod needs is there before it.
+    pub(super) const ALL: [Self; 9] = [
+        Self::ServiceAccount,
+        Self::Secret,
+        Self::NetworkPolicy,
+        Self::Service,
+        Self::Deployment,
+        Self::PodDisruptionBudget,
+        Self::HorizontalPodAutoscaler,
+        Self::Ingress,
+        Self::HttpRoute,
+    ];
+
+    /// Its group, version, name and the name of its collection.
+    pub(super) fn api(self) -> [&'static str; 4] {
+        match self {
+            Self::ServiceAccount => ["", "v1", "ServiceAccount", "serviceaccounts"],
+            Self::Secret => ["", "v1", "Secret", "secrets"],
+            Self::NetworkPolicy => ["networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"],
+            Self::Service => ["", "v1", "Service", "services"],
+            Self::Deployment => ["apps", "v1", "Deployment", "deployments"],
+            Self::PodDisruptionBudget => ["policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"],
+            Self::HorizontalPodAutoscaler => [
+                "autoscaling",
+                "v2",
+                "HorizontalPodAutoscaler",
+                "horizontalpodautoscalers",
+            ],
+            Self::Ingress => ["networking.k8s.io", "v1", "Ingress", "ingresses"],
+            Self::HttpRoute => ["gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes"],
+        }
+    }
+
+    /// Whether an infrastructure has objects of this kind.
+    pub(super) fn is_made_by(self, settings: &Kubernetes) -> bool {
+        match self {
+            Self::HttpRoute => matches!(settings.exposure, Exposure::HttpRoute { .. }),
+            Self::Ingress => matches!(settings.exposure, Exposure::Ingress { .. }),
+            _ => true,
+        }
+    }
+}
+
+/// An object as it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Object {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    /// As it is applied.
+    pub(super) body: Value,
+}
+
+impl Object {
+    /// The config in it.
+    pub(super) fn position(&self) -> Option<(u64, u64)> {
+        let notes = self.body.pointer("/metadata/annotations")?;
+        parse_position(notes.get(CONFIG)?.as_str()?)
+    }
+}
+
+/// Objects that were built.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Prepared;
+/// Objects that a cluster has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Applied;
+
+/// The objects of one deployment: all of them, in the order in which they are applied.
+#[derive(Clone, Debug)]
+pub(super) struct Objects<S> {
+    items: Vec<Object>,
+    state: PhantomData<S>,
+}
+
+impl<S> Objects<S> {
+    pub(super) fn items(&self) -> &[Object] {
+        &self.items
+    }
+}
+
+impl Objects<Prepared> {
+    /// The cluster has them now.
+    pub(super) fn applied(self) -> Objects<Applied> {
+        Objects {
+            items: self.items,
+            state: PhantomData,
+        }
+    }
+}
+
+/// What a deployment becomes. Switched off it keeps its address.
+pub(super) fn build(desired: &Desired) -> Objects<Prepared> {
+    let mut items = exposure::objects(desired);
+    if desired.enabled {
+        items.push(guard::service_account(desired));
+        items.push(guard::network_policy(desired));
+        items.push(guard::disruption_budget(desired));
+        items.push(secret::object(desired));
+        items.push(workload::object(desired));
+        items.extend(scaling::object(desired));
+    }
+    items.sort_by_key(|object| object.kind);
+    Objects {
+        items,
+        state: PhantomData,
+    }
+}
+
+/// What a deployment becomes that is no more.
+pub(super) fn nothing() -> Objects<Prepared> {
+    Objects {
+        items: Vec::new(),
+        state: PhantomData,
+    }
+}
+
+/// A pod as a deployment of this infrastructure would make it, to be asked whether it is admitted.
+pub(super) fn pod(desired: &Desired) -> Value {
+    let mut pod = workload::template(desired);
+    let name = format!("castoff-check-{}", desired.deployment);
+    let mut metadata = metadata(desired);
+    if let Some(own) = metadata.as_object_mut() {
+        own.insert("name".to_owned(), name.into());
+    }
+    if let Some(object) = pod.as_object_mut() {
+        object.insert("apiVersion".to_owned(), "v1".into());
+        object.insert("kind".to_owned(), "Pod".into());
+        object.insert("metadata".to_owned(), metadata);
+    }
+    pod
+}
+
+/// Name, labels and annotations of everything that a deployment becomes.
+fn metadata(desired: &Desired) -> Value {
+    let settings = &desired.settings;
+    let mut labels: Map<String, Value> = Map::new();
+    for (name, value) in &settings.labels {
+        labels.insert(name.clone(), value.as_str().into());
+    }
+    for (name, value) in [
+        (INSTALLATION, desired.installation.to_string()),
+        (DEPLOYMENT, desired.deployment.to_string()),
+        ("app.kubernetes.io/name", "castoff-node".to_owned()),
+        ("app.kubernetes.io/instance", desired.name.to_string()),
+        ("app.kubernetes.io/managed-by", "castoff".to_owned()),
+    ] {
+        labels.insert(name.to_owned(), value.into());
+    }
+    json!({
+        "name": desired.name, "namespace": settings.namespace,
+        "labels": labels, "annotations": settings.annotations,
+    })
+}
+
+fn object(desired: &Desired, kind: Kind, fields: Value) -> Object {
+    let [group, version, name, _] = kind.api();
+    let api_version = match group {
+        "" => version.to_owned(),
+        group => format!("{group}/{version}"),
+    };
+    let mut body = json!({"apiVersion": api_version, "kind": name, "metadata": metadata(desired)});
+    if let (Some(body), Value::Object(fields)) = (body.as_object_mut(), fields) {
+        body.extend(fields);
+    }
+    Object {
+        kind,
+        name: desired.name.to_string(),
+        body,
+    }
+}

@@ -1,0 +1,24 @@
+//! What a pod starts with when there is nobody to ask: its join document and the newest signed config.
+
+use super::super::labels::{CONFIG, position};
+use super::{Desired, Kind, Object};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+pub(super) fn object(desired: &Desired) -> Object {
+    let boot = &desired.boot;
+    let fields = json!({
+        "type": "Opaque",
+        "data": {"join.json": STANDARD.encode(&boot.join), "config": STANDARD.encode(&boot.config)},
+    });
+    let mut made = super::object(desired, Kind::Secret, fields);
+    let annotations = made
+        .body
+        .pointer_mut("/metadata/annotations")
+        .and_then(Value::as_object_mut);
+    if let Some(annotations) = annotations {
+        annotations.insert(CONFIG.to_owned(), position(boot.position).into());
+    }
+    made
+}

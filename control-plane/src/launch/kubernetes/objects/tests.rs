@@ -1,0 +1,245 @@
+use super::*;
+use crate::domain::kubernetes::PERMISSIONS;
+use crate::domain::{DeploymentName, NamespaceName};
+
+fn desired() -> Desired {
+    Desired {
+        installation: Uuid::from_u128(1),
+        deployment: Uuid::from_u128(2),
+        name: DeploymentName::parse("iris-on-prod").unwrap(),
+        enabled: true,
+        scale: Scale::default(),
+        limits: Limits::default(),
+        settings: Kubernetes::of(NamespaceName::parse("models").unwrap()),
+        image: "castoff-node:1".to_owned(),
+        boot: Boot {
+            join: r#"{"token":"very-secret"}"#.to_owned(),
+            config: vec![1, 2, 3],
+            position: (1, 7),
+        },
+        control_plane: Dialled {
+            address: Some([10, 0, 0, 1].into()),
+            port: 8401,
+        },
+    }
+}
+
+fn with(change: impl FnOnce(&mut Desired)) -> Desired {
+    let mut desired = desired();
+    change(&mut desired);
+    desired
+}
+
+/// With these settings over what is there by default.
+fn told(settings: Value) -> Desired {
+    with(|desired| {
+        let mut all = serde_json::to_value(&desired.settings).unwrap();
+        all.as_object_mut()
+            .unwrap()
+            .extend(settings.as_object().unwrap().clone());
+        desired.settings = serde_json::from_value::<Kubernetes>(all).unwrap().check().unwrap();
+    })
+}
+
+fn kinds(desired: &Desired) -> Vec<Kind> {
+    build(desired).items().iter().map(|object| object.kind).collect()
+}
+
+fn body(desired: &Desired, kind: Kind) -> Value {
+    let built = build(desired);
+    let found = built.items().iter().find(|object| object.kind == kind);
+    found.unwrap_or_else(|| panic!("no {kind:?}")).body.clone()
+}
+
+fn at(desired: &Desired, kind: Kind, pointer: &str) -> Value {
+    body(desired, kind).pointer(pointer).cloned().unwrap_or_default()
+}
+
+#[test]
+fn what_pods_need_is_there_before_them() {
+    use Kind::*;
+    let usual = [
+        ServiceAccount,
+        Secret,
+        NetworkPolicy,
+        Service,
+        Deployment,
+        PodDisruptionBudget,
+    ];
+    assert_eq!(kinds(&desired()), usual);
+    assert_eq!(
+        kinds(&with(|desired| desired.enabled = false)),
+        [Service],
+        "its address stays"
+    );
+    assert!(nothing().items().is_empty());
+}
+
+#[test]
+fn everything_is_labelled_and_may_be_made() {
+    let exposed = [
+        json!({"kind": "ingress", "host": "{deployment}.example"}),
+        json!({"kind": "http-route", "host": "{deployment}.example", "gateway": "g"}),
+    ];
+    let mut seen = std::collections::BTreeSet::new();
+    for exposure in exposed {
+        let scaled = json!({"min": 1, "max": 3, "cpu_percent": 50});
+        let desired = told(json!({"exposure": exposure, "autoscaling": scaled, "labels": {"team": "a"}}));
+        for object in build(&desired).items() {
+            seen.insert(object.kind);
+            let labels = &object.body["metadata"]["labels"];
+            assert_eq!(labels[INSTALLATION], Uuid::from_u128(1).to_string());
+            assert_eq!(labels[DEPLOYMENT], Uuid::from_u128(2).to_string());
+            assert_eq!(labels["team"], "a");
+            assert_eq!(object.body["metadata"]["namespace"], "models");
+        }
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), Kind::ALL);
+    for kind in Kind::ALL {
+        let [group, _, _, resource] = kind.api();
+        let permitted = PERMISSIONS
+            .iter()
+            .find(|one| (one.group, one.resource) == (group, resource));
+        for verb in ["get", "list", "watch", "create", "patch", "delete"] {
+            assert!(
+                permitted.is_some_and(|one| one.verbs.contains(&verb)),
+                "{verb} {resource}"
+            );
+        }
+    }
+}
+
+#[test]
+fn pods_may_do_nothing_and_show_no_secret() {
+    let template = at(&desired(), Kind::Deployment, "/spec/template");
+    let (spec, container) = (&template["spec"], &template["spec"]["containers"][0]);
+    assert_eq!(spec["automountServiceAccountToken"], false);
+    assert_eq!(spec["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+    assert_eq!(container["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
+    // Five seconds of accepting, ten of the last call, five to end.
+    assert_eq!(spec["terminationGracePeriodSeconds"], 20);
+    for object in build(&desired()).items() {
+        let text = object.body.to_string();
+        assert!(
+            object.kind == Kind::Secret || !text.contains("secret\":\"very"),
+            "{text}"
+        );
+        assert!(!text.contains("very-secret"), "encoded at the least: {text}");
+    }
+    assert_eq!(at(&desired(), Kind::Secret, "/data/config"), "AQID");
+    assert_eq!(
+        body(&desired(), Kind::Deployment)["spec"]["selector"]["matchLabels"],
+        json!({DEPLOYMENT: Uuid::from_u128(2)})
+    );
+}
+
+#[test]
+fn a_change_of_keys_changes_no_pod() {
+    let other = with(|desired| {
+        desired.boot.config = vec![4];
+        desired.boot.position = (1, 8);
+    });
+    let pods = |desired: &Desired| body(desired, Kind::Deployment).to_string();
+    assert_eq!(pods(&desired()), pods(&other));
+    assert_eq!(pods(&desired()), pods(&desired()), "the same bytes each time");
+    let secret = build(&other)
+        .items()
+        .iter()
+        .find(|object| object.kind == Kind::Secret)
+        .cloned()
+        .unwrap();
+    assert_eq!(secret.position(), Some((1, 8)));
+}
+
+#[test]
+fn an_autoscaler_decides_the_number_of_pods() {
+    assert_eq!(at(&desired(), Kind::Deployment, "/spec/replicas"), 1);
+    let scaled =
+        told(json!({"autoscaling": {"min": 2, "max": 5, "memory_percent": 70, "in_flight": 8, "scale_down_s": 60}}));
+    assert_eq!(at(&scaled, Kind::Deployment, "/spec/replicas"), Value::Null);
+    let spec = at(&scaled, Kind::HorizontalPodAutoscaler, "/spec");
+    assert_eq!((&spec["minReplicas"], &spec["maxReplicas"]), (&json!(2), &json!(5)));
+    assert_eq!(spec["metrics"][0]["resource"]["name"], "memory");
+    assert_eq!(spec["metrics"][1]["pods"]["target"]["averageValue"], "8");
+    assert_eq!(spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"], 60);
+}
+
+#[test]
+fn a_deployment_has_its_own_amounts() {
+    let resources = serde_json::from_value(json!({"cpu": "1", "cpu_limit": null, "memory": "1Gi"})).unwrap();
+    let own = with(|desired| desired.scale.resources = Some(resources));
+    let resources = at(&own, Kind::Deployment, "/spec/template/spec/containers/0/resources");
+    assert_eq!(
+        resources,
+        json!({"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "1Gi"}})
+    );
+}
+
+#[test]
+fn pods_connect_to_what_is_listed_and_nothing_else() {
+    let desired = told(json!({"egress": [{"cidr": "10.9.0.0/16", "port": 443}]}));
+    let out = at(&desired, Kind::NetworkPolicy, "/spec/egress");
+    let to = |rule: usize| out[rule]["to"][0]["ipBlock"]["cidr"].clone();
+    assert_eq!(out.as_array().map(Vec::len), Some(4));
+    assert_eq!(out[0]["to"][0]["podSelector"]["matchLabels"]["k8s-app"], "kube-dns");
+    assert_eq!(
+        (to(2), &out[2]["ports"][0]["port"]),
+        (json!("10.0.0.1/32"), &json!(8401))
+    );
+    assert_eq!(
+        (to(3), &out[3]["ports"][0]["port"]),
+        (json!("10.9.0.0/16"), &json!(443))
+    );
+    let taken = at(&desired, Kind::NetworkPolicy, "/spec/ingress/0/ports");
+    let ports: Vec<&Value> = taken.as_array().unwrap().iter().map(|port| &port["port"]).collect();
+    assert_eq!(ports, [8000, 8001, 8002]);
+}
+
+#[test]
+fn hosts_are_of_the_deployment() {
+    let host = "{deployment}.models.example";
+    let ingress = told(json!({"exposure": {"kind": "ingress", "host": host, "class": "nginx", "tls_secret": "wild"}}));
+    let spec = at(&ingress, Kind::Ingress, "/spec");
+    assert_eq!(spec["rules"][0]["host"], "iris-on-prod.models.example");
+    assert_eq!(
+        (&spec["tls"][0]["secretName"], &spec["ingressClassName"]),
+        (&json!("wild"), &json!("nginx"))
+    );
+    assert_eq!(
+        ingress.settings.address("iris-on-prod"),
+        "https://iris-on-prod.models.example"
+    );
+    let route = told(json!({"exposure": {"kind": "http-route", "host": host, "gateway": "g"}}));
+    let spec = at(&route, Kind::HttpRoute, "/spec");
+    assert_eq!(spec["parentRefs"][0], json!({"name": "g", "namespace": "models"}));
+    assert_eq!(spec["rules"][0]["backendRefs"][0]["name"], "iris-on-prod");
+    let balanced = told(json!({"exposure": {"kind": "load-balancer"}}));
+    assert_eq!(at(&balanced, Kind::Service, "/spec/type"), "LoadBalancer");
+}
+
+#[test]
+fn pods_are_placed_as_said() {
+    let desired = told(json!({"placement": {
+        "node_selector": {"disk": "ssd"}, "runtime_class": "gvisor", "priority_class": "high",
+        "tolerations": [{"key": "gpu", "operator": "exists", "effect": "no-schedule"}],
+        "affinity": {"podAntiAffinity": {}}, "spread": [{"topology_key": "topology.kubernetes.io/zone"}],
+    }}));
+    let spec = at(&desired, Kind::Deployment, "/spec/template/spec");
+    assert_eq!(spec["nodeSelector"]["disk"], "ssd");
+    assert_eq!(
+        (&spec["runtimeClassName"], &spec["priorityClassName"]),
+        (&json!("gvisor"), &json!("high"))
+    );
+    assert_eq!(
+        spec["tolerations"][0],
+        json!({"operator": "Exists", "key": "gpu", "effect": "NoSchedule"})
+    );
+    assert_eq!(spec["affinity"], json!({"podAntiAffinity": {}}));
+    assert_eq!(
+        spec["topologySpreadConstraints"][0]["topologyKey"],
+        "topology.kubernetes.io/zone"
+    );
+}

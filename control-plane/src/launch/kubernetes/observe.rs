@@ -1,0 +1,183 @@
+//! What becomes of a deployment's pods, in plain words: pure.
+
+use super::labels::DEPLOYMENT;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A pod as it was last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pod {
+    pub(super) deployment: Uuid,
+    /// Its node's id.
+    pub(super) uid: Option<Uuid>,
+    pub(super) name: String,
+    /// It has ended, or was asked to.
+    pub(super) is_over: bool,
+    /// Its process may still be there.
+    pub(super) may_run: bool,
+    /// What hinders it.
+    hindrance: Option<Hindrance>,
+}
+
+/// What hinders a pod, the worst last.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hindrance {
+    Other(String),
+    Ended { code: i64, why: String },
+    OutOfMemory,
+    Image(String),
+    Unschedulable(String),
+}
+
+impl Pod {
+    /// From a pod as the API server gives it; none when it is not of a deployment.
+    pub(super) fn of(pod: &Value) -> Option<Self> {
+        let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str);
+        let labels = pod.pointer("/metadata/labels")?;
+        let phase = text("/status/phase").unwrap_or_default();
+        let ended = matches!(phase, "Succeeded" | "Failed");
+        Some(Self {
+            deployment: labels.get(DEPLOYMENT)?.as_str()?.parse().ok()?,
+            uid: text("/metadata/uid").and_then(|uid| uid.parse().ok()),
+            name: text("/metadata/name").unwrap_or_default().to_owned(),
+            is_over: ended || text("/metadata/deletionTimestamp").is_some(),
+            may_run: !ended,
+            hindrance: hindrance(pod),
+        })
+    }
+}
+
+fn hindrance(pod: &Value) -> Option<Hindrance> {
+    let list = |pointer: &str| pod.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+    let unscheduled = list("/status/conditions").find_map(|condition| {
+        let word = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default();
+        let is = word("type") == "PodScheduled" && word("status") == "False";
+        is.then(|| Hindrance::Unschedulable(word("message").to_owned()))
+    });
+    let container = list("/status/containerStatuses").find_map(|container| {
+        let word = |pointer: &str| container.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let ended = |state: &str| {
+            let code = container
+                .pointer(&format!("/{state}/terminated/exitCode"))
+                .and_then(Value::as_i64)?;
+            Some(match word(&format!("/{state}/terminated/reason")) {
+                "OOMKilled" => Hindrance::OutOfMemory,
+                _ => Hindrance::Ended {
+                    code,
+                    why: word(&format!("/{state}/terminated/message")).to_owned(),
+                },
+            })
+        };
+        let message = word("/state/waiting/message");
+        match word("/state/waiting/reason") {
+            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+                Some(Hindrance::Image(message.to_owned()))
+            }
+            "CrashLoopBackOff" => ended("lastState").or_else(|| Some(Hindrance::Other(message.to_owned()))),
+            "" | "ContainerCreating" | "PodInitializing" => {
+                // A first end is told at once; one long ago, of a pod that works again, is not.
+                ended("state").or_else(|| {
+                    let is_ready = container.get("ready").and_then(Value::as_bool) == Some(true);
+                    if is_ready { None } else { ended("lastState") }
+                })
+            }
+            reason => Some(Hindrance::Other(format!("{reason}: {message}"))),
+        }
+    });
+    container.max(unscheduled)
+}
+
+/// What goes wrong with a deployment in its cluster, and what to do about it; none when nothing does.
+pub(super) fn condition(pods: &[Pod], failure: Option<&str>) -> Option<String> {
+    if let Some(failure) = failure {
+        let advice = match failure {
+            failure if failure.contains("exceeded quota") => "ask for more quota, or give smaller resources",
+            failure if failure.contains("violates PodSecurity") => "the namespace admits no such pods",
+            _ => "`castoff infra check` looks for the reason",
+        };
+        return Some(format!("the cluster does not make its pods: {failure}: {advice}"));
+    }
+    let worst = pods
+        .iter()
+        .filter(|pod| !pod.is_over)
+        .filter_map(|pod| Some((pod.hindrance.as_ref()?, pod)));
+    let (hindrance, pod) = worst.max_by_key(|(hindrance, _)| *hindrance)?;
+    let name = &pod.name;
+    Some(match hindrance {
+        Hindrance::Unschedulable(why) => {
+            format!("no machine of the cluster takes pod {name}: {why}: give smaller resources or another placement")
+        }
+        Hindrance::Image(why) => {
+            format!("pod {name} does not get its image: {why}: set kubernetes.image or kubernetes.image_pull_secrets")
+        }
+        Hindrance::OutOfMemory => {
+            format!("pod {name} was ended for using more memory than it may (OOMKilled): raise resources.memory_limit")
+        }
+        Hindrance::Ended { code, why } => {
+            let why = why.lines().last().unwrap_or_default();
+            let colon = if why.is_empty() { "" } else { ": " };
+            format!("pod {name} ended with exit code {code}{colon}{why}: see `castoff logs`")
+        }
+        Hindrance::Other(why) => format!("pod {name}: {why}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(status: Value) -> Pod {
+        let id = Uuid::from_u128(1);
+        Pod::of(&json!({"metadata": {"name": "p", "uid": id, "labels": {DEPLOYMENT: id}}, "status": status})).unwrap()
+    }
+
+    #[test]
+    fn each_hindrance_says_what_to_do() {
+        let waiting =
+            |reason: &str| json!({"containerStatuses": [{"state": {"waiting": {"reason": reason, "message": "m"}}}]});
+        let ended = |reason: &str, state: &str| {
+            let waiting = if state == "lastState" {
+                json!({"waiting": {"reason": "CrashLoopBackOff"}})
+            } else {
+                json!({})
+            };
+            let mut container = json!({ "state": waiting });
+            container[state] = json!({"terminated": {"exitCode": 2, "reason": reason, "message": "one\ntwo"}});
+            json!({"containerStatuses": [container]})
+        };
+        let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/2 nodes"}]});
+        for (status, says) in [
+            (waiting("ImagePullBackOff"), "kubernetes.image"),
+            (waiting("CreateContainerConfigError"), "CreateContainerConfigError: m"),
+            (ended("OOMKilled", "lastState"), "resources.memory_limit"),
+            (ended("Error", "lastState"), "exit code 2: two"),
+            (ended("Error", "state"), "exit code 2: two"),
+            (unscheduled, "0/2 nodes"),
+        ] {
+            let said = condition(&[pod(json!({})), pod(status.clone())], None).unwrap();
+            assert!(said.contains(says), "{status}: {said}");
+        }
+        assert_eq!(condition(&[pod(waiting("ContainerCreating"))], None), None);
+        assert_eq!(
+            condition(
+                &[pod(json!({"phase": "Running", "containerStatuses": [{"ready": true}]}))],
+                None
+            ),
+            None
+        );
+        let quota = condition(&[], Some("exceeded quota: q")).unwrap();
+        assert!(quota.contains("quota") && quota.contains("smaller"), "{quota}");
+    }
+
+    #[test]
+    fn a_pod_that_leaves_hinders_nobody() {
+        let id = Uuid::from_u128(1);
+        let leaving = json!({
+            "metadata": {"name": "p", "labels": {DEPLOYMENT: id}, "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "status": {"containerStatuses": [{"state": {"terminated": {"exitCode": 1}}}]},
+        });
+        assert_eq!(condition(&[Pod::of(&leaving).unwrap()], None), None);
+        assert_eq!(Pod::of(&json!({"metadata": {"labels": {}}})), None);
+    }
+}

@@ -1,0 +1,126 @@
+//! Deployments that are to be looked at, and when.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+/// Between two tries of what fails, at first and at most.
+const FIRST: Duration = Duration::from_millis(500);
+const MOST: Duration = Duration::from_secs(60);
+
+/// Deployments that are to be looked at. One that is being looked at waits until that is done.
+#[derive(Default)]
+pub(super) struct Queue {
+    inner: Mutex<Inner>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Inner {
+    due: HashMap<Uuid, Instant>,
+    busy: HashSet<Uuid>,
+    failures: HashMap<Uuid, u32>,
+}
+
+impl Queue {
+    /// To be looked at now.
+    pub(super) fn add(&self, deployments: impl IntoIterator<Item = Uuid>) {
+        let now = Instant::now();
+        let mut inner = self.inner();
+        for deployment in deployments {
+            inner.due.insert(deployment, now);
+        }
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// The next one; it is busy until it is done.
+    pub(super) async fn next(&self) -> Uuid {
+        loop {
+            let changed = self.changed.notified();
+            let (found, wait) = self.take(Instant::now());
+            if let Some(found) = found {
+                // Another may be due, too.
+                self.changed.notify_one();
+                return found;
+            }
+            match wait {
+                None => changed.await,
+                Some(until) => tokio::select! {
+                    () = changed => {}
+                    () = sleep_until(until) => {}
+                },
+            }
+        }
+    }
+
+    fn take(&self, now: Instant) -> (Option<Uuid>, Option<Instant>) {
+        let mut inner = self.inner();
+        let free = inner.due.iter().filter(|(id, _)| !inner.busy.contains(id));
+        let first = free.min_by_key(|(_, due)| **due).map(|(id, due)| (*id, *due));
+        match first {
+            Some((id, due)) if due <= now => {
+                inner.due.remove(&id);
+                inner.busy.insert(id);
+                (Some(id), None)
+            }
+            other => (None, other.map(|(_, due)| due)),
+        }
+    }
+
+    /// It was looked at; when something failed, it is again after a while.
+    pub(super) fn done(&self, deployment: Uuid, failed: bool) {
+        let mut inner = self.inner();
+        inner.busy.remove(&deployment);
+        if failed {
+            let failures = inner.failures.entry(deployment).or_default();
+            let wait = FIRST.saturating_mul(1 << (*failures).min(10)).min(MOST);
+            *failures += 1;
+            let again = Instant::now() + wait;
+            inner.due.entry(deployment).or_insert(again);
+        } else {
+            inner.failures.remove(&deployment);
+        }
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_tried_again_later_and_later() {
+        let (queue, id) = (Queue::default(), Uuid::from_u128(1));
+        queue.add([id]);
+        for wait in [0, 500, 1_000, 2_000].map(Duration::from_millis) {
+            let soon = Duration::from_millis(100);
+            if wait > soon {
+                assert_eq!(queue.take(Instant::now() + wait - soon).0, None);
+            }
+            assert_eq!(queue.take(Instant::now() + wait).0, Some(id));
+            queue.done(id, true);
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_meanwhile_waits_for_its_turn() {
+        let (queue, id) = (Queue::default(), Uuid::from_u128(1));
+        queue.add([id]);
+        assert_eq!(queue.take(Instant::now()).0, Some(id));
+        queue.add([id]);
+        assert_eq!(queue.take(Instant::now()).0, None, "it is busy");
+        queue.done(id, false);
+        assert_eq!(queue.take(Instant::now()).0, Some(id));
+        queue.done(id, false);
+        assert_eq!(queue.take(Instant::now() + MOST).0, None);
+    }
+}

@@ -1,0 +1,106 @@
+//! A token of an account in a cluster ends after a day or so: it is exchanged for a new one when half of that has passed.
+
+use super::connection::{Trouble, answer};
+use crate::domain::Time;
+use crate::domain::kubernetes::{ClusterUser, Kubeconfig};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use serde::Deserialize;
+
+/// What is asked for; a cluster may give less.
+const ASKED_S: i64 = 86_400;
+
+/// A token of an account, as far as it says so itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AccountToken {
+    namespace: String,
+    account: String,
+    /// When it is to be exchanged.
+    pub(super) due: Time,
+}
+
+impl AccountToken {
+    /// Of a kubeconfig; none when it has no token of an account, or one that never ends.
+    pub(super) fn of(kubeconfig: &Kubeconfig) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Claims {
+            sub: String,
+            iat: i64,
+            exp: i64,
+        }
+        let ClusterUser::Token(token) = &kubeconfig.user else {
+            return None;
+        };
+        let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+        // Not verified here: the cluster does, and what is read decides only when it is asked.
+        let claims: Claims = serde_json::from_slice(&payload).ok()?;
+        let (namespace, account) = claims.sub.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+        let half_s = claims.exp.saturating_sub(claims.iat) / 2;
+        let due = Time::from_ms(claims.iat.saturating_add(half_s).saturating_mul(1_000));
+        Some(Self {
+            namespace: namespace.to_owned(),
+            account: account.to_owned(),
+            due,
+        })
+    }
+
+    /// The same kubeconfig with a new token.
+    pub(super) async fn renew(&self, client: &Client, kubeconfig: &Kubeconfig) -> Result<Kubeconfig, Trouble> {
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                expiration_seconds: Some(ASKED_S),
+                ..TokenRequestSpec::default()
+            },
+            ..TokenRequest::default()
+        };
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &self.namespace);
+        let parameters = PostParams::default();
+        let given = answer(accounts.create_token_request(&self.account, &parameters, &request)).await?;
+        let given = given
+            .status
+            .ok_or_else(|| Trouble::refused("the cluster gave no token"))?;
+        Ok(Kubeconfig {
+            user: ClusterUser::Token(given.token),
+            ..kubeconfig.clone()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kubeconfig(claims: &str) -> Kubeconfig {
+        Kubeconfig {
+            server: "https://a".to_owned(),
+            authority: None,
+            server_name: None,
+            user: ClusterUser::Token(format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims))),
+        }
+    }
+
+    #[test]
+    fn a_token_is_exchanged_when_half_of_its_time_has_passed() {
+        let claims = r#"{"iat": 1000, "exp": 1600, "sub": "system:serviceaccount:models:castoff"}"#;
+        let token = AccountToken::of(&kubeconfig(claims)).unwrap();
+        assert_eq!(
+            (token.namespace.as_str(), token.account.as_str()),
+            ("models", "castoff")
+        );
+        assert_eq!(token.due.ms(), 1_300_000);
+        for other in [
+            r#"{"iat": 1000, "exp": 1600, "sub": "somebody"}"#,
+            r#"{"iat": 1000, "sub": "system:serviceaccount:models:castoff"}"#,
+            "not JSON",
+        ] {
+            assert_eq!(AccountToken::of(&kubeconfig(other)), None, "{other}");
+        }
+        let mut opaque = kubeconfig("");
+        opaque.user = ClusterUser::Token("opaque".to_owned());
+        assert_eq!(AccountToken::of(&opaque), None);
+    }
+}

@@ -1,0 +1,229 @@
+//! Watching a namespace: every kind of object of an installation, and its pods.
+
+use super::connection::{Cause, Trouble, trouble};
+use super::labels::of_installation;
+use super::live::{Live, Seen};
+use super::objects::Kind;
+use super::observe::Pod;
+use super::queue::Queue;
+use crate::domain::Kubernetes;
+use futures::{StreamExt, TryStreamExt};
+use kube::api::{ApiResource, DynamicObject};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Client};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch::{Receiver, Sender};
+use uuid::Uuid;
+
+/// What is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Watched {
+    Objects(Kind),
+    Pods,
+}
+
+/// How a watch stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// Nothing is known yet.
+    Blind,
+    /// All is known.
+    Clear,
+    /// It was lost, and why. A watch that goes on where it was says nothing, so this is until the cluster answers.
+    Lost { why: String, was_clear: bool },
+}
+
+/// What is seen of a namespace.
+pub(super) struct View {
+    live: Mutex<Live>,
+    sights: Sender<BTreeMap<Watched, Sight>>,
+}
+
+impl View {
+    /// Of an infrastructure: nothing is seen yet.
+    pub(super) fn of(settings: &Kubernetes) -> Self {
+        let objects = Kind::ALL
+            .into_iter()
+            .filter(|kind| kind.is_made_by(settings))
+            .map(Watched::Objects);
+        let sights = objects
+            .chain([Watched::Pods])
+            .map(|what| (what, Sight::Blind))
+            .collect();
+        Self {
+            live: Mutex::default(),
+            sights: Sender::new(sights),
+        }
+    }
+
+    pub(super) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether all is seen.
+    ///
+    /// # Errors
+    /// Why something is not, when that is known.
+    pub(super) fn is_clear(&self) -> Result<bool, String> {
+        let sights = self.sights.borrow();
+        let lost = sights.values().find_map(|sight| match sight {
+            Sight::Lost { why, .. } => Some(why.clone()),
+            Sight::Blind | Sight::Clear => None,
+        });
+        match lost {
+            Some(why) => Err(why),
+            None => Ok(sights.values().all(|sight| *sight == Sight::Clear)),
+        }
+    }
+
+    /// Told whenever something is seen again, or not any more.
+    pub(super) fn changes(&self) -> Receiver<BTreeMap<Watched, Sight>> {
+        self.sights.subscribe()
+    }
+
+    /// Watches everything, for ever.
+    pub(super) async fn watch(&self, client: &Client, namespace: &str, installation: Uuid, queue: &Queue) {
+        let watched: Vec<Watched> = self.sights.borrow().keys().copied().collect();
+        let watching = watched
+            .into_iter()
+            .map(|what| self.watch_one(what, client.clone(), namespace, installation, queue));
+        futures::future::join_all(watching).await;
+    }
+
+    async fn watch_one(&self, what: Watched, client: Client, namespace: &str, installation: Uuid, queue: &Queue) {
+        let config = watcher::Config::default().labels(&of_installation(installation));
+        let events = watcher(what.api(client, namespace), config).default_backoff();
+        let mut events = std::pin::pin!(events.into_stream());
+        // Of a new list, what it has named so far.
+        let mut listed: Option<HashSet<String>> = None;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed = Some(HashSet::new()),
+                Ok(Event::InitApply(object)) => {
+                    if let (Some(listed), Some(name)) = (&mut listed, &object.metadata.name) {
+                        listed.insert(name.clone());
+                    }
+                    queue.add(self.see(what, object));
+                }
+                Ok(Event::InitDone) => {
+                    let listed = listed.take().unwrap_or_default();
+                    let gone = self.names(what).into_iter().filter(|name| !listed.contains(name));
+                    gone.for_each(|name| queue.add(self.forget(what, &name)));
+                    self.stands(what, Sight::Clear);
+                }
+                Ok(Event::Apply(object)) => {
+                    queue.add(self.see(what, object));
+                    self.stands(what, Sight::Clear);
+                }
+                Ok(Event::Delete(object)) => {
+                    let name = object.metadata.name.unwrap_or_default();
+                    queue.add(self.forget(what, &name));
+                }
+                Err(error) => self.fails(what, &error),
+            }
+        }
+    }
+
+    fn fails(&self, what: Watched, error: &watcher::Error) {
+        let trouble = match error {
+            watcher::Error::InitialListFailed(error)
+            | watcher::Error::WatchStartFailed(error)
+            | watcher::Error::WatchFailed(error) => trouble(error),
+            // It begins again by itself with what it knows.
+            watcher::Error::WatchError(status) if matches!(status.code, 410 | 429 | 500..) => return,
+            watcher::Error::WatchError(status) => Trouble::refused(status.message.clone()),
+            watcher::Error::NoResourceVersion => Trouble::refused("the cluster's answer cannot be understood"),
+        };
+        let sentence = match (what, trouble.cause) {
+            (Watched::Objects(Kind::HttpRoute), Cause::NotFound) => {
+                "the cluster has no Gateway API: install it, or choose another exposure".to_owned()
+            }
+            _ => trouble.sentence,
+        };
+        let was_clear = match self.sights.borrow().get(&what) {
+            Some(Sight::Clear) => true,
+            Some(Sight::Lost { was_clear, .. }) => *was_clear,
+            Some(Sight::Blind) | None => false,
+        };
+        let why = sentence;
+        self.stands(what, Sight::Lost { why, was_clear });
+    }
+
+    /// The cluster answers: what was seen before goes on.
+    pub(super) fn recover(&self) {
+        self.sights.send_if_modified(|sights| {
+            let mut changed = false;
+            for sight in sights.values_mut() {
+                if matches!(sight, Sight::Lost { was_clear: true, .. }) {
+                    (*sight, changed) = (Sight::Clear, true);
+                }
+            }
+            changed
+        });
+    }
+
+    fn stands(&self, what: Watched, now: Sight) {
+        self.sights.send_if_modified(|sights| {
+            let before = sights.insert(what, now.clone());
+            before != Some(now)
+        });
+    }
+
+    fn see(&self, what: Watched, object: DynamicObject) -> Vec<Uuid> {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let object = serde_json::to_value(object).unwrap_or(Value::Null);
+        match what {
+            Watched::Objects(kind) => self.live().see((kind, name), Seen::of(&object)),
+            Watched::Pods => match Pod::of(&object) {
+                Some(pod) => vec![self.live().see_pod(name, pod)],
+                None => Vec::new(),
+            },
+        }
+    }
+
+    fn forget(&self, what: Watched, name: &str) -> Vec<Uuid> {
+        match what {
+            Watched::Objects(kind) => self.live().forget(&(kind, name.to_owned())),
+            Watched::Pods => self.live().forget_pod(name).into_iter().collect(),
+        }
+    }
+
+    fn names(&self, what: Watched) -> Vec<String> {
+        match what {
+            Watched::Objects(kind) => self.live().names(kind),
+            Watched::Pods => self.live().pod_names(),
+        }
+    }
+}
+
+impl Watched {
+    fn api(self, client: Client, namespace: &str) -> Api<DynamicObject> {
+        let [group, version, kind, plural] = match self {
+            Self::Objects(kind) => return api(kind, client, namespace),
+            Self::Pods => ["", "v1", "Pod", "pods"],
+        };
+        Api::namespaced_with(client, namespace, &resource([group, version, kind, plural]))
+    }
+}
+
+/// The objects of a kind in a namespace.
+pub(super) fn api(kind: Kind, client: Client, namespace: &str) -> Api<DynamicObject> {
+    Api::namespaced_with(client, namespace, &resource(kind.api()))
+}
+
+fn resource([group, version, kind, plural]: [&str; 4]) -> ApiResource {
+    let api_version = match group {
+        "" => version.to_owned(),
+        group => format!("{group}/{version}"),
+    };
+    ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version,
+        kind: kind.to_owned(),
+        plural: plural.to_owned(),
+    }
+}

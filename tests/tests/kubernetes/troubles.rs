@@ -1,0 +1,83 @@
+//! What can be wrong with a cluster.
+
+use super::Harbour;
+use acceptance::cluster::Cluster;
+use acceptance::{Value, json};
+
+/// Each trouble stands in the deployment's status as a sentence that says what to do, and is over when that was done.
+#[test]
+fn troubles_say_what_to_do() {
+    let Some(cluster) = Cluster::there() else { return };
+    let harbour = Harbour::beside(cluster, "trouble");
+    let admin = &harbour.cast.admin;
+    let kubeconfig = harbour.namespace.kubeconfig(admin);
+    let nowhere = json!({
+        "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "c", "user": {"token": "t"}}],
+    });
+    harbour.infrastructure("away", "models", &nowhere.to_string());
+    harbour.says("away", "cannot be reached");
+    let mut stranger: Value = serde_json::from_str(&kubeconfig).expect("JSON");
+    stranger["users"][0]["user"]["token"] = json!("not-a-token");
+    harbour.infrastructure("stranger", "models", &stranger.to_string());
+    harbour.says("stranger", "give the infrastructure a new kubeconfig");
+    harbour.infrastructure("other", "default", &kubeconfig);
+    harbour.says("other", "castoff infra manifest");
+    let check = admin.cli(["infra", "check", "other"]).expect(1).out;
+    assert!(
+        check.contains("may not get, list, watch, create, patch, delete"),
+        "{check}"
+    );
+
+    // Somebody else's object of the same name is left alone.
+    harbour.namespace.apply(&json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "iris-on-kube"}, "spec": {"ports": [{"port": 1}]},
+    }));
+    harbour.infrastructure("kube", &harbour.namespace.name, &kubeconfig);
+    let check = admin.cli(["infra", "check", "kube"]).expect(0).out;
+    assert!(
+        check.contains("Kubernetes v1.") && check.contains("is admitted"),
+        "{check}"
+    );
+    harbour.says(
+        "kube",
+        "Service iris-on-kube is there already and belongs to somebody else",
+    );
+    assert_eq!(harbour.field("service", "/spec/ports/0/port"), Ok("1".to_owned()));
+    harbour
+        .namespace
+        .kubectl(&["delete", "service/iris-on-kube"])
+        .expect("it is there");
+    harbour.stands("running");
+
+    harbour.set(json!({"placement": {"node_selector": {"made-of": "gold"}}, "rollout": "recreate"}));
+    harbour.says("kube", "no machine of the cluster takes pod");
+    harbour.set(json!({"placement": {"node_selector": null}}));
+    harbour.stands("running");
+    harbour.namespace.apply(&json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"}, "spec": {"hard": {"limits.memory": "1Mi"}},
+    }));
+    harbour.set(json!({"labels": {"another": "template"}}));
+    harbour.says("kube", "ask for more quota");
+    harbour.namespace.kubectl(&["delete", "quota/q"]).expect("it is there");
+    harbour.stands("running");
+
+    // An infrastructure whose cluster is gone can go, too, when somebody says why.
+    harbour
+        .cast
+        .dana
+        .post("/deployments/iris-on-away/disable", json!({}))
+        .expect(200);
+    harbour.cast.dana.delete("/deployments/iris-on-away").expect(204);
+    let refused = admin.delete("/infrastructures/away").expect(409);
+    assert!(refused.text().contains("force"), "{}", refused.text());
+    admin
+        .cli(["infra", "delete", "away", "--force", "it was taken down"])
+        .expect(0);
+    let audit = admin.get("/audit?limit=5").expect(200).text();
+    assert!(
+        audit.contains("it was taken down") && !audit.contains("not-a-token"),
+        "{audit}"
+    );
+}
