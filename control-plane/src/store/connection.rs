@@ -4,6 +4,7 @@
 //! writes was carried out nobody knows, unless it stands in a transaction.
 
 use super::Error;
+use sea_orm::sqlx::{self, Connection as _, SqliteConnection};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
     QueryResult, SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
@@ -44,7 +45,8 @@ pub async fn connect(url: &str) -> Result<Connection, Error> {
                     // The longest page, of 200 rows and one: its thread and who reads from it take no turns.
                     .row_buffer_size(256)
                     .busy_timeout(Duration::from_secs(10))
-            });
+            })
+            .map_sqlx_sqlite_pool_opts(|pool| pool.before_acquire(|connection, _| Box::pin(is_usable(connection))));
     } else {
         options.max_connections(16).map_sqlx_postgres_opts(|postgres| {
             postgres.options([
@@ -56,6 +58,17 @@ pub async fn connect(url: &str) -> Result<Connection, Error> {
         });
     }
     Ok(Connection(Database::connect(options).await?))
+}
+
+/// Whether nothing is left of an earlier transaction. When its disk is full SQLite ends a transaction by itself, and sqlx
+/// loses count of it: the next one there would begin within it, and when it was given up keep the lock for ever. Such a
+/// connection is closed.
+async fn is_usable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    if connection.is_in_transaction() {
+        // Its end may only be on its way.
+        connection.ping().await?;
+    }
+    Ok(!connection.is_in_transaction())
 }
 
 impl Connection {
@@ -165,4 +178,35 @@ pub async fn noting_commits<T>(work: impl Future<Output = T>) -> T {
 /// Whether what goes on within [`noting_commits`] has changed something already.
 pub fn has_committed() -> bool {
     COMMITTED.try_with(Cell::get).unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SQLite may end a transaction by itself when its disk is full, and sqlx then loses count: the next one on that
+    /// connection would never end, and keep everybody else from writing.
+    #[tokio::test]
+    async fn a_transaction_that_ended_by_itself_locks_nobody_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = crate::store::sqlite_url(folder.path());
+        let (one, other) = (connect(&url).await.unwrap(), connect(&url).await.unwrap());
+        one.execute_unprepared("CREATE TABLE t (b BLOB)").await.unwrap();
+        let insert = |bytes: usize| format!("INSERT INTO t VALUES (zeroblob({bytes}))");
+        // Each of the pool comes to both.
+        for _ in 0..40 {
+            let tx = one.begin().await.unwrap();
+            tx.execute_unprepared("PRAGMA max_page_count = 20").await.unwrap();
+            let full = tx.execute_unprepared(&insert(1 << 20)).await.unwrap_err();
+            assert!(full.to_string().contains("full"), "{full}");
+        }
+        for _ in 0..40 {
+            let tx = one.begin().await.unwrap();
+            tx.execute_unprepared(&insert(1)).await.unwrap();
+            drop(tx);
+        }
+        let tx = other.begin().await.unwrap();
+        tx.execute_unprepared(&insert(1)).await.unwrap();
+        commit(tx).await.unwrap();
+    }
 }
