@@ -2,11 +2,10 @@
 //! plane running.
 
 use crate::app::{Opened, open};
-use crate::config::Place;
+use crate::config::{MasterKeyPlace, Place};
 use crate::domain::{AccountName, Time};
 use crate::store::{migrate_down, migrate_up, migration_status};
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
 
 /// `castoff migrate`.
 #[derive(Args)]
@@ -41,9 +40,8 @@ enum Step {
 pub struct AdminKey {
     #[command(flatten)]
     place: Place,
-    /// A file with the master key; or set CASTOFF_MASTER_KEY
-    #[arg(long, global = true, env = "CASTOFF_MASTER_KEY_FILE", value_name = "FILE")]
-    master_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    keeping: MasterKeyPlace,
     #[command(subcommand)]
     deed: Deed,
 }
@@ -76,9 +74,8 @@ enum Deed {
 pub struct Epoch {
     #[command(flatten)]
     place: Place,
-    /// A file with the master key; or set CASTOFF_MASTER_KEY
-    #[arg(long, global = true, env = "CASTOFF_MASTER_KEY_FILE", value_name = "FILE")]
-    master_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    keeping: MasterKeyPlace,
     #[command(subcommand)]
     deed: EpochDeed,
 }
@@ -117,7 +114,7 @@ impl AdminKey {
     /// # Errors
     /// In plain words.
     pub async fn run(self) -> Result<(), String> {
-        let Opened { store, .. } = open(&self.place, self.master_key_file.as_deref()).await?;
+        let Opened { store, .. } = open(&self.place, &self.keeping).await?;
         let system = store.system();
         match self.deed {
             Deed::Create { name, expires_in_days } => {
@@ -155,7 +152,7 @@ impl Epoch {
     /// # Errors
     /// In plain words.
     pub async fn run(self) -> Result<(), String> {
-        let Opened { store, .. } = open(&self.place, self.master_key_file.as_deref()).await?;
+        let Opened { store, .. } = open(&self.place, &self.keeping).await?;
         let EpochDeed::Raise = self.deed;
         let epoch = store.system().raise_epoch().await.map_err(plain)?;
         println!("epoch {epoch}: every config was raised");

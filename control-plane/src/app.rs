@@ -1,25 +1,23 @@
 //! The control plane, put together: what is opened, in which order, and how it ends.
 
+mod first;
 mod listen;
 mod loops;
 
 use crate::admin::plain;
 use crate::artifacts::{Limits, Packages};
-use crate::authn::{Password, Passwords, SlowDown};
+use crate::authn::{Passwords, SlowDown};
 use crate::clock::Clock;
-use crate::config::{Place, Serve, read_secret};
-use crate::domain::AccountName;
+use crate::config::{MasterKeyPlace, Place, Serve, read_secret};
 use crate::http::{self, Api, Bodies};
 use crate::launch::Leave;
 use crate::push::{Identity, Publisher, Push, PushSettings};
-use crate::store::{self, Installation, MasterKey, Store};
+use crate::store::{self, Installation, Store};
 use crate::{authz, telemetry};
 use listen::{Served, bind, check_exposure, kept};
 use loops::Loops;
 use std::fs;
-use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +39,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// In plain words, with what to do.
-pub async fn open(place: &Place, master_key_file: Option<&Path>) -> Result<Opened, String> {
+pub async fn open(place: &Place, keeping: &MasterKeyPlace) -> Result<Opened, String> {
     make_private_folder(&place.data_dir)?;
     let url = place.database_url()?;
     store::migrate_up(&url)
@@ -49,7 +47,7 @@ pub async fn open(place: &Place, master_key_file: Option<&Path>) -> Result<Opene
         .map_err(|error| format!("the database cannot be opened: {}", plain(error)))?;
     let db = store::connect(&url).await.map_err(plain)?;
     let clock = Clock::default();
-    let master = master_key(place, master_key_file, url.starts_with("sqlite:"))?;
+    let master = first::master_key(place, keeping, url.starts_with("sqlite:")).await?;
     let installation = store::prepare(&db, &master, clock.now()).await.map_err(plain)?;
     let installation = installation.ok_or("the master key is not the one that this database was sealed with")?;
     let publisher = Arc::new(Publisher::new(&installation)?);
@@ -65,74 +63,6 @@ fn make_private_folder(folder: &Path) -> Result<(), String> {
     // One that was there may be open to others, and the database's files are only as private as their folder.
     made.and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o700)))
         .map_err(|error| format!("{}: {error}", folder.display()))
-}
-
-/// From a file, from the environment, or with SQLite made at the first start.
-fn master_key(place: &Place, file: Option<&Path>, may_make: bool) -> Result<MasterKey, String> {
-    let parse = |text: &str| {
-        let bytes = hex::decode(text.trim())
-            .ok()
-            .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        bytes
-            .map(MasterKey::new)
-            .ok_or_else(|| "the master key must be 64 hexadecimal digits".to_owned())
-    };
-    if let Some(file) = file {
-        return parse(&read_secret(file, 1_024)?);
-    }
-    if let Ok(text) = std::env::var("CASTOFF_MASTER_KEY")
-        && !text.is_empty()
-    {
-        return parse(&text);
-    }
-    let path = place.data_dir.join("master.key");
-    if path.exists() {
-        return parse(&read_secret(&path, 1_024)?);
-    }
-    if !may_make {
-        return Err("with PostgreSQL a master key is needed: `openssl rand -hex 32 > master.key`, then --master-key-file master.key; every replica needs the same one".to_owned());
-    }
-    if place
-        .data_dir
-        .join("castoff.db")
-        .metadata()
-        .is_ok_and(|meta| meta.len() > 0)
-        && has_installation(place)
-    {
-        return Err(format!(
-            "{} is missing, and the database was sealed with it: put it back",
-            path.display()
-        ));
-    }
-    let key = MasterKey::mint().map_err(plain)?;
-    write_private(&path, &format!("{}\n", key.expose_hex()))?;
-    eprintln!(
-        "castoff: made a master key in {}: keep a copy apart from the database",
-        path.display()
-    );
-    Ok(key)
-}
-
-/// Whether a start has gone as far as to seal something. The file says so; the database would need the key.
-fn has_installation(place: &Place) -> bool {
-    place.data_dir.join("sealed").exists()
-}
-
-/// Writes a file that only its owner may read, whole or not at all.
-fn write_private(path: &Path, text: &str) -> Result<(), String> {
-    let fail = |error: std::io::Error| format!("{}: {error}", path.display());
-    let beside = path.with_extension("new");
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)
-        .map_err(fail)?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(fail)?;
-    fs::rename(&beside, path).map_err(fail)
 }
 
 /// Runs the control plane until it is asked to end.
@@ -159,13 +89,13 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     let Opened {
         store,
         mut installation,
-    } = open(&config.place, config.master_key_file.as_deref()).await?;
-    write_private(
+    } = open(&config.place, &config.keeping).await?;
+    first::write_private(
         &config.place.data_dir.join("sealed"),
         "The database in this folder was sealed with the master key.\n",
     )?;
     let passwords = Passwords::default();
-    claim(&config, &store, &passwords).await?;
+    first::claim(&config, &store, &passwords).await?;
 
     let patience = Duration::from_secs(config.body_patience);
     let usual = Limits::default();
@@ -248,46 +178,6 @@ fn lock(folder: &Path) -> Result<fs::File, String> {
     Ok(file)
 }
 
-/// Makes the first user, once. The password goes to the terminal, or to a file where there is none.
-async fn claim(config: &Serve, store: &Store, passwords: &Passwords) -> Result<(), String> {
-    let system = store.system();
-    if !system.is_unclaimed().await.map_err(plain)? {
-        return Ok(());
-    }
-    let given = config
-        .admin_password_file
-        .as_deref()
-        .map(|file| read_secret(file, 4_096))
-        .transpose()?;
-    let generated = given.is_none();
-    let password = match given {
-        Some(text) => Password::new(text).map_err(|invalid| format!("the first password {}", invalid.reason))?,
-        None => Password::generate().map_err(|error| error.to_string())?,
-    };
-    let hash = passwords
-        .hash(password.clone())
-        .await
-        .map_err(|error| error.to_string())?;
-    let name = AccountName::parse("admin").map_err(|invalid| invalid.to_string())?;
-    if !system.claim(name, hash).await.map_err(plain)? || !generated {
-        return Ok(());
-    }
-    if std::io::stdout().is_terminal() {
-        println!(
-            "\n  The first user is admin, with the password {}\n  It is not shown again.\n",
-            password.expose()
-        );
-        return Ok(());
-    }
-    let path = config.place.data_dir.join("first-password");
-    write_private(&path, &format!("{}\n", password.expose()))?;
-    eprintln!(
-        "castoff: the first user is admin; the password is in {}: read it, then delete the file",
-        path.display()
-    );
-    Ok(())
-}
-
 /// Local nodes need the library; whoever has none hears it now, and not from a node that ends again and again.
 fn check_onnxruntime(library: Option<&Path>) -> Result<(), String> {
     match library {
@@ -341,7 +231,7 @@ impl Addresses {
     fn announce(&self, config: &Serve) -> Result<(), String> {
         let Self { http, node, ops } = self;
         let document = serde_json::json!({"http": http, "node": node, "ops": ops, "pid": std::process::id()});
-        write_private(&config.place.data_dir.join("serve.json"), &format!("{document}\n"))?;
+        first::write_private(&config.place.data_dir.join("serve.json"), &format!("{document}\n"))?;
         let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
         tracing::info!(http.address = %http, node.address = %node, ops.address = %ops, "serving");
         eprintln!("castoff: {scheme}://{http}/docs shows the API; nodes dial {node}; health and metrics are on {ops}");

@@ -1,6 +1,6 @@
 //! What `castoff serve` is told: by flags, or by the environment under the same names. Parsed once, at the start.
 
-use crate::domain::ImageName;
+use crate::domain::{ImageName, InfrastructureName, ObjectName};
 use clap::Args;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -22,6 +22,25 @@ pub struct Place {
     /// A file that holds the URL of a PostgreSQL database; or set CASTOFF_DATABASE_URL [default: SQLite in the data folder]
     #[arg(long, global = true, env = "CASTOFF_DATABASE_URL_FILE", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
+}
+
+/// Where the master key is.
+#[derive(Args, Clone, Debug, Default)]
+pub struct MasterKeyPlace {
+    /// A file with the master key, 64 hexadecimal digits; or set CASTOFF_MASTER_KEY [default with SQLite: made at the first start]
+    #[arg(long, global = true, env = "CASTOFF_MASTER_KEY_FILE", value_name = "FILE")]
+    pub master_key_file: Option<PathBuf>,
+
+    /// Keep the master key and the first password in this Secret, made at the first start in the namespace of the pod that this is
+    #[arg(
+        long,
+        global = true,
+        env = "CASTOFF_OWN_SECRET",
+        value_name = "NAME",
+        value_parser = object,
+        conflicts_with = "master_key_file"
+    )]
+    pub own_secret: Option<ObjectName>,
 }
 
 /// `castoff serve`.
@@ -81,13 +100,16 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// A file with the master key, 64 hexadecimal digits; or set CASTOFF_MASTER_KEY [default with SQLite: made at the first start]
-    #[arg(long, env = "CASTOFF_MASTER_KEY_FILE", value_name = "FILE")]
-    pub master_key_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub keeping: MasterKeyPlace,
 
     /// A file with the password of the first user, `admin` [default: made at the first start and shown once]
     #[arg(long, env = "CASTOFF_ADMIN_PASSWORD_FILE", value_name = "FILE")]
     pub admin_password_file: Option<PathBuf>,
+
+    /// At the first start, make the namespace of the pod that this is an infrastructure of this name, of stage dev
+    #[arg(long, env = "CASTOFF_FIRST_INFRASTRUCTURE", value_name = "NAME", value_parser = infrastructure)]
+    pub first_infrastructure: Option<InfrastructureName>,
 
     /// A folder with model.conf and builtin.csv in place of the builtin rules
     #[arg(long, env = "CASTOFF_POLICIES", value_name = "DIR")]
@@ -148,6 +170,14 @@ impl Serve {
     pub fn shared_dir(&self) -> &Path {
         self.shared_dir.as_deref().unwrap_or(&self.place.data_dir)
     }
+}
+
+fn object(text: &str) -> Result<ObjectName, String> {
+    ObjectName::parse(text).map_err(|invalid| invalid.reason)
+}
+
+fn infrastructure(text: &str) -> Result<InfrastructureName, String> {
+    InfrastructureName::parse(text).map_err(|invalid| invalid.reason)
 }
 
 fn image(text: &str) -> Result<ImageName, String> {

@@ -6,6 +6,7 @@
 use crate::actor::Actor;
 use crate::eventually::within;
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -52,6 +53,12 @@ impl Cluster {
                 told("CASTOFF_CLUSTER_TAG").unwrap_or_else(|| "test".to_owned()),
             ),
         })
+    }
+
+    /// Where the image of one of our programs is, and its tag.
+    pub fn image_parts(&self, program: &str) -> (String, &str) {
+        let (prefix, tag) = &self.images;
+        (format!("{prefix}{program}"), tag)
     }
 
     /// The image of one of our programs.
@@ -123,12 +130,43 @@ impl Namespace {
         }
     }
 
+    /// What helm answers to these arguments, about this namespace.
+    ///
+    /// # Errors
+    /// What it says when it fails.
+    pub fn helm(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new("helm");
+        let output = command
+            .env("KUBECONFIG", &self.cluster.kubeconfig)
+            .args(["--namespace", &self.name])
+            .args(arguments)
+            .output()
+            .expect("helm is there");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stderr)),
+        }
+    }
+
     /// Applies objects.
     ///
     /// # Errors
     /// Why one was refused.
     pub fn try_apply(&self, object: &Value) -> Result<(), String> {
         let output = self.run(&["apply", "-f", "-"], &object.to_string());
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Asks the API server whether it would take these objects, in YAML.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn dry_run(&self, objects: &str) -> Result<(), String> {
+        let output = self.run(&["apply", "--dry-run=server", "-f", "-"], objects);
         match output.status.success() {
             true => Ok(()),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
@@ -217,7 +255,13 @@ impl Forward {
     /// To this port of `pod/name` or `service/name`.
     #[track_caller]
     pub fn to(namespace: &Namespace, target: &str, port: u16) -> Self {
-        Self::try_to(namespace, target, port).unwrap_or_else(|| panic!("{target} is not reached"))
+        // What runs may not have been noticed yet.
+        let reached = RefCell::new(None);
+        within(LIMIT, target, || {
+            *reached.borrow_mut() = Self::try_to(namespace, target, port);
+            reached.borrow().is_some()
+        });
+        reached.into_inner().expect("it is reached")
     }
 
     /// The same; none when kubectl does not find it.

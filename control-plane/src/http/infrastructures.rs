@@ -215,8 +215,12 @@ pub async fn change(
 #[serde(deny_unknown_fields)]
 pub struct ForceQuery {
     /// Give up what could not be taken away from its cluster, because of this. It is written into the audit.
-    #[param(min_length = 1, max_length = 2_000, pattern = r"\S")]
-    force: Option<Description>,
+    #[param(
+        min_length = 1,
+        max_length = 2_000,
+        pattern = r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x08\x0b-\x1f\x7f-\x9f]*$"
+    )]
+    force: Option<String>,
 }
 
 /// Delete an infrastructure on which nothing runs.
@@ -229,13 +233,18 @@ pub async fn remove(
     if_match: IfMatch,
 ) -> Answer<StatusCode> {
     if_match.check(permit.revision)?;
-    let reason = query.force.map(String::from);
-    if reason.as_deref().is_some_and(|reason| reason.trim().is_empty()) {
-        return Err(Invalid::new("/force", "must say why").into());
-    }
+    let reason = query.force.as_deref().map(why).transpose()?;
     let visible = Visible::of(permit.actor(), &api.table);
     api.store
-        .delete_infrastructure(permit, &visible, reason.as_deref())
+        .delete_infrastructure(permit, &visible, reason.as_ref().map(Description::as_str))
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why what is left is given up.
+fn why(text: &str) -> Result<Description, Invalid> {
+    if text.trim().is_empty() {
+        return Err(Invalid::new("/force", "must say why"));
+    }
+    Description::parse(text).map_err(|invalid| invalid.under("/force"))
 }

@@ -3,9 +3,10 @@
 use super::entity::{configs, deployments, infrastructures, leftovers, nodes};
 use super::error::stored;
 use super::vault::Place;
-use super::{Change, Error, Store, SystemStore, commit};
+use super::{Change, Error, NewInfrastructure, Store, SystemStore, commit};
+use crate::authn::Actor;
 use crate::domain::kubernetes::Kubeconfig;
-use crate::domain::{Infrastructure, InfrastructureName, Kubernetes};
+use crate::domain::{Allowances, Infrastructure, InfrastructureKind, InfrastructureName, Kubernetes, Stage};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
@@ -124,6 +125,28 @@ impl SystemStore {
                 })
             })
             .collect()
+    }
+
+    /// Makes the namespace that the first control plane is in an infrastructure of stage dev.
+    ///
+    /// # Errors
+    /// The name is taken, or the database failed.
+    pub async fn first_infrastructure(&self, name: InfrastructureName, settings: Kubernetes) -> Result<(), Error> {
+        let stage = Stage::parse("dev")?;
+        let new = NewInfrastructure {
+            kind: InfrastructureKind::Kubernetes,
+            description: "The cluster that Castoff runs in".to_owned(),
+            allow: Allowances::of_stage(&stage),
+            kubernetes: Some(settings),
+            kubeconfig: None,
+            name,
+            stage,
+        };
+        let tx = self.store().begin().await?;
+        let id = super::infrastructures::insert(self.store(), &tx, &Actor::machine(), new).await?;
+        commit(tx).await?;
+        self.store().tell(Change::Infrastructure(id));
+        Ok(())
     }
 
     /// Deployments that were deleted, whose objects may still be there.

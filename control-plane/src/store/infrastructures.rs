@@ -7,6 +7,7 @@ use super::error::stored;
 use super::listing::{Beside, Listed, Listing};
 use super::services::{parse_word, word};
 use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, clusters, commit, configs};
+use crate::authn::Actor;
 use crate::authz::{Administer, InfrastructureMask};
 use crate::domain::kubernetes::Kubeconfig;
 use crate::domain::{
@@ -114,37 +115,8 @@ impl Store {
         permit: &Permit<Administer, Platform>,
         new: NewInfrastructure,
     ) -> Result<Uuid, Error> {
-        let (id, now) = (Uuid::now_v7(), self.clock.now());
-        let kubeconfig = new.kubeconfig.map(|kubeconfig| self.seal_kubeconfig(id, &kubeconfig));
         let tx = self.begin_creation().await?;
-        infrastructures::ActiveModel {
-            id: Set(id),
-            name: Set(new.name.to_string()),
-            kind: Set(word(&new.kind)?),
-            stage: Set(new.stage.to_string()),
-            description: Set(new.description.clone()),
-            allow_inherit: Set(new.allow.inherit),
-            allow_public: Set(new.allow.public),
-            allow_personal: Set(new.allow.personal_keys),
-            kubernetes: Set(settings(new.kubernetes.as_ref())?),
-            kubeconfig: Set(kubeconfig.transpose()?),
-            created_at: Set(now.ms()),
-            updated_at: Set(now.ms()),
-            revision: Set(1),
-        }
-        .insert(&tx)
-        .await
-        .map_err(Error::taken("infrastructure"))?;
-        Deed::new("create-infrastructure", "infrastructure", new.name.as_str())
-            .on_infrastructure(id)
-            .change(
-                None,
-                Some(json!({
-                    "kind": new.kind, "stage": new.stage, "allow": new.allow, "kubernetes": new.kubernetes,
-                })),
-            )
-            .record(&tx, permit.actor(), now)
-            .await?;
+        let id = insert(self, &tx, permit.actor(), new).await?;
         commit(tx).await?;
         self.tell(Change::Infrastructure(id));
         Ok(id)
@@ -322,6 +294,46 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Makes an infrastructure, with its audit.
+pub(super) async fn insert(
+    store: &Store,
+    tx: &DatabaseTransaction,
+    actor: &Actor,
+    new: NewInfrastructure,
+) -> Result<Uuid, Error> {
+    let (id, now) = (Uuid::now_v7(), store.clock.now());
+    let kubeconfig = new.kubeconfig.map(|kubeconfig| store.seal_kubeconfig(id, &kubeconfig));
+    infrastructures::ActiveModel {
+        id: Set(id),
+        name: Set(new.name.to_string()),
+        kind: Set(word(&new.kind)?),
+        stage: Set(new.stage.to_string()),
+        description: Set(new.description.clone()),
+        allow_inherit: Set(new.allow.inherit),
+        allow_public: Set(new.allow.public),
+        allow_personal: Set(new.allow.personal_keys),
+        kubernetes: Set(settings(new.kubernetes.as_ref())?),
+        kubeconfig: Set(kubeconfig.transpose()?),
+        created_at: Set(now.ms()),
+        updated_at: Set(now.ms()),
+        revision: Set(1),
+    }
+    .insert(tx)
+    .await
+    .map_err(Error::taken("infrastructure"))?;
+    Deed::new("create-infrastructure", "infrastructure", new.name.as_str())
+        .on_infrastructure(id)
+        .change(
+            None,
+            Some(json!({
+                "kind": new.kind, "stage": new.stage, "allow": new.allow, "kubernetes": new.kubernetes,
+            })),
+        )
+        .record(tx, actor, now)
+        .await?;
+    Ok(id)
 }
 
 fn settings(settings: Option<&Kubernetes>) -> Result<Option<String>, Error> {

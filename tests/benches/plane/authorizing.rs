@@ -4,7 +4,7 @@ use acceptance::{Database, Figure, Report, World, json};
 use castoff_control_plane::app::{self, Opened};
 use castoff_control_plane::authn::{Secret, SecretKind};
 use castoff_control_plane::authz::{self, DecisionTable, View};
-use castoff_control_plane::config::Place;
+use castoff_control_plane::config::{MasterKeyPlace, Place};
 use castoff_control_plane::domain::Deployment;
 use castoff_control_plane::store::{Permit, Store};
 use futures::future::join_all;
@@ -37,7 +37,7 @@ pub fn measure(report: &mut Report) {
         .build()
         .expect("a runtime");
     let (together, alone) = runtime.block_on(async {
-        let Opened { store, .. } = app::open(&place, None).await.expect("its rows");
+        let Opened { store, .. } = app::open(&place, &MasterKeyPlace::default()).await.expect("its rows");
         let table = authz::load_builtin().await.expect("the rules");
         let token = cast.dana.token();
         let authorize = || authorize(&store, &table, token);

@@ -1,8 +1,11 @@
 //! Infrastructures of kind kubernetes, on a real cluster.
 
+mod chart;
 mod kills;
 mod life;
+mod tokens;
 mod troubles;
+mod two;
 
 use acceptance::cluster::{Cluster, Namespace};
 use acceptance::edge::Key;
@@ -20,25 +23,45 @@ fn small() -> Value {
     json!({"cpu": "10m", "memory": "64Mi", "cpu_limit": "1", "memory_limit": "256Mi"})
 }
 
+/// What a control plane is told so that pods reach it.
+fn arguments(cluster: &Cluster) -> Vec<String> {
+    let dialled = format!("{}:{}", cluster.outside, ports::range().0);
+    let (url, image) = (format!("https://{dialled}"), cluster.image("castoff-node"));
+    let named = [("--node-listen", dialled), ("--node-url", url), ("--node-image", image)];
+    named
+        .into_iter()
+        .flat_map(|(name, value)| [name.to_owned(), value])
+        .collect()
+}
+
 impl Harbour {
     fn open(cluster: &'static Cluster, subject: &str) -> Self {
         let harbour = Self::beside(cluster, subject);
-        let kubeconfig = harbour.namespace.kubeconfig(&harbour.cast.admin);
-        harbour.infrastructure("kube", &harbour.namespace.name, &kubeconfig);
+        harbour.open_namespace();
         harbour
     }
 
     /// With no infrastructure yet.
     fn beside(cluster: &'static Cluster, subject: &str) -> Self {
-        let dialled = format!("{}:{}", cluster.outside, ports::range().0);
-        let (url, image) = (format!("https://{dialled}"), cluster.image("castoff-node"));
-        let arguments = ["--node-listen", &dialled, "--node-url", &url, "--node-image", &image];
-        let cast = World::with_cast_and(Database::Sqlite, &arguments);
+        Self::on(cluster, subject, Database::Sqlite, &[])
+    }
+
+    /// With its rows there, and more in its environment.
+    fn on(cluster: &'static Cluster, subject: &str, database: Database, environment: &[(&str, &str)]) -> Self {
+        let arguments = arguments(cluster);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let cast = Cast::gather(World::start_in(database, &arguments, environment));
         cast.iris();
         Self {
             namespace: Namespace::new(cluster, subject),
             cast,
         }
+    }
+
+    /// The namespace as the infrastructure `kube`.
+    fn open_namespace(&self) {
+        let kubeconfig = self.namespace.kubeconfig(&self.cast.admin);
+        self.infrastructure("kube", &self.namespace.name, &kubeconfig);
     }
 
     fn infrastructure(&self, name: &str, namespace: &str, kubeconfig: &str) {

@@ -8,8 +8,8 @@ use super::observe::condition;
 use super::queue::Queue;
 use super::renew::AccountToken;
 use super::watch::View;
-use crate::domain::Deployment;
 use crate::domain::kubernetes::Kubeconfig;
+use crate::domain::{Deployment, Time};
 use crate::lease::Term;
 use crate::store::{Cluster, Error};
 use kube::Client;
@@ -63,6 +63,7 @@ impl Care {
     /// Works until it is dropped.
     pub(super) async fn run(self) {
         let mut kubeconfig = self.cluster.kubeconfig.clone();
+        let mut earliest = Time::from_ms(0);
         loop {
             let client = match connect(kubeconfig.as_ref()) {
                 Ok(client) => client,
@@ -74,7 +75,10 @@ impl Care {
             };
             kubeconfig = tokio::select! {
                 () = self.keep(&client) => return,
-                renewed = self.renew(&client, kubeconfig) => Some(renewed),
+                (renewed, next) = self.renew(&client, kubeconfig, earliest) => {
+                    earliest = next;
+                    Some(renewed)
+                }
             };
         }
     }
@@ -89,22 +93,23 @@ impl Care {
         );
     }
 
-    /// Waits until the cluster has given a new token, and it is kept.
-    async fn renew(&self, client: &Client, kubeconfig: Option<Kubeconfig>) -> Kubeconfig {
+    /// Waits until the cluster has given a new token and it is kept, and says when to ask for the next one at the earliest:
+    /// a clock that is ahead of the cluster's would find each token due at once.
+    async fn renew(&self, client: &Client, kubeconfig: Option<Kubeconfig>, earliest: Time) -> (Kubeconfig, Time) {
         let token = kubeconfig.as_ref().and_then(AccountToken::of);
         let (Some(token), Some(before)) = (token, kubeconfig) else {
             return std::future::pending().await;
         };
         loop {
             let now = self.facts.acting.system().now();
-            if now < token.due {
+            if now < token.due.max(earliest) {
                 sleep(SELDOM).await;
                 continue;
             }
             match self.exchange(client, &token, &before).await {
                 Ok(renewed) => {
                     tracing::info!(infrastructure = %self.cluster.name, "the token of a cluster was renewed");
-                    return renewed;
+                    return (renewed, now.after_ms(token.half_ms));
                 }
                 Err(why) => {
                     tracing::warn!(infrastructure = %self.cluster.name, why, "the token of a cluster was not renewed")

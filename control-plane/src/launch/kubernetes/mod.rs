@@ -13,12 +13,14 @@ mod labels;
 mod live;
 mod objects;
 mod observe;
+mod own;
 mod plan;
 mod queue;
 mod renew;
 mod watch;
 
 pub use door::{Clusters, Finding};
+pub use own::{OwnSecret, own_namespace};
 
 use super::{JoinSource, Launcher, Leave};
 use crate::lease::{Term, Terms};

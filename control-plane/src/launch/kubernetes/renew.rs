@@ -21,6 +21,8 @@ pub(super) struct AccountToken {
     account: String,
     /// When it is to be exchanged.
     pub(super) due: Time,
+    /// Half of its life.
+    pub(super) half_ms: i64,
 }
 
 impl AccountToken {
@@ -41,10 +43,12 @@ impl AccountToken {
         let (namespace, account) = claims.sub.strip_prefix("system:serviceaccount:")?.split_once(':')?;
         let half_s = claims.exp.saturating_sub(claims.iat) / 2;
         let due = Time::from_ms(claims.iat.saturating_add(half_s).saturating_mul(1_000));
+        let half_ms = half_s.saturating_mul(1_000);
         Some(Self {
             namespace: namespace.to_owned(),
             account: account.to_owned(),
             due,
+            half_ms,
         })
     }
 
@@ -91,7 +95,7 @@ mod tests {
             (token.namespace.as_str(), token.account.as_str()),
             ("models", "castoff")
         );
-        assert_eq!(token.due.ms(), 1_300_000);
+        assert_eq!((token.due.ms(), token.half_ms), (1_300_000, 300_000));
         for other in [
             r#"{"iat": 1000, "exp": 1600, "sub": "somebody"}"#,
             r#"{"iat": 1000, "sub": "system:serviceaccount:models:castoff"}"#,

@@ -1,0 +1,52 @@
+{{- define "castoff.name" -}}
+{{- if .Values.fullnameOverride }}{{ .Values.fullnameOverride }}
+{{- else }}
+{{- $name := default .Chart.Name .Values.nameOverride }}
+{{- if contains $name .Release.Name }}{{ .Release.Name | trunc 53 | trimSuffix "-" }}
+{{- else }}{{ printf "%s-%s" .Release.Name $name | trunc 53 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "castoff.selector" -}}
+app.kubernetes.io/name: castoff
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "castoff.labels" -}}
+{{ include "castoff.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "castoff.hasDatabase" -}}
+{{- if or .Values.database.url .Values.database.existingSecret }}yes{{ end }}
+{{- end }}
+
+{{- define "castoff.databaseSecret" -}}
+{{- default (printf "%s-database" (include "castoff.name" .)) .Values.database.existingSecret }}
+{{- end }}
+
+{{- define "castoff.nodeUrl" -}}
+{{- default (printf "https://%s.%s.svc:8401" (include "castoff.name" .) .Release.Namespace) .Values.nodeUrl }}
+{{- end }}
+
+{{- /* What does not go together is said before anything is made. */ -}}
+{{- define "castoff.check" -}}
+{{- if and (gt (int .Values.replicas) 1) (not (include "castoff.hasDatabase" .)) }}
+{{- fail "replicas > 1 needs a PostgreSQL database: set database.url or database.existingSecret" }}
+{{- end }}
+{{- if and (gt (int .Values.replicas) 1) (not .Values.persistence.existingClaim) (ne .Values.persistence.accessMode "ReadWriteMany") }}
+{{- fail "replicas > 1 needs a volume that all of them can write: set persistence.accessMode=ReadWriteMany, or persistence.existingClaim" }}
+{{- end }}
+{{- if and .Values.http.exposed (not .Values.http.tlsSecret) (not .Values.http.insecure) }}
+{{- fail "http.exposed needs a certificate: set http.tlsSecret, or http.insecure=true behind something that has TLS" }}
+{{- end }}
+{{- if and .Values.ingress.enabled (not .Values.http.exposed) }}
+{{- fail "ingress.enabled needs http.exposed=true" }}
+{{- end }}
+{{- if and .Values.ingress.enabled (not .Values.ingress.host) }}
+{{- fail "ingress.enabled needs ingress.host" }}
+{{- end }}
+{{- end }}
