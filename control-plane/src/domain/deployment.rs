@@ -165,6 +165,11 @@ fn within<T: PartialOrd + std::fmt::Display + Copy>(pointer: &str, value: T, lea
 }
 
 impl Scale {
+    /// At least so many nodes there should be.
+    pub fn least(&self) -> u32 {
+        self.autoscaling.map_or(self.replicas, |autoscaling| autoscaling.min)
+    }
+
     /// Checks the bounds.
     ///
     /// # Errors

@@ -136,6 +136,7 @@ impl Store {
         let description = change.description.unwrap_or_else(|| before.description.clone());
         let allow = change.allow.unwrap_or(before.allow);
         let kubernetes = change.kubernetes.or_else(|| before.kubernetes.clone());
+        let replaced = change.kubeconfig.is_some();
         let kubeconfig = change.kubeconfig.as_ref();
         let kubeconfig = kubeconfig
             .map(|kubeconfig| self.seal_kubeconfig(before.id, kubeconfig))
@@ -213,7 +214,10 @@ impl Store {
                     "stage": before.stage, "description": before.description, "allow": before.allow,
                     "kubernetes": before.kubernetes,
                 })),
-                Some(json!({"stage": stage, "description": description, "allow": allow, "kubernetes": kubernetes})),
+                Some(json!({
+                    "stage": stage, "description": description, "allow": allow, "kubernetes": kubernetes,
+                    "kubeconfig": replaced.then_some("replaced"),
+                })),
             )
             .record(&tx, permit.actor(), now)
             .await?;

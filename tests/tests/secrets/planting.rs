@@ -13,6 +13,8 @@ use uuid::Uuid;
 pub const DATABASE_PASSWORD: &str = "marked-database-password-c41d";
 /// Of a user.
 const PASSWORD: &str = "marked password & more/7f3a91c2";
+/// Of a kubeconfig.
+const CLUSTER_TOKEN: &str = "marked-token-of-a-cluster-5bd0";
 /// Keys that were made elsewhere.
 const IMPORTED: &str = "marked-key-that-was-imported-90ee";
 const WEAK: &str = "marked-9f";
@@ -22,6 +24,42 @@ pub struct Planted {
     pub dev: Deployed,
     /// Who reads everything afterwards.
     pub roles: Vec<Actor>,
+}
+
+/// A cluster that does not answer, asked again and again by whoever has its token; and a kubeconfig that is refused.
+fn cluster(cast: &Cast) {
+    let kubeconfig = |user: Value| {
+        let file = json!({
+            "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+            "users": [{"name": "c", "user": user}],
+        });
+        file.to_string()
+    };
+    let infrastructure = |name: &str, user: Value| {
+        let body = json!({
+            "name": name, "kind": "kubernetes", "stage": "dev",
+            "kubernetes": {"namespace": "models"}, "kubeconfig": kubeconfig(user),
+        });
+        cast.admin.post("/infrastructures", body)
+    };
+    infrastructure("kube", json!({"token": CLUSTER_TOKEN})).expect(201);
+    infrastructure(
+        "runs",
+        json!({"token": CLUSTER_TOKEN, "exec": {"command": "/bin/true"}}),
+    )
+    .expect(422);
+    let again = json!({"kubeconfig": kubeconfig(json!({"token": CLUSTER_TOKEN}))});
+    cast.admin.patch("/infrastructures/kube", again).expect(200);
+    acceptance::world::grant(&cast.admin, "infrastructures", "kube", "data-scientists", &["deploy"]);
+    let body = json!({"service": "iris", "infrastructure": "kube", "version": "v1"});
+    cast.dana.post("/deployments", body).expect(201);
+    eventually("the cluster was asked", || {
+        let status = cast.dana.get("/deployments/iris-on-kube/status").expect(200);
+        status.string("/message").contains("cannot be reached")
+    });
+    let check = cast.admin.post("/infrastructures/kube/check", json!({})).expect(200);
+    assert_eq!(check["works"], false);
 }
 
 pub fn plant(cast: &Cast) -> Planted {
@@ -122,6 +160,8 @@ pub fn plant(cast: &Cast) -> Planted {
             join["token"].as_str().expect("a token"),
         ));
     }
+    cluster(cast);
+    markers.push(Marker::new("token of a cluster", CLUSTER_TOKEN));
     let master = master_key(cast);
     markers.push(Marker::new("master key", &master));
     markers.extend(sealed(cast, &master));

@@ -165,10 +165,13 @@ impl Acting<'_> {
             .iter()
             .filter(|(id, position)| self.known.get(id) != Some(position));
         let gone = self.known.keys().filter(|id| !positions.contains_key(id));
-        let mut found: Vec<Uuid> = changed.map(|(id, _)| *id).chain(gone.copied()).collect();
-        let leftovers = self.launcher.store.leftovers().await?;
-        found.extend(leftovers.iter().map(|left| left.deployment_id));
+        let found: Vec<Uuid> = changed.map(|(id, _)| *id).chain(gone.copied()).collect();
         self.add(found);
+        for left in self.launcher.store.leftovers().await? {
+            if let Some(kept) = self.clusters.get(&left.infrastructure_id) {
+                kept.queue.add([left.deployment_id]);
+            }
+        }
         self.known = positions;
         Ok(())
     }
