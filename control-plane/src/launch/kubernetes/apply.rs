@@ -94,6 +94,8 @@ impl Place<'_> {
             metadata.insert("resourceVersion".to_owned(), version.into());
         }
         let applied = self.send(object, &manager(self.installation), &body, force).await?;
+        let [_, _, kind, _] = object.kind.api();
+        tracing::info!(object.kind = kind, object.name, "an object was applied");
         self.view
             .live()
             .see((object.kind, object.name.clone()), Seen::applied(&applied));

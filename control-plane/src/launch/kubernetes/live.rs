@@ -7,7 +7,7 @@ use super::labels::{APPLIED, CONFIG, DEPLOYMENT, parse_position};
 use super::objects::{Kind, Object};
 use super::observe::Pod;
 use ring::digest::{SHA256, digest};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
@@ -100,7 +100,9 @@ impl Seen {
         }
         match (self.settled, &self.unread) {
             (Some(settled), _) => settled == self.look,
-            (None, Some(unread)) => serde_json::from_str(unread).is_ok_and(|unread| holds(&unread, &object.body)),
+            (None, Some(unread)) => {
+                serde_json::from_str(unread).is_ok_and(|unread| holds(&unread, &decided(&object.body)))
+            }
             (None, None) => false,
         }
     }
@@ -215,11 +217,14 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     own
 }
 
+/// What is not decided of an object. Of what it is only its collection tells: those in a list do not say so.
+const UNDECIDED: [&str; 3] = ["apiVersion", "kind", "status"];
+
 /// An object without what the cluster itself writes.
 fn decided(object: &Value) -> Value {
     let mut decided = object.clone();
     if let Some(fields) = decided.as_object_mut() {
-        fields.shift_remove("status");
+        fields.retain(|name, _| !UNDECIDED.contains(&name.as_str()));
     }
     if let Some(metadata) = decided.pointer_mut("/metadata").and_then(Value::as_object_mut) {
         metadata.retain(|name, _| matches!(name.as_str(), "name" | "namespace" | "labels" | "annotations"));
@@ -236,14 +241,14 @@ fn decided(object: &Value) -> Value {
 /// Whether all that is wanted is there, whatever else is.
 fn holds(there: &Value, wanted: &Value) -> bool {
     match (there, wanted) {
-        (Value::Object(there), Value::Object(wanted)) => wanted
-            .iter()
-            .all(|(name, wanted)| there.get(name).is_some_and(|there| holds(there, wanted))),
+        (Value::Object(there), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| match there.get(name) {
+            Some(there) => holds(there, wanted),
+            // The API server leaves out what is empty.
+            None => wanted.as_object().is_some_and(Map::is_empty),
+        }),
         (Value::Array(there), Value::Array(wanted)) => {
             there.len() >= wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| holds(there, wanted))
         }
-        // The API server leaves out what is empty.
-        (Value::Null, Value::Object(wanted)) => wanted.is_empty(),
         _ => there == wanted,
     }
 }
@@ -261,7 +266,10 @@ mod tests {
         Object {
             kind: Kind::Deployment,
             name: "iris".to_owned(),
-            body: json!({"metadata": {"name": "iris"}, "spec": {"replicas": 2, "list": [{"a": 1}]}}),
+            body: json!({
+                "apiVersion": "apps/v1", "kind": "Deployment",
+                "metadata": {"name": "iris"}, "spec": {"replicas": 2, "list": [{"a": 1}], "notes": {}},
+            }),
         }
     }
 
