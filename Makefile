@@ -28,7 +28,7 @@ test-cluster: ## what runs on Kubernetes alone; with KUBECONFIG on your cluster 
 	@scripts/onnxruntime >/dev/null
 	@$(CARGO) build $(ALL) --bins --tests
 	@CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
-	    tests/cluster/with $(CARGO) test $(ALL) --test acceptance -- cluster::
+	    tests/cluster/with $(CARGO) test $(ALL) --test acceptance -- cluster:: kubernetes::
 
 cluster: ## bring up a real Kubernetes cluster of two nodes on this machine, as root, and print how to use it
 	@tests/cluster/up

@@ -274,7 +274,7 @@ impl Forward {
                 &namespace.name,
                 "port-forward",
                 target,
-                &format!(":{port}"),
+                &format!("{}:{port}", crate::ports::one()),
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
