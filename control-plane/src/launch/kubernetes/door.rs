@@ -17,8 +17,10 @@ use uuid::Uuid;
 
 /// Questions to a cluster at a time.
 const AT_ONCE: usize = 8;
-/// Of one pod's log.
-const MOST_LOG_BYTES: i64 = 1 << 20;
+/// Of the logs of all pods together, of which each has its share.
+const MOST_LOG_BYTES: i64 = 16 << 20;
+/// As many as a deployment can have.
+const MOST_PODS: u32 = 200;
 
 /// The way to the clusters for whoever asks.
 #[derive(Clone)]
@@ -160,11 +162,13 @@ impl Clusters {
 async fn tails(cluster: &Cluster, deployment: Uuid, tail: usize) -> Result<Vec<(Uuid, String)>, Trouble> {
     let client = connect(cluster.kubeconfig.as_ref())?;
     let api: Api<Pod> = Api::namespaced(client, cluster.settings.namespace.as_str());
-    let labelled = ListParams::default().labels(&format!("{DEPLOYMENT}={deployment}"));
+    let labelled = ListParams::default()
+        .labels(&format!("{DEPLOYMENT}={deployment}"))
+        .limit(MOST_PODS);
     let pods = answer(api.list(&labelled)).await?;
     let parameters = LogParams {
         tail_lines: i64::try_from(tail).ok(),
-        limit_bytes: Some(MOST_LOG_BYTES),
+        limit_bytes: Some(MOST_LOG_BYTES / i64::try_from(pods.items.len().max(1)).unwrap_or(MOST_LOG_BYTES)),
         ..LogParams::default()
     };
     let named = pods.items.into_iter().filter_map(|pod| {

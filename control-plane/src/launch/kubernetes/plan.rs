@@ -78,3 +78,89 @@ fn marked(object: &Object, hash: &str) -> Object {
     }
     marked
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::labels::{CONFIG, DEPLOYMENT};
+    use super::super::objects::built;
+    use super::*;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    fn object(kind: Kind, body: Value) -> Object {
+        let name = "iris".to_owned();
+        Object { kind, name, body }
+    }
+
+    fn workload(spec: Value) -> Object {
+        object(Kind::Deployment, json!({"metadata": {"annotations": {}}, "spec": spec}))
+    }
+
+    fn secret(version: u64) -> Object {
+        let position = format!("1.{version}");
+        object(Kind::Secret, json!({"metadata": {"annotations": {CONFIG: position}}}))
+    }
+
+    /// As a cluster gives what was applied.
+    fn given(object: &Object) -> Value {
+        let mut given = marked(object, &hash(object)).body;
+        given["metadata"]["labels"] = json!({DEPLOYMENT: Uuid::from_u128(1)});
+        given["metadata"]["uid"] = json!("u");
+        given["metadata"]["resourceVersion"] = json!("7");
+        given
+    }
+
+    fn live(object: &Object, given: &Value) -> BTreeMap<Key, Seen> {
+        BTreeMap::from([((object.kind, object.name.clone()), Seen::of(given))])
+    }
+
+    #[test]
+    fn what_is_missing_is_made_and_what_is_surplus_goes() {
+        let wanted = secret(1);
+        let made = steps(&built(vec![wanted.clone()]), &BTreeMap::new());
+        assert_eq!(made, [Step::Create(marked(&wanted, &hash(&wanted)))]);
+        let there = live(&wanted, &given(&wanted));
+        let key = (Kind::Secret, "iris".to_owned());
+        assert_eq!(steps(&built(vec![wanted.clone()]), &there), [Step::Settle(key.clone())]);
+        let uid = "u".to_owned();
+        assert_eq!(steps(&built(Vec::new()), &there), [Step::Delete { key, uid }]);
+        let mut leaving = given(&wanted);
+        leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        let leaving = live(&wanted, &leaving);
+        assert_eq!(steps(&built(Vec::new()), &leaving), []);
+        assert_eq!(steps(&built(vec![wanted]), &leaving), [], "its end is waited for");
+    }
+
+    #[test]
+    fn a_newer_config_is_never_put_back() {
+        let is_written = |own: u64, there: u64| {
+            let steps = steps(&built(vec![secret(own)]), &live(&secret(there), &given(&secret(there))));
+            matches!(steps[..], [Step::Update { .. }])
+        };
+        assert!(is_written(3, 2) && !is_written(2, 3) && !is_written(3, 3));
+    }
+
+    #[test]
+    fn an_autoscaler_gets_the_number_that_there_is() {
+        let counted = given(&workload(json!({"replicas": 5})));
+        let scaled = workload(json!({"paused": false}));
+        let there = live(&scaled, &counted);
+        let [
+            Step::Update {
+                hand_over,
+                resource_version,
+                ..
+            },
+        ] = &steps(&built(vec![scaled]), &there)[..]
+        else {
+            panic!("one update");
+        };
+        assert_eq!((*hand_over, resource_version.as_str()), (Some(5), "7"));
+        let own = workload(json!({"replicas": 2}));
+        let there = live(&own, &counted);
+        assert!(matches!(
+            steps(&built(vec![own]), &there)[..],
+            [Step::Update { hand_over: None, .. }]
+        ));
+    }
+}

@@ -169,6 +169,15 @@ impl Objects<Prepared> {
     }
 }
 
+/// These objects, to be compared.
+#[cfg(test)]
+pub(super) fn built(items: Vec<Object>) -> Objects<Prepared> {
+    Objects {
+        items,
+        state: PhantomData,
+    }
+}
+
 /// What a deployment becomes. Switched off it keeps its address.
 pub(super) fn build(desired: &Desired) -> Objects<Prepared> {
     let mut items = exposure::objects(desired);
