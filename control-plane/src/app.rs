@@ -47,7 +47,8 @@ pub async fn open(place: &Place, keeping: &MasterKeyPlace) -> Result<Opened, Str
         .map_err(|error| format!("the database cannot be opened: {}", plain(error)))?;
     let db = store::connect(&url).await.map_err(plain)?;
     let clock = Clock::default();
-    let master = first::master_key(place, keeping, url.starts_with("sqlite:")).await?;
+    let is_sealed = store::is_sealed(&db).await.map_err(plain)?;
+    let master = first::master_key(place, keeping, url.starts_with("sqlite:"), is_sealed).await?;
     let installation = store::prepare(&db, &master, clock.now()).await.map_err(plain)?;
     let installation = installation.ok_or("the master key is not the one that this database was sealed with")?;
     let publisher = Arc::new(Publisher::new(&installation)?);

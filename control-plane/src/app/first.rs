@@ -15,7 +15,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// From a Secret, from a file, from the environment, or with SQLite made at the first start.
-pub(super) async fn master_key(place: &Place, keeping: &MasterKeyPlace, may_make: bool) -> Result<MasterKey, String> {
+pub(super) async fn master_key(
+    place: &Place,
+    keeping: &MasterKeyPlace,
+    may_make: bool,
+    is_sealed: bool,
+) -> Result<MasterKey, String> {
     let parse = |text: &str| {
         let bytes = hex::decode(text.trim())
             .ok()
@@ -27,7 +32,12 @@ pub(super) async fn master_key(place: &Place, keeping: &MasterKeyPlace, may_make
     if let Some(name) = &keeping.own_secret {
         let mint = || Ok(MasterKey::mint().map_err(plain)?.expose_hex());
         let secret = OwnSecret::open(name.as_str())?;
-        return parse(&secret.get_or_make("master-key", mint).await?);
+        // Another one in its place would hide that the right one is gone.
+        let make = || match is_sealed {
+            true => Err("its master-key is missing, and the database was sealed with it: put it back".to_owned()),
+            false => mint(),
+        };
+        return parse(&secret.get_or_make("master-key", make).await?);
     }
     if let Some(file) = &keeping.master_key_file {
         return parse(&read_secret(file, 1_024)?);
@@ -125,15 +135,16 @@ pub(super) async fn claim(config: &Serve, store: &Store, passwords: &Passwords) 
         .await
         .map_err(|error| error.to_string())?;
     let name = AccountName::parse("admin").map_err(|invalid| invalid.to_string())?;
-    if !system.claim(name, hash).await.map_err(plain)? {
-        return Ok(());
-    }
+    // Before the claim, after which nobody looks here again.
     if let Some(name) = &config.first_infrastructure {
         let namespace = NamespaceName::parse(&own_namespace()?).map_err(|invalid| invalid.to_string())?;
         system
             .first_infrastructure(name.clone(), Kubernetes::of(namespace))
             .await
             .map_err(plain)?;
+    }
+    if !system.claim(name, hash).await.map_err(plain)? {
+        return Ok(());
     }
     if let Some(secret) = secret {
         eprintln!("castoff: the first user is admin; the password is first-password in the Secret {secret}");

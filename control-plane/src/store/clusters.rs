@@ -127,10 +127,11 @@ impl SystemStore {
             .collect()
     }
 
-    /// Makes the namespace that the first control plane is in an infrastructure of stage dev.
+    /// Makes the namespace that the first control plane is in an infrastructure of stage dev, unless a start that did not
+    /// come further has made it.
     ///
     /// # Errors
-    /// The name is taken, or the database failed.
+    /// The database failed.
     pub async fn first_infrastructure(&self, name: InfrastructureName, settings: Kubernetes) -> Result<(), Error> {
         let stage = Stage::parse("dev")?;
         let new = NewInfrastructure {
@@ -143,7 +144,10 @@ impl SystemStore {
             stage,
         };
         let tx = self.store().begin().await?;
-        let id = super::infrastructures::insert(self.store(), &tx, &Actor::machine(), new).await?;
+        let id = match super::infrastructures::insert(self.store(), &tx, &Actor::machine(), new).await {
+            Err(Error::Taken(_)) => return Ok(()),
+            made => made?,
+        };
         commit(tx).await?;
         self.store().tell(Change::Infrastructure(id));
         Ok(())

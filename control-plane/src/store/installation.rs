@@ -25,6 +25,14 @@ pub struct Installation {
     pub authority: Option<(String, String)>,
 }
 
+/// Whether something was sealed with a master key already.
+///
+/// # Errors
+/// The database failed.
+pub async fn is_sealed(db: &Connection) -> Result<bool, Error> {
+    Ok(installation::Entity::find().one(db).await?.is_some())
+}
+
 /// Reads the installation's row, or makes it at the first start.
 ///
 /// # Errors

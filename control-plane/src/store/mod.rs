@@ -54,7 +54,7 @@ pub use grants::Granted;
 pub use groups::GroupChange;
 pub use idempotency::{Once, Remembered, Reply, once};
 pub use infrastructures::{InfrastructureChange, NewInfrastructure};
-pub use installation::{Installation, prepare};
+pub use installation::{Installation, is_sealed, prepare};
 pub use lease::{Acting, Holding, LEASE, Presence};
 pub use listing::Listed;
 pub use migrate::{migrate_down, migrate_up, migration_status};

@@ -137,6 +137,30 @@ fn a_release_serves_outlives_its_end_and_is_taken_over() {
     let mut printed = release.rules(&elsewhere);
     assert!(printed.remove("create /serviceaccounts/token"));
     assert_eq!(release.rules(&namespace), printed);
+
+    // A master key that is lost is asked for, and never made anew under what was sealed with the old one.
+    let lost = [
+        "patch",
+        "secret",
+        "castoff",
+        "--type",
+        "json",
+        "-p",
+        r#"[{"op": "remove", "path": "/data/master-key"}]"#,
+    ];
+    namespace.kubectl(&lost).expect("it is there");
+    namespace
+        .kubectl(&["rollout", "restart", "deployment/castoff"])
+        .expect("it is there");
+    eventually("it says what is missing", || {
+        let logs = namespace.kubectl(&["logs", "deployment/castoff"])?;
+        match logs.contains("its master-key is missing") {
+            true => Ok(()),
+            false => Err(logs),
+        }
+    });
+    let key = namespace.kubectl(&["get", "secret", "castoff", "-o", "jsonpath={.data.master-key}"]);
+    assert_eq!(key, Ok(String::new()));
 }
 
 /// Every set of values under `charts/castoff/ci` makes objects that the API server would take, and what does not go together
