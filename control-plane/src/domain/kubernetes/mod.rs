@@ -219,7 +219,7 @@ impl Kubernetes {
 }
 
 impl Default for Resources {
-    /// Enough for ONNX Runtime and a small model: a node with one takes 42 MB.
+    /// Enough for ONNX Runtime and a small model: a node with one takes 40 to 50 MB (`make bench ONLY=memory`).
     fn default() -> Self {
         Self {
             cpu: Cpu::milli(100),
