@@ -95,7 +95,7 @@ impl Migrate {
     pub async fn run(self) -> Result<(), String> {
         std::fs::create_dir_all(&self.place.data_dir)
             .map_err(|error| format!("{}: {error}", self.place.data_dir.display()))?;
-        let url = self.place.database_url()?;
+        let url = self.place.database_urls()?.direct().to_owned();
         match self.step {
             Step::Up => migrate_up(&url).await.map_err(plain)?,
             Step::Down { steps } => migrate_down(&url, steps).await.map_err(plain)?,

@@ -8,7 +8,7 @@ use crate::admin::plain;
 use crate::artifacts::{Limits, Packages};
 use crate::authn::{Passwords, SlowDown};
 use crate::clock::Clock;
-use crate::config::{MasterKeyPlace, Place, Serve, read_secret};
+use crate::config::{DatabaseUrls, MasterKeyPlace, Place, Serve, read_secret};
 use crate::http::{self, Api, Bodies};
 use crate::launch::Leave;
 use crate::push::{Identity, Publisher, Push, PushSettings};
@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// A database that is ready to be worked with.
 pub struct Opened {
@@ -30,6 +31,8 @@ pub struct Opened {
     pub store: Store,
     /// What it signs and seals with.
     pub installation: Installation,
+    /// Where it is kept.
+    pub urls: DatabaseUrls,
 }
 
 /// How long answers that are under way may take when the control plane ends.
@@ -41,19 +44,23 @@ const LAST_ANSWERS: Duration = Duration::from_secs(10);
 /// In plain words, with what to do.
 pub async fn open(place: &Place, keeping: &MasterKeyPlace) -> Result<Opened, String> {
     make_private_folder(&place.data_dir)?;
-    let url = place.database_url()?;
-    store::migrate_up(&url)
+    let urls = place.database_urls()?;
+    store::migrate_up(urls.direct())
         .await
         .map_err(|error| format!("the database cannot be opened: {}", plain(error)))?;
-    let db = store::connect(&url).await.map_err(plain)?;
+    let db = store::connect(&urls.url, urls.direct.is_some()).await.map_err(plain)?;
     let clock = Clock::default();
     let is_sealed = store::is_sealed(&db).await.map_err(plain)?;
-    let master = first::master_key(place, keeping, url.starts_with("sqlite:"), is_sealed).await?;
+    let master = first::master_key(place, keeping, urls.url.starts_with("sqlite:"), is_sealed).await?;
     let installation = store::prepare(&db, &master, clock.now()).await.map_err(plain)?;
     let installation = installation.ok_or("the master key is not the one that this database was sealed with")?;
     let publisher = Arc::new(Publisher::new(&installation)?);
     let store = Store::new(db, clock, Arc::clone(&installation.vault), publisher);
-    Ok(Opened { store, installation })
+    Ok(Opened {
+        store,
+        installation,
+        urls,
+    })
 }
 
 /// A folder that nobody else can look into.
@@ -90,6 +97,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     let Opened {
         store,
         mut installation,
+        urls,
     } = open(&config.place, &config.keeping).await?;
     first::write_private(
         &config.place.data_dir.join("sealed"),
@@ -118,6 +126,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
             listener: node_listener,
             port: nodes,
             url: config.node_url.clone(),
+            names: config.node_san.clone(),
             certificate: node_certificate(&config)?,
             stopping: stopping.clone(),
         },
@@ -126,6 +135,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         &mut installation,
     )
     .await?;
+    let _hints = exchange_hints(&store, &urls).await?;
     let loops = Loops::start(&config, &store, &push, &packages, &stopping, installation.id).await?;
     let api = Api {
         store: store.clone(),
@@ -158,6 +168,15 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     loops.end(leaving).await;
     push.end().await;
     Ok(())
+}
+
+/// Tells other control planes on the database what this one does, and hears of them, until it is dropped.
+async fn exchange_hints(store: &Store, urls: &DatabaseUrls) -> Result<Option<AbortOnDropHandle<()>>, String> {
+    if !store.system().is_shared() {
+        return Ok(None);
+    }
+    let exchanged = store.exchange_hints(urls.direct()).await.map_err(plain)?;
+    Ok(Some(AbortOnDropHandle::new(tokio::spawn(exchanged))))
 }
 
 /// Two control planes on one folder would start every node twice. Released by the system, however this process ends.

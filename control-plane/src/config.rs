@@ -22,6 +22,26 @@ pub struct Place {
     /// A file that holds the URL of a PostgreSQL database; or set CASTOFF_DATABASE_URL [default: SQLite in the data folder]
     #[arg(long, global = true, env = "CASTOFF_DATABASE_URL_FILE", value_name = "FILE")]
     pub database_url_file: Option<PathBuf>,
+
+    /// A file that holds the URL of the same database past a pooler that shares sessions, such as PgBouncer; or set
+    /// CASTOFF_DATABASE_DIRECT_URL
+    #[arg(long, global = true, env = "CASTOFF_DATABASE_DIRECT_URL_FILE", value_name = "FILE")]
+    pub database_direct_url_file: Option<PathBuf>,
+}
+
+/// The database, as it is reached.
+pub struct DatabaseUrls {
+    /// For all that is asked. It may hold a password, and is never shown.
+    pub url: String,
+    /// The same past a pooler, where one stands between; it may hold a password, too.
+    pub direct: Option<String>,
+}
+
+impl DatabaseUrls {
+    /// For what needs a session of its own: locks, and hints.
+    pub fn direct(&self) -> &str {
+        self.direct.as_deref().unwrap_or(&self.url)
+    }
 }
 
 /// Where the master key is.
@@ -75,6 +95,16 @@ pub struct Serve {
     /// The address under which nodes reach --node-listen, such as `https://castoff.example:8401`
     #[arg(long, env = "CASTOFF_NODE_URL", value_name = "URL")]
     pub node_url: Option<String>,
+
+    /// More names or addresses under which nodes reach --node-listen, for the certificate that Castoff makes itself
+    #[arg(
+        long,
+        env = "CASTOFF_NODE_SAN",
+        value_name = "NAME",
+        value_delimiter = ',',
+        conflicts_with = "node_tls_cert"
+    )]
+    pub node_san: Vec<String>,
 
     /// The certificate chain for --node-listen, in PEM [default: beyond this machine, one of an authority of its own]
     #[arg(long, env = "CASTOFF_NODE_TLS_CERT", value_name = "FILE", requires_all = ["node_tls_key", "node_tls_ca"])]
@@ -196,30 +226,34 @@ fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
 }
 
 impl Place {
-    /// The URL of the database. It may hold a password, and is never shown.
+    /// The URLs of the database.
     ///
     /// # Errors
-    /// The file cannot be read, or names another kind of database.
-    pub fn database_url(&self) -> Result<String, String> {
-        let from_file = self
-            .database_url_file
-            .as_deref()
-            .map(|path| read_secret(path, 4_096))
-            .transpose()?;
-        // Read here and not by clap, whose help would show it.
-        let given = from_file.or_else(|| std::env::var("CASTOFF_DATABASE_URL").ok().filter(|url| !url.is_empty()));
-        match given {
-            None => Ok(crate::store::sqlite_url(&self.data_dir)),
-            Some(url)
-                if ["sqlite:", "postgres:", "postgresql:"]
-                    .iter()
-                    .any(|kind| url.starts_with(kind)) =>
-            {
-                Ok(url)
+    /// A file cannot be read, or names another kind of database.
+    pub fn database_urls(&self) -> Result<DatabaseUrls, String> {
+        let is = |url: &str, kinds: &[&str]| kinds.iter().any(|kind| url.starts_with(kind));
+        let url = match secret(self.database_url_file.as_deref(), "CASTOFF_DATABASE_URL")? {
+            None => crate::store::sqlite_url(&self.data_dir),
+            Some(url) if is(&url, &["sqlite:", "postgres:", "postgresql:"]) => url,
+            Some(_) => return Err("the database's URL must begin with sqlite: or postgres:".to_owned()),
+        };
+        let direct = secret(self.database_direct_url_file.as_deref(), "CASTOFF_DATABASE_DIRECT_URL")?;
+        match &direct {
+            Some(_) if url.starts_with("sqlite:") => {
+                Err("a direct URL is for a PostgreSQL database: give its URL, too".to_owned())
             }
-            Some(_) => Err("the database's URL must begin with sqlite: or postgres:".to_owned()),
+            Some(direct) if !is(direct, &["postgres:", "postgresql:"]) => {
+                Err("the database's direct URL must begin with postgres:".to_owned())
+            }
+            _ => Ok(DatabaseUrls { url, direct }),
         }
     }
+}
+
+/// What a file or the environment says. Read here and not by clap, whose help would show it.
+fn secret(file: Option<&Path>, variable: &str) -> Result<Option<String>, String> {
+    let from_file = file.map(|path| read_secret(path, 4_096)).transpose()?;
+    Ok(from_file.or_else(|| std::env::var(variable).ok().filter(|value| !value.is_empty())))
 }
 
 /// A secret from a file, without the line's end.

@@ -25,6 +25,7 @@ impl Identity {
         store: &Store,
         installation: &mut Installation,
         url: &str,
+        more: &[String],
         listening: IpAddr,
     ) -> Result<Self, String> {
         let fail = |error: rcgen::Error| format!("a certificate for nodes cannot be made: {error}");
@@ -40,6 +41,7 @@ impl Identity {
         let (certificate, key) = installation.authority.clone().ok_or("the authority was not kept")?;
         let issuer = Issuer::new(authority(), KeyPair::from_pem(&key).map_err(fail)?);
         let mut names = vec![host.to_owned()];
+        names.extend(more.iter().cloned());
         if !listening.is_unspecified() {
             names.push(listening.to_string());
         }

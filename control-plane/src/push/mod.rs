@@ -42,6 +42,8 @@ pub struct PushSettings {
     pub port: Port,
     /// The address under which they reach it, when it is not the listener's.
     pub url: Option<String>,
+    /// More names under which they reach it, for the certificate that the installation makes.
+    pub names: Vec<String>,
     /// An operator's own certificate; without one the installation makes its own where TLS is needed.
     pub certificate: Option<Identity>,
     /// Ends every stream.
@@ -89,7 +91,7 @@ impl Push {
                 let url = url.ok_or(
                     "--node-listen is reachable from other machines: say under which address with --node-url https://…",
                 )?;
-                Some(Identity::prepare(store, installation, url, address.ip()).await?)
+                Some(Identity::prepare(store, installation, url, &settings.names, address.ip()).await?)
             }
         };
         let scheme = if identity.is_some() { "https" } else { "http" };

@@ -18,13 +18,20 @@ const AGAIN: u32 = 4;
 
 /// A pool of connections.
 #[derive(Clone, Debug)]
-pub struct Connection(DatabaseConnection);
+pub struct Connection {
+    db: DatabaseConnection,
+    pooled: bool,
+}
 
-/// Opens the database at a URL: `sqlite:///path/castoff.db` or `postgres://…`.
+/// Who hangs in the middle of a transaction lets go of its locks before its lease ends.
+const IDLE: (&str, &str) = ("idle_in_transaction_session_timeout", "3s");
+
+/// Opens the database at a URL: `sqlite:///path/castoff.db` or `postgres://…`. `pooled` when others share its sessions by a
+/// pooler that gives each transaction one: then nothing is said of a session, for it is nobody's.
 ///
 /// # Errors
 /// The URL is of neither, or the database does not answer.
-pub async fn connect(url: &str) -> Result<Connection, Error> {
+pub async fn connect(url: &str, pooled: bool) -> Result<Connection, Error> {
     let mut options = ConnectOptions::new(url);
     options
         .sqlx_logging(false)
@@ -47,17 +54,19 @@ pub async fn connect(url: &str) -> Result<Connection, Error> {
                     .busy_timeout(Duration::from_secs(10))
             })
             .map_sqlx_sqlite_pool_opts(|pool| pool.before_acquire(|connection, _| Box::pin(is_usable(connection))));
+    } else if pooled {
+        options.max_connections(16);
     } else {
         options.max_connections(16).map_sqlx_postgres_opts(|postgres| {
             postgres.options([
-                // Who hangs in the middle of a transaction lets go of its locks before its lease ends.
-                ("idle_in_transaction_session_timeout", "3s"),
+                IDLE,
                 // To compile a statement takes longer than any of ours: 0.2 s, when a list looks expensive to the planner.
                 ("jit", "off"),
             ])
         });
     }
-    Ok(Connection(Database::connect(options).await?))
+    let db = Database::connect(options).await?;
+    Ok(Connection { db, pooled })
 }
 
 /// Whether nothing is left of an earlier transaction. When its disk is full SQLite ends a transaction by itself, and sqlx
@@ -77,12 +86,12 @@ impl Connection {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), Error> {
-        Ok(self.0.ping().await?)
+        Ok(self.db.ping().await?)
     }
 
     /// The pool, for whoever needs a connection beside it.
     pub(super) fn pool(&self) -> &DatabaseConnection {
-        &self.0
+        &self.db
     }
 
     /// A transaction that is going to write. On SQLite BEGIN IMMEDIATE: a deferred one that reads first fails when
@@ -94,28 +103,33 @@ impl Connection {
             sqlite_transaction_mode,
             ..TransactionOptions::default()
         };
-        Ok(self.0.begin_with_options(options).await?)
+        let tx = self.db.begin_with_options(options).await?;
+        if self.pooled {
+            let (name, value) = IDLE;
+            tx.execute_unprepared(&format!("SET LOCAL {name} = '{value}'")).await?;
+        }
+        Ok(tx)
     }
 }
 
 #[async_trait::async_trait]
 impl ConnectionTrait for Connection {
     fn get_database_backend(&self) -> DbBackend {
-        self.0.get_database_backend()
+        self.db.get_database_backend()
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.0.execute_raw(statement).await
+        self.db.execute_raw(statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.0.execute_unprepared(sql).await
+        self.db.execute_unprepared(sql).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let mut left = again(&statement);
         loop {
-            match self.0.query_one_raw(statement.clone()).await {
+            match self.db.query_one_raw(statement.clone()).await {
                 Err(error) if left > 0 && Error::is_cut(&error) => left -= 1,
                 answered => return answered,
             }
@@ -125,7 +139,7 @@ impl ConnectionTrait for Connection {
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let mut left = again(&statement);
         loop {
-            match self.0.query_all_raw(statement.clone()).await {
+            match self.db.query_all_raw(statement.clone()).await {
                 Err(error) if left > 0 && Error::is_cut(&error) => left -= 1,
                 answered => return answered,
             }
@@ -190,7 +204,7 @@ mod tests {
     async fn a_transaction_that_ended_by_itself_locks_nobody_out() {
         let folder = tempfile::tempdir().unwrap();
         let url = crate::store::sqlite_url(folder.path());
-        let (one, other) = (connect(&url).await.unwrap(), connect(&url).await.unwrap());
+        let (one, other) = (connect(&url, false).await.unwrap(), connect(&url, false).await.unwrap());
         one.execute_unprepared("CREATE TABLE t (b BLOB)").await.unwrap();
         let insert = |bytes: usize| format!("INSERT INTO t VALUES (zeroblob({bytes}))");
         // Each of the pool comes to both.

@@ -91,6 +91,11 @@ impl Error {
         }
     }
 
+    /// The database cannot be listened to.
+    pub(super) fn of_listening(error: SqlxError) -> Self {
+        Self::Database(DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+    }
+
     /// What a failed commit means.
     pub(super) fn of_commit(error: DbErr) -> Self {
         if Self::is_cut(&error) {

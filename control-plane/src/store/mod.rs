@@ -18,6 +18,7 @@ mod error;
 mod events;
 mod grants;
 mod groups;
+mod hints;
 mod idempotency;
 mod infrastructures;
 mod installation;
@@ -36,6 +37,7 @@ mod rollout;
 mod rows;
 mod seen;
 mod services;
+mod upgrades;
 mod vault;
 mod versions;
 mod witness;
@@ -75,6 +77,7 @@ use crate::clock::Clock;
 use connection::{commit, take_turn};
 use known::Known;
 use sea_orm::DatabaseTransaction;
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::broadcast;
@@ -82,7 +85,7 @@ use uuid::Uuid;
 use witness::Witness;
 
 /// Something changed that a background loop may want to look at. A hint: loops also look by themselves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Change {
     /// The config of a deployment was raised.
     Config(Uuid),
@@ -110,6 +113,8 @@ pub struct Store {
     vault: Arc<Vault>,
     publisher: Arc<dyn Publish>,
     changes: broadcast::Sender<Change>,
+    /// Those of this control plane, for the others.
+    told: broadcast::Sender<Change>,
     witness: Witness,
 }
 
@@ -123,6 +128,7 @@ impl Store {
     pub fn new(db: Connection, clock: Clock, vault: Arc<Vault>, publisher: Arc<dyn Publish>) -> Self {
         // Nobody waits for a hint: a loop that lags behind looks at everything.
         let (changes, _) = broadcast::channel(1024);
+        let (told, _) = broadcast::channel(1024);
         Self {
             id: Uuid::new_v4(),
             db,
@@ -130,6 +136,7 @@ impl Store {
             vault,
             publisher,
             changes,
+            told,
             witness: Witness::default(),
         }
     }
@@ -169,7 +176,7 @@ impl Store {
 
     fn tell(&self, change: Change) {
         // With nobody listening there is nobody to tell.
-        let _ = self.changes.send(change);
+        let _ = (self.changes.send(change), self.told.send(change));
     }
 
     /// A transaction that is going to write.

@@ -53,7 +53,7 @@ pub fn model(name: &str) -> Vec<u8> {
 }
 
 pub async fn open_store(folder: &TempDir) -> (Store, Installation) {
-    let db = store::connect(&store::sqlite_url(folder.path())).await.unwrap();
+    let db = store::connect(&store::sqlite_url(folder.path()), false).await.unwrap();
     let clock = Clock::default();
     let master = MasterKey::new([7; 32]);
     let installation = store::prepare(&db, &master, clock.now()).await.unwrap().unwrap();
@@ -88,6 +88,7 @@ impl World {
             listener,
             port: castoff_listen::Port::default(),
             url,
+            names: Vec::new(),
             certificate: None,
             stopping: stopping.clone(),
         };

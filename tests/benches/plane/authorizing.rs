@@ -31,6 +31,7 @@ pub fn measure(report: &mut Report) {
     let place = Place {
         data_dir: cast.world.server.data.clone(),
         database_url_file: None,
+        database_direct_url_file: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -68,7 +68,7 @@ fn plant(server: &Server, database: &Database) {
             Database::Sqlite => store::sqlite_url(&server.data),
             Database::Postgres { url } => url.clone(),
         };
-        let db = store::connect(&url).await.expect("the database answers");
+        let db = store::connect(&url, false).await.expect("the database answers");
         let postgres = matches!(database, Database::Postgres { .. });
         let (id, series) = match postgres {
             true => ("gen_random_uuid()", "generate_series(0, {last}) AS n(i)"),

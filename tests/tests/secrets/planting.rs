@@ -222,7 +222,7 @@ fn sealed(cast: &Cast, master: &str) -> Vec<Marker> {
     let master = store::MasterKey::new(std::array::from_fn(byte));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let installation = runtime.block_on(async {
-        let db = store::connect(&store::sqlite_url(data)).await.unwrap();
+        let db = store::connect(&store::sqlite_url(data), false).await.unwrap();
         store::prepare(&db, &master, Time::from_ms(0))
             .await
             .unwrap()

@@ -22,7 +22,7 @@ async fn is_prepared_once(database: &Database) {
     let starting = (0..8).map(|number| {
         let (url, master) = (url.clone(), master.clone());
         tokio::spawn(async move {
-            let db = store::connect(&url).await.unwrap();
+            let db = store::connect(&url, false).await.unwrap();
             let clock = Clock::default();
             let mut installation = store::prepare(&db, &master, clock.now()).await.unwrap().unwrap();
             let publisher = Arc::new(Publisher::new(&installation).unwrap());

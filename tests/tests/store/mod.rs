@@ -99,7 +99,7 @@ fn url(database: &Database) -> String {
 
 /// The store at an address, sealed with this master key; none when it was sealed with another.
 async fn open(url: &str, master: &MasterKey) -> Option<Store> {
-    let db = store::connect(url).await.unwrap();
+    let db = store::connect(url, false).await.unwrap();
     let clock = Clock::default();
     let installation = store::prepare(&db, master, clock.now()).await.unwrap()?;
     let publisher = Arc::new(Publisher::new(&installation).unwrap());
