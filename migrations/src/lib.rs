@@ -18,6 +18,7 @@ mod m0006_refusals;
 mod m0007_lease;
 mod m0008_grants;
 mod m0009_kubernetes;
+mod m0010_upgrades;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0007_lease::Migration),
             Box::new(m0008_grants::Migration),
             Box::new(m0009_kubernetes::Migration),
+            Box::new(m0010_upgrades::Migration),
         ]
     }
 }

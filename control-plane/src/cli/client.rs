@@ -173,8 +173,13 @@ impl Client {
     }
 
     /// A stream of events after one of them, or from now on.
-    pub(super) async fn listen(&self, path: &[&str], last: Option<&str>) -> Result<Response, Failure> {
-        let mut request = self.request(Method::GET, path, &[])?;
+    pub(super) async fn listen(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        last: Option<&str>,
+    ) -> Result<Response, Failure> {
+        let mut request = self.request(Method::GET, path, query)?;
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 /// Between two attempts to listen again.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
 /// An event is one line of a few hundred bytes.
 const MOST_UNREAD: usize = 1 << 20;
 
@@ -39,7 +39,7 @@ impl Events {
         let mut last = self.past.then(|| "0".to_owned());
         let mut heard = false;
         loop {
-            let ended = match desk.server.listen(&path, last.as_deref()).await {
+            let ended = match desk.server.listen(&path, &[], last.as_deref()).await {
                 Ok(mut response) => {
                     if !heard {
                         desk.out.note("listening; Ctrl-C ends it");
@@ -79,11 +79,11 @@ fn line(event: &Value, json: bool) -> String {
 
 /// What has come of a stream and is no whole line yet.
 #[derive(Default)]
-struct Unread(Vec<u8>);
+pub(super) struct Unread(Vec<u8>);
 
 impl Unread {
     /// The events that these bytes complete. Each has its data in one line, since the server writes JSON.
-    fn take(&mut self, bytes: &[u8]) -> Result<Vec<Value>, Failure> {
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<Vec<Value>, Failure> {
         self.0.extend_from_slice(bytes);
         let whole = self.0.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let lines: Vec<u8> = self.0.drain(..whole).collect();

@@ -6,6 +6,7 @@ use super::failure::Failure;
 use super::manifest;
 use super::service::{Grant, RevokeGrant, grants, put, something, word};
 use super::table::{Table, cell, moment};
+use super::upgrade::Upgrade;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
@@ -66,6 +67,8 @@ pub enum Command {
         /// The infrastructure
         infrastructure: String,
     },
+    /// Move deployments to the image that new ones run, a few at a time
+    Upgrade(Upgrade),
     /// Print what lets Castoff into a cluster: a ServiceAccount that may work in one namespace
     #[command(
         after_help = "Example:\n  castoff infra manifest models\n\nIts first lines say how to apply it, and how to make a kubeconfig of it."
@@ -199,6 +202,7 @@ impl Command {
                 let works = found.get("works").and_then(Value::as_bool) == Some(true);
                 if works { Ok(()) } else { Err(Failure::Unfit) }
             }
+            Self::Upgrade(upgrade) => upgrade.run(desk).await,
             Self::Manifest { namespace } => desk.out.text(&manifest::of(&namespace)?),
             Self::Delete { infrastructure, force } => {
                 let query: Vec<(&str, &str)> = force.iter().map(|reason| ("force", reason.as_str())).collect();

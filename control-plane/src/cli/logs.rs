@@ -1,18 +1,15 @@
 //! The logs of a deployment's nodes.
 //!
-//! The API shows the last lines only, so following means asking again and finding where what is known ends. That is done
-//! node by node: lines of several nodes mixed would have no such place.
+//! So far: text, as it was written. Followed: events, each a line with its node.
 
 use super::Desk;
+use super::events::{PAUSE, Unread};
 use super::failure::Failure;
 use super::table::{cell, moment, printable};
 use clap::Args;
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::BTreeSet;
 use tokio::time::sleep;
-
-const POLL: Duration = Duration::from_secs(1);
 
 /// What the nodes log.
 #[derive(Args, Debug)]
@@ -36,52 +33,51 @@ impl Logs {
         if self.follow {
             return self.follow(desk).await;
         }
-        let lines = self.ask(desk, self.node.as_deref()).await?;
+        let lines = self.ask(desk).await?;
         lines
             .iter()
             .try_for_each(|line| desk.out.line(&shown(line, desk.out.json())))
     }
 
     async fn follow(&self, desk: &Desk) -> Result<(), Failure> {
-        let mut known: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let path = ["deployments", self.deployment.as_str(), "logs", "events"];
+        let mut nodes = BTreeSet::new();
+        let mut tail = self.tail.to_string();
+        let mut heard = false;
         loop {
-            let nodes = match &self.node {
-                Some(node) => vec![node.clone()],
-                None => {
-                    let path = ["deployments", self.deployment.as_str(), "nodes"];
-                    let nodes = desk.server.list(&path, &[], usize::MAX).await?;
-                    nodes.iter().map(|node: &Value| cell(node, "/id")).collect()
-                }
-            };
-            let many = nodes.len() > 1;
-            for node in nodes {
-                let now = match self.ask(desk, Some(&node)).await {
-                    Ok(now) => now,
-                    // A node may end between the list and the question.
-                    Err(failure) if self.node.is_none() && failure.status() == Some(404) => continue,
-                    Err(failure) => return Err(failure),
-                };
-                let before = known.get(&node).map(Vec::as_slice).unwrap_or_default();
-                for line in fresh(before, &now) {
-                    let line = shown(line, desk.out.json());
-                    if many {
-                        desk.out.line(&format!("{} {line}", node.get(..8).unwrap_or(&node)))?;
-                    } else {
-                        desk.out.line(&line)?;
+            let mut query = vec![("tail", tail.as_str())];
+            query.extend(self.node.as_deref().map(|node| ("node", node)));
+            match desk.server.listen(&path, &query, None).await {
+                Ok(mut response) => {
+                    heard = true;
+                    let mut unread = Unread::default();
+                    while let Ok(Some(bytes)) = response.chunk().await {
+                        for event in unread.take(&bytes)? {
+                            let (node, line) = (cell(&event, "/node"), cell(&event, "/line"));
+                            let line = shown(&line, desk.out.json());
+                            nodes.insert(node.clone());
+                            match nodes.len() > 1 {
+                                true => desk.out.line(&format!("{} {line}", node.get(..8).unwrap_or(&node)))?,
+                                false => desk.out.line(&line)?,
+                            }
+                        }
                     }
                 }
-                known.insert(node, now);
+                // A server that was there comes back; one that never was is not waited for.
+                Err(Failure::Unreachable(_)) if heard => {}
+                Err(failure) => return Err(failure),
             }
-            sleep(POLL).await;
+            desk.out
+                .note("the server has hung up: listening again; what is logged meanwhile may be missing here");
+            tail = "1".to_owned();
+            sleep(PAUSE).await;
         }
     }
 
-    async fn ask(&self, desk: &Desk, node: Option<&str>) -> Result<Vec<String>, Failure> {
+    async fn ask(&self, desk: &Desk) -> Result<Vec<String>, Failure> {
         let tail = self.tail.to_string();
         let mut query = vec![("tail", tail.as_str())];
-        if let Some(node) = node {
-            query.push(("node", node));
-        }
+        query.extend(self.node.as_deref().map(|node| ("node", node)));
         let text = desk
             .server
             .text(&["deployments", &self.deployment, "logs"], &query)
@@ -115,17 +111,6 @@ fn readable(line: &str) -> String {
     printable(&words.join(" "))
 }
 
-/// The lines of `now` that come after those of `before`: the window has moved on by as few lines as possible.
-fn fresh<'a>(before: &[String], now: &'a [String]) -> &'a [String] {
-    for gone in 0..=before.len() {
-        let kept = before.get(gone..).unwrap_or_default();
-        if let Some(new) = now.strip_prefix(kept) {
-            return new;
-        }
-    }
-    now
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,21 +127,5 @@ mod tests {
             assert_eq!(readable(other), other);
         }
         assert_eq!(readable("a\u{1b}[2Jb"), "a\u{fffd}[2Jb");
-    }
-
-    #[test]
-    fn new_lines_are_those_after_the_known() {
-        let lines = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-        for (before, now, new) in [
-            ("", "a b", "a b"),
-            ("a b", "a b", ""),
-            ("a b", "a b c", "c"),
-            ("a b c", "b c d e", "d e"),
-            ("a b c", "x y z", "x y z"),
-            ("a a a", "a a a", ""),
-            ("a b", "", ""),
-        ] {
-            assert_eq!(fresh(&lines(before), &lines(now)), lines(new), "{before} | {now}");
-        }
     }
 }

@@ -25,6 +25,7 @@ mod span;
 mod suggestion;
 mod table;
 mod token;
+mod upgrade;
 mod version;
 mod wait;
 

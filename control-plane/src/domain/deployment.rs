@@ -165,9 +165,10 @@ fn within<T: PartialOrd + std::fmt::Display + Copy>(pointer: &str, value: T, lea
 }
 
 impl Scale {
-    /// At least so many nodes there should be.
-    pub fn least(&self) -> u32 {
-        self.autoscaling.map_or(self.replicas, |autoscaling| autoscaling.min)
+    /// At least so many nodes there should be, with what the infrastructure says where this says nothing.
+    pub fn least(&self, usual: Option<Autoscaling>) -> u32 {
+        let autoscaling = self.autoscaling.or(usual);
+        autoscaling.map_or(self.replicas, |autoscaling| autoscaling.min)
     }
 
     /// Checks the bounds.
@@ -249,6 +250,8 @@ pub struct Deployment {
     pub route: Route,
     /// How many nodes.
     pub scale: Scale,
+    /// At least so many there should be.
+    pub least: u32,
     /// What a node allows itself and its callers.
     pub limits: Limits,
     /// The stable port of a local deployment, once it has one.
@@ -257,6 +260,8 @@ pub struct Deployment {
     pub problem: Option<String>,
     /// What its pods run, once that is known; on Kubernetes.
     pub image: Option<String>,
+    /// Whether its pods are being replaced by such that run it.
+    pub moving: bool,
     /// Where programs call it, by what its infrastructure says; on Kubernetes.
     pub address: Option<String>,
     /// The config in force: epoch and version.

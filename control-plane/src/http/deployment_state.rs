@@ -29,7 +29,7 @@ pub fn state(deployment: &Deployment, nodes: &[Node]) -> DeploymentState {
     let ready = count(NodeState::Ready);
     let launched = deployment.kind != InfrastructureKind::Static;
     let wanted = if launched {
-        usize::try_from(deployment.scale.least()).unwrap_or(1)
+        usize::try_from(deployment.least).unwrap_or(1)
     } else {
         1
     };

@@ -34,10 +34,10 @@ static OPEN: LazyLock<Mutex<HashMap<Uuid, usize>>> = LazyLock::new(Mutex::defaul
 
 /// A stream's place, given back when it ends.
 #[derive(Debug)]
-struct Place(Uuid);
+pub(super) struct Place(Uuid);
 
 impl Place {
-    fn take(account: Uuid) -> Result<Self, Problem> {
+    pub(super) fn take(account: Uuid) -> Result<Self, Problem> {
         let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
         let full = |whose: &str| Problem::new(Kind::Unavailable, format!("too many event streams {whose} are open"));
         if open.values().sum::<usize>() >= PLACES {

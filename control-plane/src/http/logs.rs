@@ -13,6 +13,9 @@ use axum::response::IntoResponse;
 use serde::Deserialize;
 use uuid::Uuid;
 
+/// As many as are kept in mind of each.
+const MOST_LINES: usize = 2_000;
+
 /// Which lines of which log.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -33,24 +36,13 @@ pub async fn logs(
     State(api): State<Api>,
     Query(query): Query<LogQuery>,
 ) -> Answer<impl IntoResponse> {
-    let tail = query.tail.unwrap_or(200);
-    if !(1..=2_000).contains(&tail) {
-        return Err(Invalid::new("/tail", "must be 1 to 2000").into());
-    }
-    let is_asked = |id: Uuid| query.node.is_none_or(|wanted| wanted == id);
-    let logs = match permit.kind {
-        InfrastructureKind::Kubernetes => of_pods(&api, &permit, tail).await?,
-        InfrastructureKind::Local | InfrastructureKind::Static => of_processes(&api, &permit, tail, is_asked).await?,
-    };
-    if query
-        .node
-        .is_some_and(|wanted| !logs.iter().any(|(id, _)| *id == wanted))
-    {
+    let logs = of_nodes(&api, &permit, &query).await?;
+    if query.node.is_some() && logs.is_empty() {
         return Err(Problem::not_found());
     }
     let titled = query.node.is_none() && logs.len() > 1;
     let mut text = String::new();
-    for (id, lines) in logs.iter().filter(|(id, _)| is_asked(*id)) {
+    for (id, lines) in &logs {
         if titled {
             text.push_str(&format!("==> node {id} <==\n"));
         }
@@ -60,7 +52,34 @@ pub async fn logs(
     Ok(([(header::CONTENT_TYPE, plain)], text))
 }
 
+impl LogQuery {
+    /// How many lines of each.
+    pub(super) fn tail(&self) -> Result<usize, Invalid> {
+        let tail = self.tail.unwrap_or(200);
+        match (1..=MOST_LINES).contains(&tail) {
+            true => Ok(tail),
+            false => Err(Invalid::new("/tail", format!("must be 1 to {MOST_LINES}"))),
+        }
+    }
+
+    fn is_asked(&self, id: Uuid) -> bool {
+        self.node.is_none_or(|wanted| wanted == id)
+    }
+}
+
 type Logs = Vec<(Uuid, String)>;
+
+/// The last lines of each node that is asked for.
+pub(super) async fn of_nodes(api: &Api, permit: &Permit<View, Deployment>, query: &LogQuery) -> Answer<Logs> {
+    let tail = query.tail()?;
+    let is_asked = |id: Uuid| query.is_asked(id);
+    let mut logs = match permit.kind {
+        InfrastructureKind::Kubernetes => of_pods(api, permit, tail).await?,
+        InfrastructureKind::Local | InfrastructureKind::Static => of_processes(api, permit, tail, is_asked).await?,
+    };
+    logs.retain(|(id, _)| is_asked(*id));
+    Ok(logs)
+}
 
 async fn of_pods(api: &Api, permit: &Permit<View, Deployment>, tail: usize) -> Answer<Logs> {
     let pods = api.clusters.logs(permit.infrastructure_id, permit.id, tail).await?;

@@ -19,6 +19,7 @@ mod infrastructures;
 mod input;
 mod keys;
 mod kubernetes_settings;
+mod log_events;
 mod logs;
 mod nodes;
 mod openapi;
@@ -33,6 +34,7 @@ mod session;
 mod site;
 mod state;
 mod tokens;
+mod upgrades;
 mod users;
 mod versions;
 
@@ -102,6 +104,7 @@ fn api_routes() -> OpenApiRouter<Api> {
             infrastructures::remove
         ))
         .routes(routes!(checks::check))
+        .routes(routes!(upgrades::upgrade))
         .routes(routes!(grants::list_on_infrastructure))
         .routes(routes!(grants::put_on_infrastructure, grants::remove_on_infrastructure))
         .routes(routes!(deployments::list, deployments::create))
@@ -114,6 +117,7 @@ fn api_routes() -> OpenApiRouter<Api> {
         .routes(routes!(nodes::status))
         .routes(routes!(nodes::list))
         .routes(routes!(logs::logs))
+        .routes(routes!(log_events::follow))
         .routes(routes!(nodes::sample))
         .routes(routes!(nodes::create_token))
         .routes(routes!(events::of_deployment))

@@ -131,7 +131,7 @@ fn message(deployment: &Deployment, nodes: &[Node]) -> String {
         DeploymentState::Running if ready == 1 => "1 node ready".to_owned(),
         DeploymentState::Running => format!("{ready} nodes ready"),
         DeploymentState::Starting => "no node is ready yet".to_owned(),
-        DeploymentState::Degraded => format!("{ready} of {} nodes ready", deployment.scale.least()),
+        DeploymentState::Degraded => format!("{ready} of {} nodes ready", deployment.least),
         DeploymentState::CrashLooping => "its nodes end again and again: see its logs".to_owned(),
         DeploymentState::Waiting => "waits for nodes: make a join document with POST node-tokens".to_owned(),
     };

@@ -213,6 +213,12 @@ mod tests {
         assert!(!told.holds());
     }
 
+    /// Five seconds are promised: what is left is for the statements, on a slow machine.
+    #[test]
+    fn the_next_one_acts_within_what_is_promised() {
+        assert!(LEASE + ASK + Duration::from_secs(1) <= Duration::from_secs(5));
+    }
+
     #[test]
     fn its_holder_stops_before_anybody_else_can_begin() {
         let asked = Instant::now();

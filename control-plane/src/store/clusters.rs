@@ -225,6 +225,8 @@ pub(super) async fn keep_kubeconfig(
 pub(super) enum Note<'a> {
     /// What the pods of a deployment run from now on.
     Image(&'a str),
+    /// All its pods run what it was moved to.
+    Moved,
     /// Where the config stands that nodes boot from.
     Copied((u64, u64)),
     /// Nothing of a deleted deployment is left on this infrastructure.
@@ -244,6 +246,13 @@ pub(super) async fn note(
         Note::Image(image) => {
             deployments::Entity::update_many()
                 .col_expr(deployments::Column::Image, Expr::value(image))
+                .filter(deployments::Column::Id.eq(deployment_id))
+                .exec(&tx)
+                .await?;
+        }
+        Note::Moved => {
+            deployments::Entity::update_many()
+                .col_expr(deployments::Column::Moving, Expr::value(false))
                 .filter(deployments::Column::Id.eq(deployment_id))
                 .exec(&tx)
                 .await?;

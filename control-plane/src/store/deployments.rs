@@ -7,7 +7,7 @@ use super::seen::unindexed;
 use super::services::parse_word;
 use super::{Error, Page, PageRequest, Permit, Store, Visible};
 use crate::authz::View;
-use crate::domain::{Deployment, DeploymentName, HeaderName, Kubernetes, Revision, Time};
+use crate::domain::{Deployment, DeploymentName, HeaderName, Kubernetes, Revision, Scale, Time};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
 use uuid::Uuid;
@@ -27,6 +27,7 @@ pub(super) struct Row {
     port: Option<i32>,
     problem: Option<String>,
     image: Option<String>,
+    moving: bool,
     kubernetes: Option<String>,
     created_by: String,
     created_at: i64,
@@ -65,6 +66,7 @@ pub(super) fn select() -> SelectStatement {
         Column::Port,
         Column::Problem,
         Column::Image,
+        Column::Moving,
         Column::CreatedBy,
         Column::CreatedAt,
         Column::UpdatedAt,
@@ -117,9 +119,14 @@ impl TryFrom<Row> for Deployment {
             .kubernetes
             .map(|text| stored(serde_json::from_str(&text), "settings of a cluster"))
             .transpose()?;
+        let scale: Scale = stored(serde_json::from_str(&row.scale), "a scale")?;
+        let usual = settings.as_ref().and_then(|settings| settings.autoscaling);
         Ok(Self {
+            least: scale.least(usual),
+            scale,
             address: settings.map(|settings| settings.address(&row.name)),
             image: row.image,
+            moving: row.moving,
             id: row.id,
             name: stored(DeploymentName::parse(&row.name), "a deployment's name")?,
             service_id: row.service_id,
@@ -131,7 +138,6 @@ impl TryFrom<Row> for Deployment {
             access: parse_word(&row.access)?,
             key_header: stored(HeaderName::parse(&row.key_header), "a header's name")?,
             route: stored(serde_json::from_str(&row.route), "a route")?,
-            scale: stored(serde_json::from_str(&row.scale), "a scale")?,
             limits: stored(serde_json::from_str(&row.limits), "limits")?,
             port: row.port.and_then(|port| u16::try_from(port).ok()),
             problem: row.problem,
@@ -160,7 +166,7 @@ impl TryFrom<revisions::Model> for Revision {
     }
 }
 
-async fn names(
+pub(super) async fn names(
     db: &impl ConnectionTrait,
     visible: &Visible<Deployment>,
     ids: &[Uuid],

@@ -264,6 +264,14 @@ impl Acting {
         clusters::note(self.store(), self.begin().await?, deployment_id, Note::Image(image)).await
     }
 
+    /// Says that all pods of a deployment run what it was moved to.
+    ///
+    /// # Errors
+    /// The database failed, or another acts now.
+    pub async fn note_moved(&self, deployment_id: Uuid) -> Result<(), Error> {
+        clusters::note(self.store(), self.begin().await?, deployment_id, Note::Moved).await
+    }
+
     /// Keeps a kubeconfig with a new token, unless somebody has given another one meanwhile.
     ///
     /// # Errors

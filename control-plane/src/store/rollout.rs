@@ -106,6 +106,7 @@ impl Store {
             port: Set(None),
             problem: Set(None),
             image: Set(None),
+            moving: Set(false),
             created_by: Set(actor.name.clone()),
             created_at: Set(now.ms()),
             updated_at: Set(now.ms()),

@@ -66,6 +66,7 @@ GUARDED = {
     "PATCH /api/v1/infrastructures/{infrastructure}": stale({}),
     "DELETE /api/v1/infrastructures/{infrastructure}": stale(),
     "POST /api/v1/infrastructures/{infrastructure}/check": READ,
+    "POST /api/v1/infrastructures/{infrastructure}/upgrade": LACKING,
     "PUT /api/v1/infrastructures/{infrastructure}/grants/{group}": LACKING,
     "DELETE /api/v1/infrastructures/{infrastructure}/grants/{group}": Deed((204,)),
     "POST /api/v1/deployments": Deed((409,), json=new_deployment),

@@ -3,12 +3,14 @@
 //! Apart from what is made of it (`launch/kubernetes`). The rule a newcomer would break: a setting that decides what a pod
 //! looks like has one canonical form, since pods are replaced when their template differs.
 
+mod control_plane;
 mod exposure;
 mod kubeconfig;
 mod permissions;
 mod placement;
 mod quantity;
 
+pub use control_plane::DialledAt;
 pub use exposure::{Exposure, HostTemplate};
 pub use kubeconfig::{ClusterUser, Kubeconfig};
 pub use permissions::{PERMISSIONS, Permission};
@@ -34,6 +36,9 @@ pub struct Kubernetes {
     /// What pods run; null: the one that the control plane was started with.
     #[serde(default)]
     pub image: Option<ImageName>,
+    /// Where pods dial the control plane; null: where all nodes do, as the control plane was started with.
+    #[serde(default)]
+    pub control_plane: Option<DialledAt>,
     /// Secrets of the namespace by which images are pulled.
     #[serde(default)]
     #[schema(max_items = 10)]
@@ -146,6 +151,7 @@ impl Kubernetes {
             cluster: None,
             namespace,
             image: None,
+            control_plane: None,
             image_pull_secrets: Vec::new(),
             resources: Resources::default(),
             autoscaling: None,
@@ -177,6 +183,9 @@ impl Kubernetes {
     /// # Errors
     /// The first field that does not fit.
     pub fn check(self) -> Result<Self, Invalid> {
+        if let Some(dialled) = &self.control_plane {
+            dialled.check().map_err(|invalid| invalid.under("/control_plane"))?;
+        }
         self.resources.check().map_err(|invalid| invalid.under("/resources"))?;
         if let Some(autoscaling) = self.autoscaling {
             autoscaling.check().map_err(|invalid| invalid.under("/autoscaling"))?;

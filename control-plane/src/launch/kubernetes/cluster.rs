@@ -267,12 +267,16 @@ impl Care {
                 .note_copy(deployment.id, desired.boot.position)
                 .await?;
         }
-        let (pods, failure) = {
+        let (pods, failure, replaced) = {
             let live = self.view.live();
             let objects = live.objects(deployment.id);
             let own = objects.get(&(Kind::Deployment, deployment.name.to_string()));
-            (live.pods(deployment.id), own.and_then(|own| own.failure.clone()))
+            let failure = own.and_then(|own| own.failure.clone());
+            (live.pods(deployment.id), failure, own.is_none_or(|own| own.replaced))
         };
+        if deployment.moving && replaced {
+            self.facts.acting.note_moved(deployment.id).await?;
+        }
         let problem = condition(&pods, failure.as_deref());
         self.say(deployment, problem.as_deref()).await?;
         let there: Vec<Uuid> = pods

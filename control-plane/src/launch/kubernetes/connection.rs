@@ -89,9 +89,21 @@ pub(super) async fn answer<T>(asked: impl Future<Output = Result<T, kube::Error>
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(trouble(&error)),
         Err(_) => Err(Trouble {
-            sentence: format!("the cluster has not answered for {} s", PATIENCE.as_secs()),
+            sentence: unreached(&format!("it has not answered for {} s", PATIENCE.as_secs())),
             cause: Cause::Away,
         }),
+    }
+}
+
+/// Why there is no answer.
+fn unreached(why: &str) -> String {
+    match why.contains("certificate") {
+        true => format!(
+            "the cluster shows a certificate that its kubeconfig does not vouch for ({why}): give the infrastructure a kubeconfig of this cluster"
+        ),
+        false => format!(
+            "the cluster cannot be reached: {why}: it is asked again until it answers, and pods go on meanwhile"
+        ),
     }
 }
 
@@ -100,7 +112,7 @@ pub(super) fn trouble(error: &kube::Error) -> Trouble {
     let kube::Error::Api(status) = error else {
         let sentence = match error {
             kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => {
-                format!("the cluster cannot be reached: {}", root(error))
+                unreached(&root(error))
             }
             other => format!("the cluster's answer cannot be understood: {}", root(other)),
         };

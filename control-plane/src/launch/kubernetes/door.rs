@@ -117,8 +117,13 @@ impl Clusters {
         }
     }
 
+    /// What the pods of new deployments run.
+    pub fn image(&self, settings: &Kubernetes) -> String {
+        let own = settings.image.as_ref().map(ToString::to_string);
+        own.unwrap_or_else(|| self.image.clone())
+    }
+
     fn sample(&self, settings: &Kubernetes) -> Result<Desired, String> {
-        let image = settings.image.as_ref().map(ToString::to_string);
         Ok(Desired {
             installation: self.installation,
             deployment: Uuid::new_v4(),
@@ -127,7 +132,7 @@ impl Clusters {
             scale: Scale::default(),
             limits: Limits::default(),
             settings: settings.clone(),
-            image: image.unwrap_or_else(|| self.image.clone()),
+            image: self.image(settings),
             boot: Boot {
                 join: String::new(),
                 config: Vec::new(),

@@ -39,10 +39,14 @@ impl Facts {
         if deployment.kind != InfrastructureKind::Kubernetes || deployment.infrastructure_id != cluster.id {
             return Ok(Wanted::Elsewhere);
         }
-        let (Some(join), Some(config)) = (self.joins.join(id).await?, system.config(id).await?) else {
+        let (Some(mut join), Some(config)) = (self.joins.join(id).await?, system.config(id).await?) else {
             return Ok(Wanted::Absent);
         };
         let image = self.image(cluster, &deployment).await?;
+        if let Some(own) = &cluster.settings.control_plane {
+            join.control_plane.clone_from(&own.url);
+            join.ca_pem = own.ca.clone().or(join.ca_pem);
+        }
         let control_plane = dialled(&join.control_plane);
         let join = serde_json::to_string(&join).map_err(|_| Error::Unreadable("a join document"))?;
         let desired = Desired {

@@ -3,7 +3,7 @@
 //! Apart from watching, which fills it. The rule a newcomer would break: an object that looks as it did right after it was
 //! applied is as it should be; a cluster adds defaults and fields of others, so it is never compared with what was built.
 
-use super::labels::{APPLIED, CONFIG, DEPLOYMENT, parse_position};
+use super::labels::{APPLIED, CONFIG, DEPLOYMENT, INSTALLATION, manager, parse_position};
 use super::objects::{Kind, Object};
 use super::observe::Pod;
 use ring::digest::{SHA256, digest};
@@ -26,9 +26,11 @@ pub(super) struct Seen {
     pub(super) applied: Option<String>,
     /// The config in it.
     pub(super) config: Option<(u64, u64)>,
-    /// Of a Deployment: how many pods it has now, and why it cannot have more.
+    /// Of a Deployment: how many pods it has now, while that is ours to say, and why it cannot have more.
     pub(super) replicas: Option<i64>,
     pub(super) failure: Option<String>,
+    /// Of a Deployment: all its pods are as it says, and are there.
+    pub(super) replaced: bool,
     /// A digest of all that people decide of it.
     look: [u8; 32],
     /// How it looked when it was as it should be; none while that is not known.
@@ -70,8 +72,9 @@ impl Seen {
             leaving: text("/metadata/deletionTimestamp").is_some(),
             applied: noted("annotations", APPLIED),
             config: noted("annotations", CONFIG).and_then(|position| parse_position(&position)),
-            replicas: object.pointer("/spec/replicas").and_then(Value::as_i64),
+            replicas: replicas_of_ours(object),
             failure,
+            replaced: is_replaced(object),
             look: sha256(decided.to_string().as_bytes()),
             settled: None,
             unread: Some(decided.to_string().into()),
@@ -204,6 +207,32 @@ impl Live {
     }
 }
 
+/// How many pods a Deployment has, if the number is what we applied last: an autoscaler that has taken it over is not told.
+fn replicas_of_ours(object: &Value) -> Option<i64> {
+    let installation = object.pointer("/metadata/labels")?.get(INSTALLATION)?.as_str()?;
+    let own = manager(installation.parse().ok()?);
+    let mut managers = object.pointer("/metadata/managedFields")?.as_array()?.iter();
+    let is_ours = managers.any(|fields| {
+        let name = fields.get("manager").and_then(Value::as_str);
+        name == Some(own.as_str()) && fields.pointer("/fieldsV1/f:spec/f:replicas").is_some()
+    });
+    object
+        .pointer("/spec/replicas")
+        .and_then(Value::as_i64)
+        .filter(|_| is_ours)
+}
+
+/// Whether a Deployment has been looked at since it was changed, and no pod is left of what it was.
+fn is_replaced(object: &Value) -> bool {
+    let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64);
+    let wanted = number("/spec/replicas");
+    let counted = |name: &str| number(&format!("/status/{name}"));
+    number("/metadata/generation") == number("/status/observedGeneration")
+        && ["replicas", "updatedReplicas", "availableReplicas"]
+            .into_iter()
+            .all(|name| counted(name) == wanted)
+}
+
 /// The digest by which it is known what was applied.
 pub(super) fn hash(object: &Object) -> String {
     hex::encode(sha256(object.body.to_string().as_bytes()))
@@ -316,6 +345,25 @@ mod tests {
         let mut edited = Live::default();
         edited.see(key(), Seen::of(&given("1", 3, &hash)));
         assert!(!is(&edited));
+    }
+
+    #[test]
+    fn pods_are_replaced_when_none_is_left_of_what_was() {
+        let status = |generation: u32, all: u32, updated: u32, available: u32| {
+            let object = json!({
+                "metadata": {"generation": 4}, "spec": {"replicas": 2},
+                "status": {
+                    "observedGeneration": generation, "replicas": all,
+                    "updatedReplicas": updated, "availableReplicas": available,
+                },
+            });
+            Seen::of(&object).replaced
+        };
+        assert!(status(4, 2, 2, 2));
+        for (generation, all, updated, available) in [(3, 2, 2, 2), (4, 3, 2, 2), (4, 2, 1, 2), (4, 2, 2, 1)] {
+            assert!(!status(generation, all, updated, available));
+        }
+        assert!(!Seen::of(&json!({"metadata": {"generation": 1}, "spec": {"replicas": 1}})).replaced);
     }
 
     #[test]

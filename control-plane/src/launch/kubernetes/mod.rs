@@ -172,6 +172,7 @@ impl Acting<'_> {
                 kept.queue.add([left.deployment_id]);
             }
         }
+        self.add(self.launcher.store.moving().await?);
         self.known = positions;
         Ok(())
     }

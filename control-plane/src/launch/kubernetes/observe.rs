@@ -114,12 +114,34 @@ pub(super) fn condition(pods: &[Pod], failure: Option<&str>) -> Option<String> {
             format!("pod {name} was ended for using more memory than it may (OOMKilled): raise resources.memory_limit")
         }
         Hindrance::Ended { code, why } => {
-            let why = why.lines().last().unwrap_or_default();
+            let why = last_words(why);
             let colon = if why.is_empty() { "" } else { ": " };
             format!("pod {name} ended with exit code {code}{colon}{why}: see `castoff logs`")
         }
         Hindrance::Other(why) => format!("pod {name}: {why}"),
     })
+}
+
+/// The last lines of a log, of those that are JSON the message: as many as people read.
+fn last_words(log: &str) -> String {
+    const LINES: usize = 5;
+    const CHARACTERS: usize = 500;
+    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
+    let last: Vec<String> = lines.rev().take(LINES).map(said).collect();
+    let words: Vec<String> = last.into_iter().rev().collect();
+    let words = words.join(" / ");
+    let surplus = words.chars().count().saturating_sub(CHARACTERS);
+    words.chars().skip(surplus).collect()
+}
+
+fn said(line: &str) -> String {
+    let entry: Option<Value> = serde_json::from_str(line).ok();
+    let words = entry.as_ref().and_then(|entry| {
+        let message = entry.get("message")?.as_str()?;
+        let more = ["error", "reason"].iter().find_map(|name| entry.get(name)?.as_str());
+        Some(more.map_or_else(|| message.to_owned(), |more| format!("{message}: {more}")))
+    });
+    words.unwrap_or_else(|| line.to_owned())
 }
 
 #[cfg(test)]
@@ -151,8 +173,8 @@ mod tests {
             (waiting("ImagePullBackOff"), "kubernetes.image"),
             (waiting("CreateContainerConfigError"), "CreateContainerConfigError: m"),
             (ended("OOMKilled", "lastState"), "resources.memory_limit"),
-            (ended("Error", "lastState"), "exit code 2: two"),
-            (ended("Error", "state"), "exit code 2: two"),
+            (ended("Error", "lastState"), "exit code 2: one / two"),
+            (ended("Error", "state"), "exit code 2: one / two"),
             (unscheduled, "0/2 nodes"),
         ] {
             let said = condition(&[pod(json!({})), pod(status.clone())], None).unwrap();
@@ -179,5 +201,15 @@ mod tests {
         });
         assert_eq!(condition(&[Pod::of(&leaving).unwrap()], None), None);
         assert_eq!(Pod::of(&json!({"metadata": {"labels": {}}})), None);
+    }
+
+    #[test]
+    fn the_last_words_are_those_that_people_read() {
+        assert_eq!(last_words("one\n\ntwo \n"), "one / two");
+        let json = r#"{"timestamp":"t","message":"it ends","error":"no room"}"#;
+        assert_eq!(last_words(&format!("before\n{json}")), "before / it ends: no room");
+        assert_eq!(last_words("1\n2\n3\n4\n5\n6"), "2 / 3 / 4 / 5 / 6");
+        assert_eq!(last_words(&"é".repeat(700)).chars().count(), 500);
+        assert_eq!(last_words(""), "");
     }
 }

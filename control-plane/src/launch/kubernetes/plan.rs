@@ -81,7 +81,7 @@ fn marked(object: &Object, hash: &str) -> Object {
 
 #[cfg(test)]
 mod tests {
-    use super::super::labels::{CONFIG, DEPLOYMENT};
+    use super::super::labels::{CONFIG, DEPLOYMENT, INSTALLATION, manager};
     use super::super::objects::built;
     use super::*;
     use serde_json::json;
@@ -142,8 +142,18 @@ mod tests {
 
     #[test]
     fn an_autoscaler_gets_the_number_that_there_is() {
-        let counted = given(&workload(json!({"replicas": 5})));
+        let mut counted = given(&workload(json!({"replicas": 5})));
         let scaled = workload(json!({"paused": false}));
+        let not_ours = steps(&built(vec![scaled.clone()]), &live(&scaled, &counted));
+        assert!(
+            matches!(not_ours[..], [Step::Update { hand_over: None, .. }]),
+            "it is an autoscaler's already"
+        );
+        let installation = Uuid::from_u128(9);
+        counted["metadata"]["labels"][INSTALLATION] = json!(installation);
+        counted["metadata"]["managedFields"] = json!([
+            {"manager": manager(installation), "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+        ]);
         let there = live(&scaled, &counted);
         let [
             Step::Update {

@@ -24,6 +24,7 @@ pub struct Model {
     pub problem: Option<String>,
     #[sea_orm(column_type = "Text", nullable)]
     pub image: Option<String>,
+    pub moving: bool,
     #[sea_orm(column_type = "Text")]
     pub created_by: String,
     pub created_at: i64,

@@ -105,6 +105,8 @@ fn container(desired: &Desired) -> Value {
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": {"drop": ["ALL"]},
         },
+        // The last lines of one that failed are in its status.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "resources": resources(desired.resources()),
         "volumeMounts": [
             {"name": "boot", "mountPath": "/etc/castoff", "readOnly": true},

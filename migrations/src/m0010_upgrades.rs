@@ -1,0 +1,22 @@
+//! Which deployments of a cluster are being moved to another image.
+
+use sea_orm_migration::{prelude::*, schema::*};
+
+#[derive(DeriveMigrationName)]
+pub(crate) struct Migration;
+
+#[async_trait::async_trait]
+impl MigrationTrait for Migration {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let added = Table::alter()
+            .table("deployments")
+            .add_column(boolean("moving").default(false))
+            .to_owned();
+        manager.alter_table(added).await
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let dropped = Table::alter().table("deployments").drop_column("moving").to_owned();
+        manager.alter_table(dropped).await
+    }
+}
