@@ -1,7 +1,7 @@
 # The commands of Castoff. `make` lists them. What each one does in detail is in scripts/, one subject a file.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster cluster cluster-down image faults fuzz lint docs-check advisories bench models
+.PHONY: help demo test test-cluster cluster cluster-down image faults fuzz lint docs-check advisories bench bench-cluster models
 
 CARGO := cargo
 # All our packages, and of others only what Cargo.lock says.
@@ -77,6 +77,14 @@ bench: ## the figures, as a table and a plot in target/bench (ONLY="keys iris": 
 	@echo "== what nodes are compared to" && tests/benches/python/run --prepare
 	@echo "== build the optimized programs" && $(CARGO) build $(ALL) --release --bins
 	@echo "== measure (on loopback)" && $(CARGO) bench $(ALL) --bench node --bench plane -- $(ONLY)
+
+bench-cluster: ## the figures of pods and of many deployments, on a real cluster (ONLY="pods thousand": these parts)
+	@scripts/prerequisites test
+	@scripts/onnxruntime >/dev/null
+	@echo "== build the optimized programs" && $(CARGO) build $(ALL) --release --bins
+	@echo "== measure (on a cluster of this machine)"
+	@CASTOFF_CLUSTER_PROFILE=release CASTOFF_CLUSTER_TAG=bench CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
+	    tests/cluster/with $(CARGO) bench $(ALL) --bench plane -- $(ONLY)
 
 models: ## train the models of the tests again, with the answers that are expected (scikit-learn, minutes)
 	@scripts/models

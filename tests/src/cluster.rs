@@ -31,12 +31,18 @@ impl Cluster {
     /// The cluster, as `tests/cluster/with` has told; none where it could not be brought up, which CI does not forgive.
     pub fn there() -> Option<&'static Self> {
         static ONE: OnceLock<Option<Cluster>> = OnceLock::new();
-        ONE.get_or_init(Self::told).as_ref()
+        ONE.get_or_init(|| Self::told("CASTOFF_CLUSTER_KUBECONFIG")).as_ref()
     }
 
-    fn told() -> Option<Self> {
+    /// One beside it that has no nodes, and whose programs a test may end: they come again after a second.
+    pub fn second() -> Option<&'static Self> {
+        static ONE: OnceLock<Option<Cluster>> = OnceLock::new();
+        ONE.get_or_init(|| Self::told("CASTOFF_CLUSTER_SECOND")).as_ref()
+    }
+
+    fn told(kubeconfig: &str) -> Option<Self> {
         let told = |name: &str| std::env::var(name).ok().filter(|told| !told.is_empty());
-        let found = told("CASTOFF_CLUSTER_KUBECONFIG");
+        let found = told(kubeconfig);
         let reason = "no cluster is there: `make test-cluster` brings one up, or says why it cannot";
         if found.is_none() {
             assert!(
@@ -65,6 +71,19 @@ impl Cluster {
     pub fn image(&self, program: &str) -> String {
         let (prefix, tag) = &self.images;
         format!("{prefix}{program}:{tag}")
+    }
+
+    /// Applies a file of objects that belong to the whole cluster, and which nobody takes away.
+    #[track_caller]
+    pub fn apply_file(&self, file: &Path) {
+        let applied = self
+            .kubectl()
+            .arg("apply")
+            .arg("-f")
+            .arg(file)
+            .output()
+            .expect("kubectl is there");
+        assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
     }
 
     fn kubectl(&self) -> Command {

@@ -20,6 +20,8 @@ pub mod edge;
 pub mod eventually;
 pub mod faketime;
 pub mod figure;
+pub mod harbour;
+pub mod kept;
 pub mod load;
 pub mod models;
 pub mod network;
@@ -34,6 +36,7 @@ pub mod promises;
 pub mod proxy;
 pub mod raw;
 pub mod scratch;
+pub mod steady;
 pub mod world;
 
 pub use actor::Actor;

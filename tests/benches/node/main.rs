@@ -13,38 +13,41 @@ mod revokes;
 mod rivals;
 
 fn main() {
-    acceptance::figure::run(&[
-        ("keys", "the check of a key on a node", keys::measure),
-        (
-            "iris",
-            "iris by JSON over HTTP with a key, against FastAPI",
-            iris::measure,
-        ),
-        (
-            "cnn",
-            "a CNN, against a loop around ONNX Runtime without a server",
-            cnn::measure,
-        ),
-        (
-            "overload",
-            "three times as many calls as a node can answer",
-            overload::measure,
-        ),
-        ("memory", "what a node with a small model takes", process::memory),
-        (
-            "start",
-            "from exec to the first answer of a node that comes back",
-            process::start,
-        ),
-        (
-            "revokes",
-            "from asking for a revoke to its receipt, on one node",
-            revokes::measure,
-        ),
-        (
-            "replacement",
-            "kill -9 of the only node of a deployment",
-            replacement::measure,
-        ),
-    ]);
+    acceptance::figure::run(
+        "make bench",
+        &[
+            ("keys", "the check of a key on a node", keys::measure),
+            (
+                "iris",
+                "iris by JSON over HTTP with a key, against FastAPI",
+                iris::measure,
+            ),
+            (
+                "cnn",
+                "a CNN, against a loop around ONNX Runtime without a server",
+                cnn::measure,
+            ),
+            (
+                "overload",
+                "three times as many calls as a node can answer",
+                overload::measure,
+            ),
+            ("memory", "what a node with a small model takes", process::memory),
+            (
+                "start",
+                "from exec to the first answer of a node that comes back",
+                process::start,
+            ),
+            (
+                "revokes",
+                "from asking for a revoke to its receipt, on one node",
+                revokes::measure,
+            ),
+            (
+                "replacement",
+                "kill -9 of the only node of a deployment",
+                replacement::measure,
+            ),
+        ],
+    );
 }

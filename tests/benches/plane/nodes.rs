@@ -40,15 +40,7 @@ pub fn measure(report: &mut Report) {
                 edge.revoke(&key, "?wait=10s").expect(200);
                 started.elapsed()
             });
-            let mut open: Vec<&mut Caller> = callers.iter_mut().collect();
-            while !open.is_empty() {
-                open.retain_mut(|caller| match caller.status(&key.key) {
-                    200 => true,
-                    401 => false,
-                    other => panic!("{other}"),
-                });
-                assert!(started.elapsed() < LIMIT, "every node refuses it");
-            }
+            until_refused(&mut callers, &key.key, started);
             refused.push(started.elapsed().as_secs_f64() * 1e3);
             revoking.join().expect("it is revoked")
         });
@@ -66,14 +58,28 @@ pub fn measure(report: &mut Report) {
     report.add(Figure::of("the same, p50", "ms", quantile(&receipts, 0.5)));
 }
 
+/// Asks until all have refused a key that is being revoked.
+pub fn until_refused(callers: &mut [Caller], key: &str, started: Instant) {
+    let mut open: Vec<&mut Caller> = callers.iter_mut().collect();
+    while !open.is_empty() {
+        open.retain_mut(|caller| match caller.status(key) {
+            200 => true,
+            401 => false,
+            other => panic!("{other}"),
+        });
+        assert!(started.elapsed() < LIMIT, "every node refuses it");
+    }
+}
+
 /// Asks one node what its model is, which a key is needed for.
-struct Caller {
+pub struct Caller {
     url: String,
     stream: BufReader<TcpStream>,
 }
 
 impl Caller {
-    fn of(url: &str) -> Self {
+    /// Of the node at this URL.
+    pub fn of(url: &str) -> Self {
         let stream = eventually("the node listens", || dial(url));
         Self {
             url: url.to_owned(),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Report {
     part: String,
+    command: String,
     about: String,
     machine: Value,
     notes: Vec<String>,
@@ -23,6 +24,7 @@ impl Report {
     pub fn new(part: &str, about: &str) -> Self {
         Self {
             part: part.to_owned(),
+            command: format!("make bench ONLY={part}"),
             about: about.to_owned(),
             machine: machine::machine(),
             notes: Vec::new(),
@@ -30,10 +32,17 @@ impl Report {
         }
     }
 
+    /// What shows it again is another command.
+    #[must_use]
+    pub fn shown_by(mut self, command: &str) -> Self {
+        self.command = format!("{command} ONLY={}", self.part);
+        self
+    }
+
     /// Takes a figure and prints it.
     pub fn add(&mut self, mut figure: Figure) {
         if figure.command.is_empty() {
-            figure.command = format!("make bench ONLY={}", self.part);
+            figure.command.clone_from(&self.command);
         }
         let asked = match (figure.asked(), figure.wished()) {
             (asked, wished) if wished.is_empty() => asked,
@@ -95,6 +104,8 @@ impl Report {
         let notes = value["notes"].as_array()?.iter();
         Some(Self {
             part: value["part"].as_str()?.to_owned(),
+            // Of these the figures know themselves what shows them.
+            command: String::new(),
             about: value["about"].as_str()?.to_owned(),
             machine: value["machine"].clone(),
             notes: notes.filter_map(|note| note.as_str().map(str::to_owned)).collect(),

@@ -3,6 +3,7 @@
 use super::Harbour;
 use acceptance::cluster::Cluster;
 use acceptance::dice::{Dice, seed};
+use acceptance::processes;
 use acceptance::{Value, eventually, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,6 +16,10 @@ fn kills() -> u64 {
     let given = std::env::var("CASTOFF_KILLS").ok();
     given.map_or(40, |given| given.parse().expect("CASTOFF_KILLS is a number"))
 }
+
+/// Programs of the cluster without nodes that are ended: how often, and by what of their arguments they are known.
+const OUTAGES: u64 = 10;
+const SECOND: [&str; 2] = ["--secure-port=6444", "etcd-second"];
 
 /// At random points of making, changing, switching and deleting. Once it is back, the cluster has what the database says: of
 /// each deployment all that it becomes with its newest config, nothing twice, and nothing of those that are gone.
@@ -43,7 +48,43 @@ fn cluster_and_database_agree_after_every_kill() {
         }
     }
     agree(&harbour);
-    for (name, _) in deployed(&harbour) {
+    take_all_away(&harbour);
+}
+
+/// The API server and its etcd killed at such points: what was asked meanwhile is done when they are back, and what a
+/// deployment says of it is over.
+#[test]
+fn cluster_and_database_agree_after_the_api_server_and_etcd_were_killed() {
+    let Some(cluster) = Cluster::second() else { return };
+    let harbour = Harbour::open(cluster, "outages");
+    let mut dice = Dice::new(seed("kubernetes::outages"));
+    for outage in 0..OUTAGES {
+        let known = SECOND[usize::try_from(outage % 2).expect("0 or 1")];
+        let programs: Vec<_> = processes::all()
+            .into_iter()
+            .filter(|process| process.arguments().contains(known))
+            .collect();
+        assert!(!programs.is_empty(), "{known} runs on this machine");
+        std::thread::scope(|scope| {
+            let wait = Duration::from_millis(dice.below(80));
+            scope.spawn(|| {
+                for _ in 0..3 {
+                    let name = format!("d{}", dice.below(SOME));
+                    deed(&harbour, &mut dice, &name);
+                }
+            });
+            scope.spawn(move || {
+                std::thread::sleep(wait);
+                programs.into_iter().for_each(processes::Process::kill);
+            });
+        });
+        agree(&harbour);
+    }
+    take_all_away(&harbour);
+}
+
+fn take_all_away(harbour: &Harbour) {
+    for (name, _) in deployed(harbour) {
         harbour
             .cast
             .dana
@@ -52,7 +93,7 @@ fn cluster_and_database_agree_after_every_kill() {
         harbour.cast.dana.delete(&format!("/deployments/{name}")).expect(204);
     }
     eventually("nothing is left", || {
-        let left = harbour.objects();
+        let left = harbour.try_objects()?;
         match left.is_empty() {
             true => Ok(()),
             false => Err(format!("{left:?}")),
@@ -118,7 +159,7 @@ fn agree(harbour: &Harbour) {
                 }
             }
         }
-        let there = harbour.objects();
+        let there = harbour.try_objects()?;
         let made: BTreeSet<String> = there
             .iter()
             .filter(|object| !object.starts_with("pod/") && !object.starts_with("replicaset"))

@@ -1,0 +1,125 @@
+//! Pods by what they have to do.
+
+use super::Harbour;
+use acceptance::cluster::Cluster;
+use acceptance::eventually::within;
+use acceptance::steady::Steady;
+use acceptance::{Request, eventually, json};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+/// The autoscaler looks every 5 s at figures of the last 15 s, and a connection lives for up to 66 s.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// As many as there are stay when their number becomes the autoscaler's: not named any more, it would fall back to one.
+#[test]
+fn an_autoscaler_takes_over_as_many_pods_as_there_are() {
+    let Some(cluster) = Cluster::there() else { return };
+    let harbour = Harbour::open(cluster, "handover");
+    harbour.deploy(json!({"replicas": 3}));
+    let before = harbour.uids();
+    let scale = json!({"replicas": 3, "autoscaling": {"min": 1, "max": 4, "cpu_percent": 80}});
+    let path = "/deployments/iris-on-kube";
+    harbour.cast.dana.patch(path, json!({"scale": scale})).expect(200);
+    let own = format!(
+        "castoff-{}",
+        harbour
+            .field("service", "/metadata/labels/castoff.dev~1installation")
+            .expect("ours")
+    );
+    eventually("the number is not ours any more", || {
+        let deployment = harbour.namespace.get("deployment/iris-on-kube");
+        harbour.namespace.get("horizontalpodautoscaler/iris-on-kube")?;
+        let fields =
+            harbour
+                .namespace
+                .kubectl(&["get", "deployment/iris-on-kube", "--show-managed-fields", "-o", "json"])?;
+        let object: acceptance::Value = serde_json::from_str(&fields).map_err(|error| error.to_string())?;
+        let managers = object["metadata"]["managedFields"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let ours = managers.iter().find(|fields| fields["manager"] == own.as_str());
+        match ours.is_some_and(|ours| ours["fieldsV1"]["f:spec"]["f:replicas"].is_null()) {
+            true => deployment.map(drop),
+            false => Err(format!("{managers:?}")),
+        }
+    });
+    assert_eq!(harbour.field("deployment", "/spec/replicas"), Ok("3".to_owned()));
+    assert_eq!(harbour.uids(), before, "the same three");
+
+    // And back: the number is the deployment's again.
+    harbour
+        .cast
+        .dana
+        .patch(path, json!({"scale": {"replicas": 2}}))
+        .expect(200);
+    eventually("as many as the deployment says", || harbour.uids().len() == 2);
+    harbour
+        .namespace
+        .get("horizontalpodautoscaler/iris-on-kube")
+        .expect_err("it is gone");
+}
+
+/// Load makes one pod three, each of them gets its share, and they go when there is nothing to do; no call fails.
+#[test]
+fn load_brings_pods_and_its_end_takes_them_away() {
+    let Some(cluster) = Cluster::there() else { return };
+    cluster.apply_file(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster/metrics.yaml"));
+    let harbour = Harbour::open(cluster, "scaling");
+    let autoscaling = json!({"min": 1, "max": 3, "cpu_percent": 50, "scale_down_s": 5});
+    // Of so little that any load is more.
+    let resources = json!({"cpu": "50m", "memory": "64Mi", "cpu_limit": "1", "memory_limit": "256Mi"});
+    harbour.deploy(json!({"autoscaling": autoscaling, "resources": resources}));
+    let key = harbour.key("steady");
+    let Some(service) = harbour.service() else { return };
+    let load = Steady::begin(&service, &key.key, 8, 200);
+    within(LIMIT, "three pods", || ready_pods(&harbour, 3));
+    within(LIMIT, "each of them has calls", || {
+        let served = served(&harbour)?;
+        match served.len() == 3 && served.values().all(|calls| *calls > 100) {
+            true => Ok(()),
+            false => Err(format!("{served:?}")),
+        }
+    });
+    let calls = load.calls();
+    let (idle, failures) = load.end();
+    assert!(failures.is_empty(), "{calls} calls: {failures:?}");
+    // A little goes on, so that pods which leave would be noticed.
+    let rest = Steady::begin(&service, &key.key, 1, 2);
+    within(LIMIT, "one pod again", || ready_pods(&harbour, 1));
+    let (calls, failures) = rest.end();
+    assert!(failures.is_empty(), "{calls} calls after {idle}: {failures:?}");
+}
+
+fn ready_pods(harbour: &Harbour, count: usize) -> Result<(), String> {
+    let status = harbour.cast.dana.get("/deployments/iris-on-kube/status").expect(200);
+    let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+    let ready = nodes.iter().filter(|node| node["state"] == "ready").count();
+    match (ready, nodes.len()) == (count, count) {
+        true => Ok(()),
+        false => Err(status.text()),
+    }
+}
+
+/// Calls that each pod has answered.
+fn served(harbour: &Harbour) -> Result<BTreeMap<String, u64>, String> {
+    let path = "jsonpath={range .items[*]}{.metadata.name} {.status.podIP}{\"\\n\"}{end}";
+    let pods = ["get", "pods", "-l", "castoff.dev/installation", "-o", path];
+    let pods = harbour.namespace.kubectl(&pods)?;
+    let mut served = BTreeMap::new();
+    for (name, address) in pods.lines().filter_map(|line| line.split_once(' ')) {
+        let metrics = Request::get(format!("http://{address}:8002/metrics"))
+            .try_send()?
+            .text();
+        let counted = metrics
+            .lines()
+            .filter(|line| line.starts_with("castoff_node_calls_total"));
+        let calls = counted
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum::<f64>();
+        served.insert(name.to_owned(), calls as u64);
+    }
+    Ok(served)
+}

@@ -1,0 +1,104 @@
+//! What is not what was meant: another cluster, one that says nothing, a namespace that goes or that another Castoff has, too.
+
+use super::Harbour;
+use acceptance::cluster::Cluster;
+use acceptance::{Value, eventually, json, models};
+use std::net::TcpListener;
+use std::process::Command;
+
+/// Each stands in the status with what to do, and one that is slow keeps nothing else waiting.
+#[test]
+fn another_cluster_a_silent_one_and_a_namespace_that_goes_say_so() {
+    let Some(cluster) = Cluster::there() else { return };
+    let harbour = Harbour::beside(cluster, "strangers");
+    let kubeconfig: Value = serde_json::from_str(&harbour.namespace.kubeconfig(&harbour.cast.admin)).expect("JSON");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let mut told = kubeconfig.clone();
+    told["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", silent.local_addr().expect("it listens")));
+    harbour.infrastructure("silent", "models", &told.to_string());
+    let path = "/deployments/iris-on-silent";
+    let body = json!({"service": "iris", "infrastructure": "silent", "version": "v1"});
+    harbour.cast.dana.post("/deployments", body).expect(201);
+
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-subj",
+            "/CN=other",
+            "-keyout",
+            "/dev/null",
+        ])
+        .output()
+        .expect("openssl is there");
+    let mut told = kubeconfig.clone();
+    let authority = String::from_utf8(made.stdout).expect("PEM");
+    told["clusters"][0]["cluster"]["certificate-authority-data"] = json!(models::base64(authority.as_bytes()));
+    harbour.infrastructure("another", "models", &told.to_string());
+    harbour.says("another", "does not vouch for");
+
+    // One that goes cannot end while something in it is kept.
+    harbour.namespace.apply(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "kept", "finalizers": ["castoff.dev/test"]},
+    }));
+    let name = &harbour.namespace.name;
+    harbour
+        .namespace
+        .kubectl(&["delete", "namespace", name, "--wait=false"])
+        .expect("it is there");
+    harbour.infrastructure("kube", name, &kubeconfig.to_string());
+    harbour.says("kube", "the namespace is being deleted");
+    let free = r#"[{"op": "remove", "path": "/metadata/finalizers"}]"#;
+    harbour
+        .namespace
+        .kubectl(&["patch", "configmap", "kept", "--type", "json", "-p", free])
+        .expect("it is there");
+
+    eventually("the silent one is given up for now", || {
+        let status = harbour.cast.dana.get(&format!("{path}/status")).expect(200);
+        match status.string("/message").contains("cannot be reached") {
+            true => Ok(()),
+            false => Err(status.text()),
+        }
+    });
+}
+
+/// Of two installations in one namespace each leaves alone what is the other's, until its end.
+#[test]
+fn two_castoffs_in_one_namespace_leave_each_other_alone() {
+    let Some(cluster) = Cluster::there() else { return };
+    let one = Harbour::open(cluster, "shared");
+    one.deploy(json!({"replicas": 1}));
+    let pods = one.uids();
+    let other = Harbour::beside(cluster, "guest");
+    let kubeconfig = one.namespace.kubeconfig(&other.cast.admin);
+    other.infrastructure("kube", &one.namespace.name, &kubeconfig);
+    other.says("kube", "belongs to somebody else");
+    let body = json!({"name": "theirs", "service": "iris", "infrastructure": "kube", "version": "v1"});
+    other.cast.dana.post("/deployments", body).expect(201);
+    eventually("it runs under another name", || {
+        let status = other.cast.dana.get("/deployments/theirs/status").expect(200);
+        match status["state"] == "running" {
+            true => Ok(()),
+            false => Err(status.text()),
+        }
+    });
+    for name in ["theirs", "iris-on-kube"] {
+        let path = format!("/deployments/{name}");
+        other.cast.dana.post(&format!("{path}/disable"), json!({})).expect(200);
+        other.cast.dana.delete(&path).expect(204);
+    }
+    eventually("its own is taken away, and nothing else", || {
+        let gone = other.cast.admin.delete("/infrastructures/kube");
+        match gone.status {
+            204 => Ok(()),
+            _ => Err(gone.text()),
+        }
+    });
+    assert_eq!(one.uids(), pods);
+    one.stands("running");
+}
