@@ -191,3 +191,52 @@ fn events_tell_those_who_may_see() {
         text.contains("change by omar").then_some(()).ok_or(text)
     });
 }
+
+/// What nodes log is followed by who may see the deployment, each line once, until they may not any more.
+#[test]
+fn logs_are_followed_by_those_who_may_see() {
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let path = dev.path("/logs/events");
+    let follow = |actor: &acceptance::Actor| actor.request("GET", &path).stream();
+    assert_eq!(follow(&cast.sam).status, 404);
+    let followed = follow(&cast.omar);
+    let said = |line: &str| followed.text().matches(line).count();
+    eventually("what was logged so far", || said("node started") == 1);
+    let before = said("config in force");
+    cast.dana
+        .patch(&dev.path("?wait=30s"), json!({"limits": {"queue": 9}}))
+        .expect(200);
+    eventually("what is logged now", || {
+        let text = followed.text();
+        (said("config in force") > before).then_some(()).ok_or(text)
+    });
+    assert_eq!(said("node started"), 1, "each line once");
+    cast.dana.delete("/services/iris/grants/devops").expect(204);
+    eventually("it ends with the right to it", || followed.ended());
+    cast.omar.get(&path).expect(404);
+}
+
+/// What only the runtime can find out: the version of before goes on, and the status says which one cannot be loaded.
+#[test]
+fn a_model_that_is_not_what_it_declares_takes_nothing_down() {
+    use acceptance::onnx::{FLOAT, INT64, identity, input, output};
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    let before = dev.processes(1);
+    let lying = identity(input(FLOAT, &[-1, 4]), output(INT64, &[-1, 4]), &[]);
+    cast.dana.upload("iris", "v2", lying).expect(201);
+    cast.dana
+        .patch(&dev.path("?wait=0s"), json!({"version": "v2"}))
+        .expect(202);
+    eventually("the status says which", || {
+        let message = cast.dana.get(&dev.path("/status")).expect(200).string("/message");
+        message.contains("v2/iris").then_some(()).ok_or(message)
+    });
+    assert_eq!(dev.answers().string("/apiContext/serviceGeneration"), "v1");
+    assert_eq!(dev.processes(1), before);
+    cast.dana
+        .patch(&dev.path("?wait=30s"), json!({"version": "v1"}))
+        .expect(200);
+    dev.answers();
+}

@@ -14,6 +14,8 @@ fn hold(document: &str, url: &str, who: &Actor, key: &str) {
         [path.to_str().unwrap(), url],
         [("CASTOFF_TOKEN", who.token()), ("CASTOFF_KEY", key)],
     );
+    // Had the token ended meanwhile, every 401 would have counted as right.
+    who.get("/whoami").expect(200);
 }
 
 /// What there is to be found: a deployment that runs.
@@ -48,4 +50,5 @@ fn a_node_keeps_its_document_to_every_key() {
         &cast.admin,
         &made.expect(201).string("/key"),
     );
+    deployed.answers();
 }

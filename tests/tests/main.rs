@@ -30,6 +30,7 @@ mod once;
 mod oracle;
 mod packages;
 mod permissions;
+mod readme;
 mod refusals;
 mod replicas;
 mod routes;

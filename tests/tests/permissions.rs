@@ -309,3 +309,46 @@ fn a_new_account_inherits_nothing_of_its_name() {
         .expect(204);
     dana.get("/services/iris").expect(404);
 }
+
+/// A refusal names who can give what is missing: owner and admins of that half, and of no other. A slip is helped where one
+/// may see what was meant, and only there.
+#[test]
+fn a_refusal_says_who_can_give_what_is_missing() {
+    let cast = acceptance::World::with_cast(acceptance::Database::Sqlite);
+    cast.iris();
+    cast.world.user("kim", &["keepers"]);
+    cast.world.user("olga", &["operators"]);
+    let nora = cast.world.user("nora", &["readers"]);
+    grant(&cast.dana, "services", "iris", "keepers", &["admin"]);
+    grant(&cast.admin, "infrastructures", "prod", "operators", &["admin"]);
+    grant(&cast.dana, "services", "iris", "readers", &["read"]);
+    let body = json!({"service": "iris", "infrastructure": "prod", "version": "v1", "enabled": false});
+    let refused = cast.dana.post("/deployments", body.clone()).expect(403);
+    let operators = json!({"groups": ["admins", "operators"]});
+    assert_eq!(refused["ask"], operators, "{}", refused.text());
+    for (on_prod, groups) in [
+        ("deploy", json!(["admins", "keepers"])),
+        ("view", json!(["admins", "keepers", "operators"])),
+    ] {
+        grant(&cast.admin, "infrastructures", "prod", "readers", &[on_prod]);
+        let ask = json!({"owner": "dana", "groups": groups});
+        let refused = nora.post("/deployments", body.clone()).expect(403);
+        assert_eq!(refused["ask"], ask, "{}", refused.text());
+        let told = nora
+            .get("/can-i?action=change-deployment&service=iris&infrastructure=prod")
+            .expect(200);
+        assert_eq!(told["ask"], ask, "{}", told.text());
+    }
+    let refused = cast.sam.post("/services", json!({"name": "mine"})).expect(403);
+    assert_eq!(refused["ask"], json!({"groups": ["admins"]}), "{}", refused.text());
+    let typed = cast.dana.cli(["deploy", "iris", "v1", "--on", "prod"]).expect(4).err;
+    assert!(typed.contains("who can give it: groups admins, operators"), "{typed}");
+    assert!(
+        typed.contains("they type: castoff infra grant prod GROUP deploy"),
+        "{typed}"
+    );
+    let slip = |actor: &acceptance::Actor| actor.cli(["service", "show", "irsi"]).expect(5).err;
+    let (helped, stranger) = (slip(&cast.dana), slip(&cast.sam));
+    assert!(helped.contains("did you mean iris?"), "{helped}");
+    assert!(!stranger.contains("did you mean"), "{stranger}");
+}

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import samples
 from line import API, COUNTED, Line, bearer, log_in, token
-from oracle import operations
+from oracle import ALLOWED, FORBIDDEN, HIDDEN, OPERATIONS, UNAUTHENTICATED, Who, decide, operations
 from stage import MODEL, PASSWORD
 
 EXHAUSTIVE = os.environ.get("CASTOFF_EXHAUSTIVE") == "1"
@@ -177,7 +177,18 @@ def seen(answer, filled):
     return answer.status, headers, nameless(answer.body.decode(errors="surrogateescape"))
 
 
-def compare(stage, differences, who, line, method, path, filled, shape, spelling=str):
+def expected(operation, who):
+    """What the plain request is told about what is hidden, by the oracle: both answers alike may be wrong alike."""
+    if who in ("nobody", "forged"):
+        return UNAUTHENTICATED
+    if who == "a cookie from elsewhere" and not operation.startswith("GET "):
+        return FORBIDDEN
+    told = decide(OPERATIONS[operation], Who(who))
+    # One's own, such as a token: under this name one has none.
+    return HIDDEN if told == ALLOWED else told
+
+
+def compare(stage, differences, who, line, method, path, filled, shape, spelling=str, must=None):
     headers, (body, kind), query = shape
     answers = []
     for names in filled:
@@ -187,7 +198,7 @@ def compare(stage, differences, who, line, method, path, filled, shape, spelling
     hidden, absent = answers
     status = hidden[0]
     # An owner is told 404 inside of what is its own, everybody else as well, and whoever is nobody 401.
-    if hidden != absent or status < 400 or status >= 500:
+    if hidden != absent or status < 400 or status >= 500 or (must and status != must):
         differences.append((f"{method} {path}{query} {filled[0]}", who, headers, kind, str(hidden)[:400], str(absent)[:400]))
 
 
@@ -204,8 +215,10 @@ def walk(stage, who):
         methods.setdefault(path, set()).add(method)
         for filled in pairs(stage, parts, hidden):
             turn += 1
-            for shape in shapes(stage, operation, turn):
-                compare(stage, differences, who, line, method, path, filled, shape)
+            is_hidden = filled[0][parts[0]] != OWN.get(parts[0])
+            for number, shape in enumerate(shapes(stage, operation, turn)):
+                must = expected(operation, who) if is_hidden and number == 0 else None
+                compare(stage, differences, who, line, method, path, filled, shape, must=must)
             for spelling in share(SPELLINGS, turn):
                 compare(stage, differences, who, line, method, path, filled, ({}, (None, None), ""), spelling)
     # What is no method of a path, and what is no path.

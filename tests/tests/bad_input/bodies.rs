@@ -1,6 +1,6 @@
 //! Bodies and queries of the REST API that are no JSON, or not the JSON that is asked for.
 
-use super::table::{Wrong, rest, rest_with};
+use super::table::{Wrong, rest, rest_with, with_bytes};
 
 pub(super) fn all() -> Vec<Wrong> {
     let deep = format!(
@@ -345,9 +345,5 @@ pub(super) fn all() -> Vec<Wrong> {
 
 /// What is no UTF-8 is no JSON.
 fn utf8(name: &str, body: &[u8]) -> Wrong {
-    let mut wrong = rest(name, "POST /services", "", 400, "line 1, column");
-    if let super::table::Sent::Asked(_, _, bytes) = &mut wrong.sent {
-        *bytes = body.to_vec();
-    }
-    wrong
+    with_bytes(rest(name, "POST /services", "", 400, "line 1, column"), body)
 }

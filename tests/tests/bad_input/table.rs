@@ -83,6 +83,14 @@ pub(super) fn rest_with(
     row(name, To::Plane, sent, status, says)
 }
 
+/// The same with these bytes as its body.
+pub(super) fn with_bytes(mut wrong: Wrong, body: &[u8]) -> Wrong {
+    if let Sent::Asked(_, _, bytes) = &mut wrong.sent {
+        *bytes = body.to_vec();
+    }
+    wrong
+}
+
 /// A package for a version that is not there.
 pub(super) fn package(name: &str, bytes: Vec<u8>, status: u16, says: &'static str) -> Wrong {
     let sent = Sent::Asked(

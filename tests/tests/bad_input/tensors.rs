@@ -1,6 +1,6 @@
 //! Calls of a node whose body is wrong, in each dialect.
 
-use super::table::{To, Wrong, call, call_with, flood};
+use super::table::{To, Wrong, call, call_with, flood, with_bytes};
 
 pub(super) const INFER: &str = "POST /v2/models/plain/infer";
 const PREDICT: &str = "POST /public/api/v1/iris/iris/predict";
@@ -357,6 +357,19 @@ pub(super) fn all() -> Vec<Wrong> {
             To::Tensors,
             r#"{"inputs":[[1,2,3]]}"#,
             r#"["body","inputs","input"]"#,
+        ),
+        with_bytes(v2("invalid UTF-8 in a name", "", "not JSON"), b"{\"inp\xc3\x28ts\":[]}"),
+        with_bytes(
+            v2("invalid UTF-8 in data", "", "not JSON"),
+            b"{\"inputs\":[{\"name\":\"input\",\"shape\":[1,4],\"datatype\":\"FP32\",\"data\":[\"\xff\"]}]}",
+        ),
+        with_bytes(
+            records("invalid UTF-8", PREDICT, "", "not JSON"),
+            b"{\"features\":{\"sepal_length\":\"\xff\"}}",
+        ),
+        with_bytes(
+            simple("invalid UTF-8", To::Columns, "", "json_invalid"),
+            b"{\"sepal_length\":\"\xff\"}",
         ),
     ]
 }

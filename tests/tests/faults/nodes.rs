@@ -206,3 +206,34 @@ fn a_folder_of_another_day_serves_until_the_control_plane_answers() {
     eventually("the key is refused again", || call(&url, &key.1) == 401);
     assert_eq!(call(&url, &last.1), 200);
 }
+
+/// An older copy is put into the folder of a running node, with nobody to ask: it goes on with its own, puts that back, and
+/// counts the other.
+#[test]
+fn a_running_node_refuses_an_older_copy() {
+    const FILES: [&str; 2] = ["config", "config.twin"];
+    let (mut cast, folder, join) = edge();
+    let (node, url) = start(&folder, &join);
+    let (kept, revoked) = (new_key(&cast, &url, "kept"), new_key(&cast, &url, "revoked"));
+    let copy = folder.join("copy");
+    let older = FILES.map(|name| fs::read(copy.join(name)).unwrap());
+    let path = format!("{PATH}/keys/{}/revoke?wait=30s", revoked.0);
+    cast.dana.post(&path, json!({})).expect(200);
+    let own = FILES.map(|name| fs::read(copy.join(name)).unwrap());
+    assert_ne!(older, own);
+    cast.world.server.kill();
+    for (name, bytes) in FILES.iter().zip(&older) {
+        fs::write(copy.join(name), bytes).unwrap();
+    }
+    eventually("its own is put back", || {
+        FILES.map(|name| fs::read(copy.join(name)).unwrap_or_default()) == own
+    });
+    assert_eq!((call(&url, &kept.1), call(&url, &revoked.1)), (200, 401));
+    let counted = node.counted("castoff_node_refused_configs_total");
+    assert!(counted.iter().any(|line| !line.ends_with(" 0")), "{counted:?}");
+    node.process().expect("it lives").kill();
+    drop(node);
+    let (_node, url) = start(&folder, &join);
+    eventually("it serves", || call(&url, &kept.1) == 200);
+    assert_eq!(call(&url, &revoked.1), 401);
+}

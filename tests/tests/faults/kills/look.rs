@@ -2,7 +2,7 @@
 
 use acceptance::castoff::Sha256;
 use acceptance::promises::State;
-use acceptance::{Actor, Cast, Deployed, Request, eventually};
+use acceptance::{Actor, Answer, Cast, Deployed, Request, eventually};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,38 +98,53 @@ impl<'a> Look<'a> {
     }
 }
 
-/// Waits until rows, processes and folders of the nodes are the same, and every node holds the config that is stored.
+/// Waits until rows, processes and folders of the nodes are the same: none is doubled, none orphaned.
+#[track_caller]
+pub fn nodes_are_one_to_one(cast: &Cast, dev: &Deployed, replicas: usize) {
+    eventually("rows, processes and folders of the nodes agree", || {
+        one_to_one(cast, dev, replicas).map(drop)
+    });
+}
+
+/// The status, if they are the same.
+fn one_to_one(cast: &Cast, dev: &Deployed, replicas: usize) -> Result<Answer, String> {
+    let status = cast.admin.get(&dev.path("/status")).expect(200);
+    let rows = status["nodes"].as_array().ok_or("no nodes")?;
+    let listed: BTreeSet<u64> = rows.iter().filter_map(|node| node["pid"].as_u64()).collect();
+    let running: BTreeSet<u64> = cast
+        .world
+        .nodes()
+        .iter()
+        .map(|process| u64::from(process.pid))
+        .collect();
+    let said = || format!("{running:?} run: {}", status.text());
+    if rows.len() != replicas || listed != running || listed.len() != replicas {
+        return Err(said());
+    }
+    let ids: BTreeSet<String> = rows
+        .iter()
+        .filter_map(|node| node["id"].as_str())
+        .map(str::to_owned)
+        .collect();
+    let folders = std::fs::read_dir(cast.world.server.data.join("nodes")).map_err(|error| error.to_string())?;
+    let folders = folders.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let folders: BTreeSet<String> = folders
+        .filter(|name| name.len() == 36 || name.starts_with(".gone"))
+        .collect();
+    if folders != ids {
+        return Err(format!("folders {folders:?}: {}", status.text()));
+    }
+    Ok(status)
+}
+
+/// Waits until they are, and every node holds the config that is stored.
 #[track_caller]
 pub fn nodes_agree(cast: &Cast, dev: &Deployed, replicas: usize) {
-    eventually("rows, processes and folders of the nodes agree", || {
-        let status = cast.admin.get(&dev.path("/status")).expect(200);
+    eventually("every node holds what is stored", || {
+        let status = one_to_one(cast, dev, replicas)?;
         let version = status["config"]["version"].as_u64().ok_or("no version")?;
-        let rows = status["nodes"].as_array().ok_or("no nodes")?;
-        let listed: BTreeSet<u64> = rows.iter().filter_map(|node| node["pid"].as_u64()).collect();
-        let running: BTreeSet<u64> = cast
-            .world
-            .nodes()
-            .iter()
-            .map(|process| u64::from(process.pid))
-            .collect();
-        let said = || format!("{running:?} run: {}", status.text());
-        if rows.len() != replicas || listed != running || listed.len() != replicas {
-            return Err(said());
-        }
-        let ids: BTreeSet<String> = rows
-            .iter()
-            .filter_map(|node| node["id"].as_str())
-            .map(str::to_owned)
-            .collect();
-        let folders = std::fs::read_dir(cast.world.server.data.join("nodes")).map_err(|error| error.to_string())?;
-        let folders = folders.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let folders: BTreeSet<String> = folders
-            .filter(|name| name.len() == 36 || name.starts_with(".gone"))
-            .collect();
-        if folders != ids {
-            return Err(format!("folders {folders:?}: {}", status.text()));
-        }
-        for node in rows {
+        let said = || status.text();
+        for node in status["nodes"].as_array().ok_or("no nodes")? {
             let address = node["ops_address"].as_str().ok_or_else(said)?;
             let metrics = Request::get(format!("http://{address}/metrics")).try_send()?.text();
             let held = metrics

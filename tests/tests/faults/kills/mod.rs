@@ -8,7 +8,7 @@ pub mod people;
 
 use acceptance::dice::{self, Dice};
 use acceptance::{Cast, Deployed, eventually, on_both_databases};
-use look::{Look, age, nodes_agree, package_files};
+use look::{Look, age, nodes_agree, nodes_are_one_to_one, package_files};
 use people::Person;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,7 @@ on_both_databases! {
             let scaling = (round % NODES_AGREE_EVERY == 1).then_some(replicas);
             one_kill(&mut cast, &dev, &mut people, &mut dice, scaling);
             check(&cast, &dev, &mut people, round == kills());
+            nodes_are_one_to_one(&cast, &dev, 1 + (round - 1) / NODES_AGREE_EVERY % 2);
             if round % NODES_AGREE_EVERY == 0 || round == kills() {
                 scale(&cast, &dev, replicas);
                 nodes_agree(&cast, &dev, replicas);
