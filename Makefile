@@ -55,12 +55,13 @@ fuzz: ## feed our parsers what nobody would write (FUZZ_SECONDS=60 for each; the
 	@scripts/onnxruntime >/dev/null
 	@scripts/fuzz
 
-lint: docs-check ## formatting, clippy, documentation, dependencies; every warning is an error
+lint: docs-check ## formatting, clippy, documentation, dependencies, the chart; every warning is an error
 	@scripts/prerequisites lint
 	@echo "== cargo fmt" && $(CARGO) fmt --all --check
 	@echo "== clippy" && $(CARGO) clippy --quiet $(ALL) --all-targets -- -D warnings
 	@echo "== documentation" && RUSTDOCFLAGS="-D warnings" $(CARGO) doc --quiet $(ALL) --no-deps
 	@echo "== dependencies" && scripts/cargo-deny check bans licenses sources
+	@echo "== chart" && scripts/chart
 
 docs-check: ## that what our documents point at is there
 	@echo "== documents" && scripts/docs-check
