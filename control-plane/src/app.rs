@@ -1,5 +1,6 @@
 //! The control plane, put together: what is opened, in which order, and how it ends.
 
+mod certificates;
 mod first;
 mod listen;
 mod loops;
@@ -8,12 +9,13 @@ use crate::admin::plain;
 use crate::artifacts::{Limits, Packages};
 use crate::authn::{Passwords, SlowDown};
 use crate::clock::Clock;
-use crate::config::{DatabaseUrls, MasterKeyPlace, Place, Serve, read_secret};
+use crate::config::{DatabaseUrls, MasterKeyPlace, Place, Serve};
 use crate::http::{self, Api, Bodies};
 use crate::launch::Leave;
-use crate::push::{Identity, Publisher, Push, PushSettings};
+use crate::push::{Publisher, Push, PushSettings};
 use crate::store::{self, Installation, Store};
 use crate::{authz, telemetry};
+use certificates::Pair;
 use listen::{Served, bind, check_exposure, kept};
 use loops::Loops;
 use std::fs;
@@ -87,7 +89,9 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     let http_listener = bind(config.listen, "--listen")?;
     let ops_listener = bind(config.ops_listen, "--ops-listen")?;
     let node_listener = bind(config.node_listen, "--node-listen")?;
-    let [rest, operators, nodes] = kept(&config)?;
+    let of_rest = Pair::of_rest(&config).map(|pair| Ok::<_, String>((pair.shown()?, pair)));
+    let of_rest = of_rest.transpose()?;
+    let [rest, operators, nodes] = kept(&config, of_rest.as_ref().map(|(shown, _)| Arc::clone(shown)))?;
     check_onnxruntime(config.onnxruntime.as_deref())?;
     let table = match &config.policies {
         Some(folder) => authz::load(folder).await,
@@ -121,13 +125,14 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     let stopping = CancellationToken::new();
     let addresses = Addresses::of(&http_listener, &node_listener, &ops_listener)?;
 
+    let of_nodes = Pair::of_nodes(&config);
     let push = Push::start(
         PushSettings {
             listener: node_listener,
             port: nodes,
             url: config.node_url.clone(),
             names: config.node_san.clone(),
-            certificate: node_certificate(&config)?,
+            certificate: of_nodes.as_ref().map_or(Ok(None), |pair| pair.identity(&config))?,
             stopping: stopping.clone(),
         },
         &store,
@@ -136,6 +141,10 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     )
     .await?;
     let _hints = exchange_hints(&store, &urls).await?;
+    let of_nodes = push.shown.clone().zip(of_nodes);
+    for (shown, pair) in of_rest.into_iter().chain(of_nodes) {
+        tokio::spawn(pair.renew(shown, stopping.clone()));
+    }
     let loops = Loops::start(&config, &store, &push, &packages, &stopping, installation.id).await?;
     let api = Api {
         store: store.clone(),
@@ -213,21 +222,6 @@ fn check_onnxruntime(library: Option<&Path>) -> Result<(), String> {
             Ok(())
         }
     }
-}
-
-/// The operator's own certificate for the port of the nodes.
-fn node_certificate(config: &Serve) -> Result<Option<Identity>, String> {
-    // A chain of a few certificates is 10 KiB.
-    const MOST: u64 = 1 << 20;
-    let (Some(chain), Some(key), Some(authority)) = (&config.node_tls_cert, &config.node_tls_key, &config.node_tls_ca)
-    else {
-        return Ok(None);
-    };
-    Ok(Some(Identity {
-        authority: read_secret(authority, MOST)?,
-        chain: read_secret(chain, MOST)?,
-        key: read_secret(key, MOST)?,
-    }))
 }
 
 /// Where this control plane listens: the ports may have been chosen by the system.

@@ -3,17 +3,15 @@
 //! Apart from what is served there. The rule a newcomer would break: ports are taken before anything is made or shown, so
 //! that a start that cannot listen leaves nothing half done.
 
-use crate::config::{Serve, read_secret};
+use crate::config::Serve;
 use axum::Router;
-use castoff_listen::{Life, OPERATORS, Phase, Port, descriptors, tls};
+use castoff_listen::tls::Shown;
+use castoff_listen::{Life, OPERATORS, Phase, Port, descriptors};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
-
-/// A chain of a few certificates is 10 KiB.
-const LARGEST_PEM: u64 = 1 << 20;
 
 /// Passwords do not travel in the clear, unless somebody says that something in front sees to it.
 pub(super) fn check_exposure(config: &Serve) -> Result<(), String> {
@@ -36,19 +34,8 @@ pub(super) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Strin
     })
 }
 
-/// The certificate of the REST port, if it has one.
-fn tls(config: &Serve) -> Result<Option<Arc<rustls::ServerConfig>>, String> {
-    let (Some(chain), Some(key)) = (&config.tls_cert, &config.tls_key) else {
-        return Ok(None);
-    };
-    let (chain, key) = (read_secret(chain, LARGEST_PEM)?, read_secret(key, LARGEST_PEM)?);
-    tls::from_pem(&chain, &key, &["h2", "http/1.1"])
-        .map(Some)
-        .map_err(|error| format!("--tls-cert, --tls-key: {error}"))
-}
-
-/// How the three ports are kept: of REST, of operators, of nodes.
-pub(super) fn kept(config: &Serve) -> Result<[Port; 3], String> {
+/// How the three ports are kept: of REST, which shows this, of operators, of nodes.
+pub(super) fn kept(config: &Serve, shown: Option<Arc<Shown>>) -> Result<[Port; 3], String> {
     let life = Life {
         head: Duration::from_secs(config.head_patience),
         ..Life::default()
@@ -61,7 +48,7 @@ pub(super) fn kept(config: &Serve) -> Result<[Port; 3], String> {
     let wanted = [config.max_connections, OPERATORS, config.max_node_connections];
     let [rest, operators, nodes] = descriptors::divide(descriptors::raise(), wanted).map(port);
     let rest = Port {
-        tls: tls(config)?,
+        tls: shown.map(|shown| shown.config(&["h2", "http/1.1"])).transpose()?,
         tells_peer: true,
         ..rest
     };

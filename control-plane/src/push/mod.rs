@@ -23,7 +23,8 @@ pub use sign::Publisher;
 
 use crate::artifacts::Packages;
 use crate::store::{Installation, Store};
-use castoff_listen::{Phase, Port, tls};
+use castoff_listen::tls::Shown;
+use castoff_listen::{Phase, Port};
 use hub::Hub;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -58,6 +59,8 @@ pub struct Push {
     pub receipts: Receipts,
     /// Where nodes dial this control plane.
     pub url: String,
+    /// What the port shows over TLS, where it has that.
+    pub shown: Option<Arc<Shown>>,
     /// Where they can dial, to be told to them.
     pub addresses: watch::Sender<Vec<String>>,
     /// End when `stopping` is told.
@@ -116,10 +119,11 @@ impl Push {
             settings.stopping.clone(),
             conversations.clone(),
         );
-        let tls = identity.map(|identity| tls::from_pem(&identity.chain, &identity.key, &["h2"]));
+        let shown = identity.map(|identity| Shown::from_pem(&identity.chain, &identity.key));
+        let shown = shown.transpose().map_err(|error| format!("TLS for nodes: {error}"))?;
         let port = Port {
             tells_life: true,
-            tls: tls.transpose().map_err(|error| format!("TLS for nodes: {error}"))?,
+            tls: shown.clone().map(|shown| shown.config(&["h2"])).transpose()?,
             ..settings.port
         };
         let listener = tokio::net::TcpListener::from_std(settings.listener).map_err(|error| error.to_string())?;
@@ -127,6 +131,7 @@ impl Push {
         Ok(Self {
             joins,
             url,
+            shown,
             addresses: hub.addresses.clone(),
             receipts: Receipts::new(hub),
             tasks: vec![watching, serving],
