@@ -162,10 +162,19 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     };
     let served = Served::new();
     served.open(http_listener, http::router(api), rest)?;
-    served.open(ops_listener, telemetry::router(store, metrics), operators)?;
+    let leaving = CancellationToken::new();
+    let health = telemetry::router(store, metrics, leaving.clone());
+    served.open(ops_listener, health, operators)?;
     addresses.announce(&config)?;
 
     wait_for_end().await?;
+    leaving.cancel();
+    served.leave();
+    // Nodes stay on the line as long: whoever is sent away now might be sent here again.
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_secs(config.drain_delay)) => {}
+        ended = wait_for_end() => ended?,
+    }
     tracing::info!("ending: answers under way are finished");
     stopping.cancel();
     served.shut(LAST_ANSWERS).await;

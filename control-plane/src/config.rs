@@ -190,6 +190,10 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_BODY_PATIENCE", default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub body_patience: u64,
 
+    /// Seconds for which it goes on answering when it is told to end, but not ready any more: until nobody sends it anything new
+    #[arg(long, env = "CASTOFF_DRAIN_DELAY", default_value_t = 0, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=300))]
+    pub drain_delay: u64,
+
     /// End the local nodes when the control plane ends; else they go on serving
     #[arg(long, env = "CASTOFF_STOP_NODES")]
     pub stop_nodes: bool,

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::store::Store;
@@ -36,16 +37,19 @@ pub fn start_metrics() -> Result<PrometheusHandle, String> {
         .map_err(|error| format!("metrics: {error}"))
 }
 
-/// `/livez`, `/readyz`, `/metrics`: on a port of their own, without a login.
-pub fn router(store: Store, metrics: PrometheusHandle) -> Router {
+/// `/livez`, `/readyz`, `/metrics`: on a port of their own, without a login. Not ready any more once it is `leaving`.
+pub fn router(store: Store, metrics: PrometheusHandle, leaving: CancellationToken) -> Router {
     Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(move || async move { metrics.render() }))
-        .with_state(store)
+        .with_state((store, leaving))
 }
 
-async fn ready(State(store): State<Store>) -> (StatusCode, &'static str) {
+async fn ready(State((store, leaving)): State<(Store, CancellationToken)>) -> (StatusCode, &'static str) {
+    if leaving.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "it is ending\n");
+    }
     match store.ping().await {
         Ok(()) => (StatusCode::OK, "ready\n"),
         Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n"),

@@ -77,6 +77,11 @@ impl Served {
         Ok(())
     }
 
+    /// Goes on answering, and has whoever is answered come anew: elsewhere, as soon as whoever is in front knows.
+    pub(super) fn leave(&self) {
+        self.phase.send_replace(Phase::Leaving);
+    }
+
     /// Accepts no more, and lets what is under way be answered for so long.
     pub(super) async fn shut(self, last_answers: Duration) {
         self.phase.send_replace(Phase::Shut);
