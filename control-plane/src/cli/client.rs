@@ -327,6 +327,63 @@ impl Client {
     }
 }
 
+/// Whoever only asks whether somebody answers: has nothing to prove and nothing to lose, and takes any certificate.
+pub(super) struct Stranger(reqwest::Client);
+
+/// What a stranger is told.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) status: u16,
+    pub(super) grpc_status: Option<String>,
+    /// The beginning of the body.
+    pub(super) text: String,
+}
+
+impl Stranger {
+    /// One who has not asked yet.
+    pub(super) fn new() -> Result<Self, Failure> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .tls_certs_only([])
+            .tls_danger_accept_invalid_certs(true)
+            .build();
+        client.map(Self).map_err(|error| Failure::Local(reason(&error)))
+    }
+
+    /// GET of a path there.
+    pub(super) async fn get(&self, at: &str, path: &str) -> Result<Heard, Failure> {
+        Self::hear(at, self.0.get(format!("{}{path}", at.trim_end_matches('/')))).await
+    }
+
+    /// A method of gRPC there, without a message.
+    pub(super) async fn call(&self, at: &str, method: &str) -> Result<Heard, Failure> {
+        let request = self.0.post(format!("{}{method}", at.trim_end_matches('/')));
+        let request = request
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        Self::hear(at, request).await
+    }
+
+    async fn hear(at: &str, request: RequestBuilder) -> Result<Heard, Failure> {
+        let lost = |error: reqwest::Error| match error.is_builder() {
+            true => Failure::Usage(format!("{at} is not an address such as https://castoff.example:8401")),
+            false => Failure::Unreachable(format!("{at} cannot be reached: {}", reason(&error))),
+        };
+        let mut response = request.send().await.map_err(lost)?;
+        let grpc_status = response.headers().get("grpc-status");
+        let grpc_status = grpc_status.and_then(|value| value.to_str().ok().map(str::to_owned));
+        let first = response.chunk().await.map_err(lost)?.unwrap_or_default();
+        Ok(Heard {
+            status: response.status().as_u16(),
+            grpc_status,
+            text: String::from_utf8_lossy(first.get(..1_024).unwrap_or(&first)).into_owned(),
+        })
+    }
+}
+
 /// The innermost cause: "connection refused" says more than "error sending request".
 fn reason(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;

@@ -18,6 +18,7 @@ mod logs;
 mod manifest;
 mod output;
 mod pack;
+mod probe;
 mod query;
 mod service;
 mod session;
@@ -154,6 +155,7 @@ pub enum Command {
         after_help = "Example:\n  castoff token create notebook --save token.txt"
     )]
     Token(token::Command),
+    Probe(probe::Probe),
     /// Print a script that completes commands in a shell
     #[command(after_help = "Example:\n  castoff completion bash > ~/.local/share/bash-completion/completions/castoff")]
     Completion {
@@ -228,6 +230,7 @@ impl Desk {
             Command::Group(command) => command.run(self).await,
             Command::ServiceAccount(command) => command.run(self).await,
             Command::Token(command) => command.run(self).await,
+            Command::Probe(probe) => probe.run(self).await,
             Command::Completion { .. } => Ok(()),
         }
     }
