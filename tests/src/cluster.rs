@@ -61,6 +61,52 @@ impl Cluster {
         })
     }
 
+    /// Whether its nodes are processes of this machine, and so have its folders.
+    pub fn is_here(&self) -> bool {
+        let boot = self
+            .kubectl()
+            .args(["get", "nodes", "-o", "jsonpath={.items[0].status.nodeInfo.bootID}"])
+            .output()
+            .expect("kubectl is there");
+        let own = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux says so");
+        let is_here = String::from_utf8_lossy(&boot.stdout).trim() == own.trim();
+        if !is_here {
+            let elsewhere = std::env::var_os("CI").is_none_or(|ci| ci != "true");
+            assert!(elsewhere, "in CI the cluster is on this machine");
+            eprintln!("\n!!! SKIPPED on Kubernetes: this needs a cluster whose nodes are on this machine\n");
+        }
+        is_here
+    }
+
+    /// Defines the kinds that are not Kubernetes' own, so that objects of them can be judged. Those that are there, and
+    /// perhaps somebody else's, are left as they are; what is made stays.
+    #[track_caller]
+    pub fn define(&self) {
+        const KINDS: [&str; 4] = [
+            "crd/httproutes.gateway.networking.k8s.io",
+            "crd/servicemonitors.monitoring.coreos.com",
+            "crd/podmonitors.monitoring.coreos.com",
+            "crd/certificates.cert-manager.io",
+        ];
+        let kubectl = |arguments: &[&str]| {
+            let mut command = self.kubectl();
+            command.args(arguments);
+            command
+        };
+        let are_there = kubectl(&["get"]).args(KINDS).output().expect("kubectl is there");
+        if !are_there.status.success() {
+            let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("cluster/crds");
+            let printed = Command::new(script).output().expect("the script is there");
+            let said = String::from_utf8_lossy(&printed.stderr);
+            assert!(printed.status.success(), "tests/cluster/crds: {said}");
+            let applied = fed(&mut kubectl(&["apply", "--server-side", "-f", "-"]), &printed.stdout);
+            assert!(applied.status.success(), "{}", String::from_utf8_lossy(&applied.stderr));
+        }
+        let mut wait = kubectl(&["wait", "--for=condition=Established", "--timeout=60s"]);
+        let waited = wait.args(KINDS).output().expect("kubectl is there");
+        assert!(waited.status.success(), "{}", String::from_utf8_lossy(&waited.stderr));
+    }
+
     /// Where the image of one of our programs is, and its tag.
     pub fn image_parts(&self, program: &str) -> (String, &str) {
         let (prefix, tag) = &self.images;
@@ -93,6 +139,18 @@ impl Cluster {
     }
 }
 
+fn fed(command: &mut Command, input: &[u8]) -> Output {
+    let command = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().expect("kubectl is there");
+    let mut stdin = child.stdin.take().expect("it was asked for");
+    stdin.write_all(input).expect("kubectl reads");
+    drop(stdin);
+    child.wait_with_output().expect("kubectl ends")
+}
+
 /// A namespace of one test, which admits no pod that is not *restricted*.
 #[derive(Debug)]
 pub struct Namespace {
@@ -120,20 +178,16 @@ impl Namespace {
     }
 
     fn run(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = self
-            .cluster
-            .kubectl()
-            .args(["--namespace", &self.name])
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("kubectl is there");
-        let mut stdin = child.stdin.take().expect("it was asked for");
-        stdin.write_all(input.as_bytes()).expect("kubectl reads");
-        drop(stdin);
-        child.wait_with_output().expect("kubectl ends")
+        let mut command = self.cluster.kubectl();
+        command.args(["--namespace", &self.name]).args(arguments);
+        fed(&mut command, input.as_bytes())
+    }
+
+    /// A program in the environment in which kubectl and helm find the cluster.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("KUBECONFIG", &self.cluster.kubeconfig);
+        command
     }
 
     /// What kubectl answers to these arguments.
@@ -154,9 +208,8 @@ impl Namespace {
     /// # Errors
     /// What it says when it fails.
     pub fn helm(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new("helm");
-        let output = command
-            .env("KUBECONFIG", &self.cluster.kubeconfig)
+        let output = self
+            .command("helm")
             .args(["--namespace", &self.name])
             .args(arguments)
             .output()

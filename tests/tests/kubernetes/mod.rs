@@ -1,6 +1,7 @@
 //! Infrastructures of kind kubernetes, on a real cluster.
 
 mod chart;
+mod exposure;
 mod kills;
 mod life;
 mod load;

@@ -40,22 +40,26 @@ pub(super) enum Sight {
 pub(super) struct View {
     live: Mutex<Live>,
     sights: Sender<BTreeMap<Watched, Sight>>,
+    /// Kinds that the infrastructure makes no objects of. What is left of them from when it did has to be seen to go.
+    unmade: Vec<Kind>,
 }
 
 impl View {
     /// Of an infrastructure: nothing is seen yet.
     pub(super) fn of(settings: &Kubernetes) -> Self {
-        let objects = Kind::ALL
+        let sights = Kind::ALL
+            .map(Watched::Objects)
             .into_iter()
-            .filter(|kind| kind.is_made_by(settings))
-            .map(Watched::Objects);
-        let sights = objects
             .chain([Watched::Pods])
             .map(|what| (what, Sight::Blind))
             .collect();
         Self {
             live: Mutex::default(),
             sights: Sender::new(sights),
+            unmade: Kind::ALL
+                .into_iter()
+                .filter(|kind| !kind.is_made_by(settings))
+                .collect(),
         }
     }
 
@@ -137,6 +141,11 @@ impl View {
             watcher::Error::WatchError(status) => Trouble::refused(status.message.clone()),
             watcher::Error::NoResourceVersion => Trouble::refused("the cluster's answer cannot be understood"),
         };
+        // A cluster without the kind, or an account that may not look, is as good as one that has none.
+        let is_moot = matches!(trouble.cause, Cause::NotFound | Cause::Refused);
+        if is_moot && matches!(what, Watched::Objects(kind) if self.unmade.contains(&kind)) {
+            return self.stands(what, Sight::Clear);
+        }
         let sentence = match (what, trouble.cause) {
             (Watched::Objects(Kind::HttpRoute), Cause::NotFound) => {
                 "the cluster has no Gateway API: install it, or choose another exposure".to_owned()
