@@ -7,6 +7,7 @@ use crate::processes::Process;
 use crate::scratch;
 use rustix::process::Signal;
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
@@ -21,12 +22,14 @@ struct Server {
     data: PathBuf,
     port: u16,
     settings: &'static [&'static str],
+    /// Its addresses.
+    listens: String,
     process: Child,
 }
 
+const LOOPBACK: &str = "127.0.0.1";
 /// The machine does not end with a test, so that nothing has to reach the disk itself.
 const COMMON: &[&str] = &[
-    "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
     "fsync=off",
     "full_page_writes=off",
@@ -69,7 +72,7 @@ pub fn database_in(folder: &Path) -> Option<String> {
 
 fn new_name(server: &'static OnceLock<Result<Server, String>>) -> Option<(&'static Server, String)> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let server = needed(server.get_or_init(|| start(SHARED)).as_ref())?;
+    let server = needed(server.get_or_init(|| start(SHARED, LOOPBACK)).as_ref())?;
     Some((server, format!("world_{}", NUMBER.fetch_add(1, Ordering::Relaxed))))
 }
 
@@ -102,12 +105,27 @@ pub enum Shutdown {
 impl OwnServer {
     /// Starts one with an empty database, if this machine has PostgreSQL, and gives the database's URL.
     pub fn start() -> Option<(Self, String)> {
-        let started = start(OWN);
+        let server = Self::started(LOOPBACK)?;
+        let url = server.0.url("world");
+        Some((server, url))
+    }
+
+    /// The same on one more address of this machine, from where it takes only who has the password in the URL.
+    pub fn start_at(address: &str) -> Option<(Self, String)> {
+        let server = Self::started(&format!("{LOOPBACK},{address}"))?;
+        let password = uuid::Uuid::new_v4().simple().to_string();
+        let alter = format!("ALTER ROLE castoff PASSWORD '{password}'");
+        server.0.run("psql", &["-q", "-d", "world", "-c", &alter]);
+        let port = server.0.port;
+        Some((server, format!("postgres://castoff:{password}@{address}:{port}/world")))
+    }
+
+    fn started(listens: &str) -> Option<Self> {
+        let started = start(OWN, listens);
         needed(started.as_ref().map(|_| ()))?;
         let server = started.ok()?;
         server.run("createdb", &["world"]);
-        let url = server.url("world");
-        Some((Self(server), url))
+        Some(Self(server))
     }
 
     /// Cuts every connection to it.
@@ -121,8 +139,7 @@ impl OwnServer {
     pub fn restart(&mut self, how: Shutdown) {
         self.end(how);
         let server = &mut self.0;
-        server.process = launch(&server.programs, &server.data, server.port, server.settings)
-            .expect("PostgreSQL can be started again");
+        server.process = server.launch().expect("PostgreSQL can be started again");
     }
 
     fn end(&mut self, how: Shutdown) {
@@ -144,6 +161,10 @@ impl Drop for OwnServer {
 }
 
 impl Server {
+    fn launch(&self) -> Result<Child, String> {
+        launch(&self.programs, &self.data, self.port, self.settings, &self.listens)
+    }
+
     fn url(&self, name: &str) -> String {
         format!("postgres://castoff@127.0.0.1:{}/{name}", self.port)
     }
@@ -162,7 +183,7 @@ fn succeed(command: &mut Command) {
     assert!(done.status.success(), "{command:?}: {said}");
 }
 
-fn start(settings: &'static [&'static str]) -> Result<Server, String> {
+fn start(settings: &'static [&'static str], listens: &str) -> Result<Server, String> {
     let programs = programs().ok_or("install it, on Debian: apt-get install postgresql")?;
     let data = scratch::subfolder("postgresql");
     let owner = owner();
@@ -185,18 +206,23 @@ fn start(settings: &'static [&'static str]) -> Result<Server, String> {
     }
     let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let port = port.map_err(|error| error.to_string())?.port();
-    let process = launch(&programs, &data, port, settings)?;
+    // Behind those of initdb, which trust loopback.
+    let rule = fs::File::options().append(true).open(data.join("pg_hba.conf"));
+    rule.and_then(|mut file| file.write_all(b"host all all all scram-sha-256\n"))
+        .map_err(|error| format!("pg_hba.conf: {error}"))?;
+    let process = launch(&programs, &data, port, settings, listens)?;
     Ok(Server {
         programs,
         data,
         port,
         settings,
+        listens: listens.to_owned(),
         process,
     })
 }
 
 /// Starts the server, and waits until it accepts connections.
-fn launch(programs: &Path, data: &Path, port: u16, settings: &[&str]) -> Result<Child, String> {
+fn launch(programs: &Path, data: &Path, port: u16, settings: &[&str], listens: &str) -> Result<Child, String> {
     let log = fs::File::options()
         .create(true)
         .append(true)
@@ -204,6 +230,7 @@ fn launch(programs: &Path, data: &Path, port: u16, settings: &[&str]) -> Result<
         .map_err(|error| error.to_string())?;
     let mut command = as_owner(&programs.join("postgres"), owner());
     command.arg("-D").arg(data).args(["-p", &port.to_string()]);
+    command.args(["-c", &format!("listen_addresses={listens}")]);
     for setting in COMMON.iter().chain(settings) {
         command.args(["-c", setting]);
     }

@@ -78,7 +78,8 @@ impl Caller {
         Ok(answered)
     }
 
-    fn whole(&mut self, holds: &[u8]) -> io::Result<Option<Answered>> {
+    /// Likewise, whatever it says.
+    pub(super) fn whole(&mut self, holds: &[u8]) -> io::Result<Option<Answered>> {
         let mut part = [0; 4_096];
         let read = match self.stream.read(&mut part) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.asked.elapsed() < LIMIT => return Ok(None),
@@ -107,7 +108,7 @@ impl Caller {
         Ok(Some(Answered { said, took, closes }))
     }
 
-    fn shown(&self, holds: &[u8]) -> String {
+    pub(super) fn shown(&self, holds: &[u8]) -> String {
         let (holds, answer) = (String::from_utf8_lossy(holds), String::from_utf8_lossy(&self.answer));
         format!("{holds:?}: {answer}")
     }

@@ -6,9 +6,11 @@
 mod caller;
 mod noop;
 mod offered;
+mod steady;
 
 pub use noop::noop;
 pub use offered::Offered;
+pub use steady::Steady;
 
 use crate::figure::quantile;
 use caller::Caller;
