@@ -32,6 +32,24 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (printf "https://%s.%s.svc:8401" (include "castoff.name" .) .Release.Namespace) .Values.nodeUrl }}
 {{- end }}
 
+{{- define "castoff.nodeHost" -}}
+{{- include "castoff.nodeUrl" . | trimPrefix "https://" | regexFind "^[^:/]+" }}
+{{- end }}
+
+{{- define "castoff.httpSecret" -}}
+{{- if .Values.http.exposed }}
+{{- if .Values.http.tlsSecret }}{{ .Values.http.tlsSecret }}
+{{- else if .Values.certManager.enabled }}{{ include "castoff.name" . }}-http-tls
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "castoff.nodesSecret" -}}
+{{- if .Values.nodes.tlsSecret }}{{ .Values.nodes.tlsSecret }}
+{{- else if and .Values.certManager.enabled .Values.certManager.nodes }}{{ include "castoff.name" . }}-nodes-tls
+{{- end }}
+{{- end }}
+
 {{- /* What does not go together is said before anything is made. */ -}}
 {{- define "castoff.check" -}}
 {{- if and (gt (int .Values.replicas) 1) (not (include "castoff.hasDatabase" .)) }}
@@ -40,8 +58,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.persistence.existingClaim) (ne .Values.persistence.accessMode "ReadWriteMany") }}
 {{- fail "replicas > 1 needs a volume that all of them can write: set persistence.accessMode=ReadWriteMany, or persistence.existingClaim" }}
 {{- end }}
-{{- if and .Values.http.exposed (not .Values.http.tlsSecret) (not .Values.http.insecure) }}
-{{- fail "http.exposed needs a certificate: set http.tlsSecret, or http.insecure=true behind something that has TLS" }}
+{{- if and .Values.http.exposed (not (include "castoff.httpSecret" .)) (not .Values.http.insecure) }}
+{{- fail "http.exposed needs a certificate: set http.tlsSecret or certManager, or http.insecure=true behind something that has TLS" }}
+{{- end }}
+{{- if and .Values.certManager.enabled (not .Values.certManager.issuerRef.name) }}
+{{- fail "certManager.enabled needs certManager.issuerRef.name" }}
 {{- end }}
 {{- if and .Values.ingress.enabled (not .Values.http.exposed) }}
 {{- fail "ingress.enabled needs http.exposed=true" }}

@@ -1,0 +1,181 @@
+//! Several control planes by the chart, on a real database and a volume that all can write.
+
+use super::{Actor, Cluster, Namespace, Release, Value, json, new_key};
+use acceptance::eventually::within;
+use acceptance::load::{Load, Steady};
+use acceptance::postgres::OwnServer;
+use acceptance::{models, scratch};
+use std::os::unix::fs::chown;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// As whom our images run.
+const USER: u32 = 65532;
+/// Between the calls of a caller: 50 a second of inference, 20 of REST.
+const INFERENCE: Duration = Duration::from_millis(20);
+const REST: Duration = Duration::from_millis(50);
+/// Between two looks at the nodes, and two keys that are revoked: what is measured needs the cores, too.
+const LOOK: Duration = Duration::from_millis(100);
+/// A node should be back on the line within two seconds, and is shown as away only after three without a word; the rest is
+/// for a machine that is shared.
+const AWAY: Duration = Duration::from_secs(10);
+
+/// A folder of this machine as the volume of a release, for as long as it is needed.
+struct SharedVolume<'a>(&'a Namespace);
+
+impl<'a> SharedVolume<'a> {
+    fn new(namespace: &'a Namespace) -> Self {
+        let folder = scratch::subfolder("shared");
+        chown(&folder, Some(USER), Some(USER)).expect("root makes the cluster");
+        namespace.apply(&json!({
+            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": namespace.name},
+            "spec": {
+                "capacity": {"storage": "8Gi"}, "accessModes": ["ReadWriteMany"], "storageClassName": namespace.name,
+                "persistentVolumeReclaimPolicy": "Retain", "hostPath": {"path": folder, "type": "Directory"},
+                "claimRef": {"namespace": namespace.name, "name": "castoff"},
+            },
+        }));
+        Self(namespace)
+    }
+}
+
+impl Drop for SharedVolume<'_> {
+    fn drop(&mut self) {
+        let gone = ["delete", "persistentvolume", &self.0.name, "--wait=false"];
+        self.0.kubectl(&gone).ok();
+    }
+}
+
+fn address(namespace: &Namespace, service: &str) -> String {
+    let service = namespace.get(&format!("service/{service}")).expect("it is there");
+    service["spec"]["clusterIP"].as_str().expect("an address").to_owned()
+}
+
+/// Looks after the nodes of iris until told to stop; the longest time for which one was not shown as being on the line.
+fn longest_away(admin: &Actor, stop: &AtomicBool) -> Duration {
+    let (mut longest, mut since) = (Duration::ZERO, None);
+    while !stop.load(Ordering::SeqCst) {
+        let status = admin.get("/deployments/iris-on-cluster/status").expect(200);
+        let nodes = status["nodes"].as_array().expect("a list");
+        let here = nodes.iter().filter(|node| node["state"] == "ready").count();
+        if here >= 2 && status["state"] == "running" {
+            since = None;
+        } else {
+            longest = longest.max(since.get_or_insert_with(Instant::now).elapsed());
+        }
+        thread::sleep(LOOK);
+    }
+    longest
+}
+
+/// Keys are made and revoked until told to stop: each revocation must be acknowledged by every node.
+fn revoked(admin: &Actor, stop: &AtomicBool) -> usize {
+    let mut count = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let key = new_key(admin, &format!("roll-{count}"));
+        let path = format!("/deployments/iris-on-cluster/keys/{}/revoke?wait=30s", key.id);
+        let receipt = admin.post(&path, json!({})).expect(200);
+        assert_eq!(receipt["receipts"][0]["pending"], json!([]), "{}", receipt.text());
+        count += 1;
+        thread::sleep(LOOK);
+    }
+    count
+}
+
+/// Every replica is replaced while programs call the model, people and pipelines call REST, and keys are revoked.
+#[test]
+fn a_control_plane_that_is_rolled_fails_nobody() {
+    let Some(cluster) = Cluster::there() else { return };
+    if !cluster.is_here() {
+        return;
+    }
+    let Some((_postgres, url)) = OwnServer::start_at(&cluster.outside) else {
+        return;
+    };
+    let namespace = Namespace::new(cluster, "replicas");
+    let _volume = SharedVolume::new(&namespace);
+    let release = Release::of(cluster, &namespace);
+    let class = format!(
+        "persistence.accessMode=ReadWriteMany,persistence.storageClass={}",
+        namespace.name
+    );
+    let values = scratch::subfolder("values").join("values.json");
+    std::fs::write(&values, json!({"database": {"url": url}}).to_string()).expect("the values");
+    let values = values.to_str().expect("a path");
+    let exposed = "replicas=2,http.exposed=true,http.insecure=true";
+    release.helm("install", &["--values", values, "--set", &class, "--set", exposed]);
+    release.proves_itself();
+    let rest = format!("http://{}:8400", address(&namespace, "castoff"));
+    let admin = Actor::log_in(&rest, "admin", &release.password());
+    let key = release.serves_iris(&admin, 2);
+
+    let model = format!("http://{}:8000", address(&namespace, "iris-on-cluster"));
+    let inference = Load::post(
+        &model,
+        "/public/api/v1/iris/iris/predict",
+        &[("x-api-key", &key.key)],
+        &models::setosa().to_string(),
+        "setosa",
+    );
+    let bearer = format!("Bearer {}", admin.token());
+    let listing = Load::get(
+        &rest,
+        "/api/v1/deployments",
+        &[("authorization", &bearer)],
+        "iris-on-cluster",
+    );
+    let before = ready_pods(&namespace);
+    let (stop, started) = (AtomicBool::new(false), Instant::now());
+    let (calls, lists, away, revocations) = thread::scope(|scope| {
+        let calls = scope.spawn(|| inference.steadily(INFERENCE, &stop));
+        let lists = scope.spawn(|| listing.steadily(REST, &stop));
+        let away = scope.spawn(|| longest_away(&admin, &stop));
+        let revocations = scope.spawn(|| revoked(&admin, &stop));
+        // The callers end when this does, however it does.
+        let rolled = thread::scope(|rolling| rolling.spawn(|| roll(&namespace, &before)).join());
+        stop.store(true, Ordering::SeqCst);
+        rolled.expect("it is rolled");
+        (
+            calls.join().expect("calls"),
+            lists.join().expect("lists"),
+            away.join().expect("each status is answered"),
+            revocations.join().expect("each revocation is acknowledged"),
+        )
+    });
+    let took = started.elapsed();
+    println!("rolled in {took:?}\ninference {calls:?}\nREST {lists:?}\naway {away:?}, {revocations} revocations");
+    let fine = |steady: &Steady| steady.failures.is_empty() && steady.answers > 50;
+    assert!(fine(&calls) && fine(&lists), "inference {calls:?}\nREST {lists:?}");
+    assert!(
+        lists.connections >= 1,
+        "whoever leaves sends its callers away first: {lists:?}"
+    );
+    assert!(away < AWAY && revocations > 0, "{away:?}, {revocations}");
+}
+
+/// Replaces every pod, and waits until none of those before is there.
+fn roll(namespace: &Namespace, before: &[String]) {
+    namespace
+        .kubectl(&["rollout", "restart", "deployment/castoff"])
+        .expect("it is there");
+    namespace
+        .kubectl(&["rollout", "status", "deployment/castoff", "--timeout=240s"])
+        .expect("it is rolled");
+    within(Duration::from_secs(120), "those before are gone", || {
+        let now = ready_pods(namespace);
+        match now.len() == 2 && !now.iter().any(|pod| before.contains(pod)) {
+            true => Ok(()),
+            false => Err(format!("{now:?}")),
+        }
+    });
+}
+
+fn ready_pods(namespace: &Namespace) -> Vec<String> {
+    let selector = ["get", "pods", "-l", "app.kubernetes.io/name=castoff", "-o", "json"];
+    let pods = namespace.kubectl(&selector).expect("kubectl lists");
+    let pods: Value = serde_json::from_str(&pods).expect("JSON");
+    let pods = pods["items"].as_array().expect("a list").iter();
+    pods.map(|pod| pod["metadata"]["uid"].as_str().expect("an id").to_owned())
+        .collect()
+}
