@@ -1,7 +1,7 @@
 # The commands of Castoff. `make` lists them. What each one does in detail is in scripts/, one subject a file.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster cluster cluster-down image faults fuzz lint docs-check advisories bench bench-cluster models
+.PHONY: help demo demo-cluster test test-cluster cluster cluster-down image faults fuzz lint docs-check advisories bench bench-cluster models
 
 CARGO := cargo
 # All our packages, and of others only what Cargo.lock says.
@@ -13,6 +13,11 @@ help: ## this list
 demo: ## start Castoff with a model on it, call it, and show how (ONCE=1: stop by itself)
 	@scripts/prerequisites demo
 	@ONCE=$(ONCE) scripts/demo
+
+demo-cluster: ## the same on a Kubernetes cluster of this machine, as root, by the chart (ONCE=1: stop by itself)
+	@scripts/prerequisites demo
+	@scripts/prerequisites cluster
+	@ONCE=$(ONCE) scripts/demo-cluster
 
 test: ## everything: unit and documentation tests, acceptance tests on real processes and a cluster, third-party clients
 	@scripts/prerequisites test
