@@ -5,7 +5,8 @@ use super::state::Api;
 use crate::authn::{Actor, Secret, SecretKind};
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, Version, header};
 use axum_extra::extract::CookieJar;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -41,7 +42,7 @@ impl FromRequestParts<Api> for Caller {
                 Some(session) => {
                     let actor = api.store.actor(&session, SecretKind::Session, source).await?;
                     if actor.is_some() && !parts.method.is_safe() {
-                        same_origin(&parts.method, &parts.headers, true)?;
+                        same_origin(parts, true)?;
                     }
                     actor
                 }
@@ -77,9 +78,9 @@ fn cookie(headers: &HeaderMap) -> Option<Secret> {
 ///
 /// # Errors
 /// 403 for another origin, or for none where one is demanded.
-pub fn same_origin(method: &Method, headers: &HeaderMap, demanded: bool) -> Result<(), Problem> {
+pub fn same_origin(parts: &Parts, demanded: bool) -> Result<(), Problem> {
     let refuse = |detail: &str| Err(Problem::new(Kind::Forbidden, detail));
-    let Some(origin) = headers.get(header::ORIGIN) else {
+    let Some(origin) = parts.headers.get(header::ORIGIN) else {
         return if demanded {
             refuse(
                 "a session cookie changes things only with an Origin header of this server; programs use access tokens",
@@ -88,10 +89,12 @@ pub fn same_origin(method: &Method, headers: &HeaderMap, demanded: bool) -> Resu
             Ok(())
         };
     };
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok())
-        .unwrap_or_default();
+    let host = match parts.version {
+        Version::HTTP_2 => parts.uri.authority().map(Authority::as_str),
+        // What HTTP/1 has in its first line is for proxies.
+        _ => parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+    };
+    let host = host.unwrap_or_default();
     let origin = origin.to_str().unwrap_or_default();
     let authority = origin
         .strip_prefix("https://")
@@ -99,14 +102,14 @@ pub fn same_origin(method: &Method, headers: &HeaderMap, demanded: bool) -> Resu
     if !host.is_empty() && authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host)) {
         return Ok(());
     }
-    tracing::warn!(http.method = %method, "a request came from another origin");
+    tracing::warn!(http.method = %parts.method, "a request came from another origin");
     refuse("the Origin header names another server")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
+    use axum::http::Request;
 
     #[test]
     fn only_our_own_origin_is_ours() {
@@ -119,16 +122,18 @@ mod tests {
             (None, true, false),
             (None, false, true),
         ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::HOST, HeaderValue::from_static("castoff.example:8400"));
-            if let Some(origin) = origin {
-                headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            let place = "castoff.example:8400";
+            let http1 = Request::post("/api/v1/session").header(header::HOST, place);
+            let http2 = Request::post(format!("https://{place}/api/v1/session")).version(Version::HTTP_2);
+            let proxied = Request::post("http://castoff.example/").header(header::HOST, place);
+            for request in [http1, http2, proxied] {
+                let request = match origin {
+                    Some(origin) => request.header(header::ORIGIN, origin),
+                    None => request,
+                };
+                let (parts, ()) = request.body(()).unwrap().into_parts();
+                assert_eq!(same_origin(&parts, demanded).is_ok(), fits, "{parts:?}");
             }
-            assert_eq!(
-                same_origin(&Method::POST, &headers, demanded).is_ok(),
-                fits,
-                "{origin:?}"
-            );
         }
     }
 }

@@ -65,7 +65,7 @@ pub async fn create(
     jar: CookieJar,
     Json(input): Json<LogIn>,
 ) -> Answer<impl IntoResponse> {
-    same_origin(&parts.method, &parts.headers, false)?;
+    same_origin(&parts, false)?;
     let (now, from) = (api.store.clock().now(), source(&parts));
     // A name that cannot be one is not remembered: it could be anything, also very long.
     let name = AccountName::parse(&input.name).ok();
