@@ -23,6 +23,7 @@ test: ## everything: unit and documentation tests, acceptance tests on real proc
 	@scripts/prerequisites test
 	@echo "== ONNX Runtime's library" && scripts/onnxruntime >/dev/null
 	@echo "== third-party clients, for the acceptance tests" && tests/clients/run --prepare
+	@echo "== an object store, for the acceptance tests" && tests/objects/build >/dev/null
 	@echo "== build the programs and their tests (minutes, the first time)"
 	@$(CARGO) build $(ALL) --bins --tests
 	@echo "== test (acceptance starts castoff, nodes and a PostgreSQL, all on loopback, and a Kubernetes cluster beside it)"
@@ -31,6 +32,7 @@ test: ## everything: unit and documentation tests, acceptance tests on real proc
 test-cluster: ## what runs on Kubernetes alone; with KUBECONFIG on your cluster (tests/cluster/with says what else to set)
 	@scripts/prerequisites test
 	@scripts/onnxruntime >/dev/null
+	@tests/objects/build >/dev/null
 	@$(CARGO) build $(ALL) --bins --tests
 	@CASTOFF_ONNXRUNTIME=$$(scripts/onnxruntime 2>/dev/null) \
 	    tests/cluster/with $(CARGO) test $(ALL) --test acceptance -- cluster:: kubernetes::

@@ -4,9 +4,10 @@ mod certificates;
 mod first;
 mod listen;
 mod loops;
+mod packages;
 
 use crate::admin::plain;
-use crate::artifacts::{Limits, Packages};
+use crate::artifacts::Limits;
 use crate::authn::{Passwords, SlowDown};
 use crate::clock::Clock;
 use crate::config::{DatabaseUrls, MasterKeyPlace, Place, Serve};
@@ -120,8 +121,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         ..usual
     };
     make_private_folder(config.shared_dir())?;
-    let folder = config.shared_dir().join("packages");
-    let packages = Packages::open(&folder, limits).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let packages = packages::open(&config, limits).await?;
     let stopping = CancellationToken::new();
     let addresses = Addresses::of(&http_listener, &node_listener, &ops_listener)?;
 

@@ -16,8 +16,6 @@ use tokio_util::sync::CancellationToken;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(3_600);
-/// A file may wait so long for its version: far longer than an upload is looked through and written down.
-const YOUNG_MS: i64 = 3_600_000;
 /// Files taken away at one look, so that it never keeps the disk from uploads for long. The rest has an hour's time.
 const MOST: usize = 1_000;
 
@@ -47,11 +45,14 @@ pub async fn run(packages: Packages, store: SystemStore, mut terms: Terms, stopp
 
 /// How many files were taken away, and their bytes.
 async fn collect(packages: &Packages, store: &SystemStore, term: &Term) -> Result<(usize, u64), String> {
+    packages.sweep().await.map_err(|error| error.to_string())?;
     let listed: Vec<Stored> = packages.list().try_collect().await.map_err(|error| error.to_string())?;
     let in_use = store.digests_in_use().await.map_err(|error| error.to_string())?;
     let in_use: HashSet<Digest> = in_use.into_iter().collect();
     let (mut files, mut bytes) = (0, 0);
-    for file in unused(&listed, &in_use, store.now()).take(MOST) {
+    let patience = i64::try_from(packages.patience().as_millis()).unwrap_or(i64::MAX);
+    let youngest = store.now().after_ms(-patience);
+    for file in unused(&listed, &in_use, youngest).take(MOST) {
         if !term.holds() {
             break;
         }
@@ -64,11 +65,10 @@ async fn collect(packages: &Packages, store: &SystemStore, term: &Term) -> Resul
 }
 
 /// The files that nothing uses and that have waited long enough for a version. A file from the future is young.
-fn unused<'a>(listed: &'a [Stored], in_use: &HashSet<Digest>, now: Time) -> impl Iterator<Item = &'a Stored> {
-    let oldest_young = now.after_ms(-YOUNG_MS);
+fn unused<'a>(listed: &'a [Stored], in_use: &HashSet<Digest>, youngest: Time) -> impl Iterator<Item = &'a Stored> {
     listed
         .iter()
-        .filter(move |file| file.kept_at < oldest_young && !in_use.contains(&file.digest))
+        .filter(move |file| file.kept_at < youngest && !in_use.contains(&file.digest))
 }
 
 #[cfg(test)]
@@ -77,6 +77,7 @@ mod tests {
 
     #[test]
     fn only_what_is_old_and_unused_goes() {
+        const YOUNG_MS: i64 = 3_600_000;
         let now = Time::from_ms(100 * YOUNG_MS);
         let used = Digest::new([0; 32]);
         let in_use = HashSet::from([used]);
@@ -92,7 +93,7 @@ mod tests {
                 size: 1,
                 kept_at: now.after_ms(-age_ms),
             };
-            let found: Vec<&Stored> = unused(std::slice::from_ref(&file), &in_use, now).collect();
+            let found: Vec<&Stored> = unused(std::slice::from_ref(&file), &in_use, now.after_ms(-YOUNG_MS)).collect();
             assert_eq!(!found.is_empty(), goes, "{digest} {age_ms}");
         }
     }

@@ -1,5 +1,9 @@
 //! What `castoff serve` is told: by flags, or by the environment under the same names. Parsed once, at the start.
 
+mod packages;
+
+pub use packages::PackagesPlace;
+
 use crate::domain::{ImageName, InfrastructureName, ObjectName};
 use clap::Args;
 use std::net::SocketAddr;
@@ -145,9 +149,12 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_POLICIES", value_name = "DIR")]
     pub policies: Option<PathBuf>,
 
-    /// The folder of packages and local nodes, where several control planes share them [default: the data folder]
+    /// The folder of local nodes and, without --packages-url, of packages, where several control planes share them [default: the data folder]
     #[arg(long, env = "CASTOFF_SHARED_DIR", value_name = "DIR")]
     pub shared_dir: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub packages: PackagesPlace,
 
     /// The ports that local deployments get
     #[arg(long, env = "CASTOFF_LOCAL_PORTS", default_value = "8500-8999", value_name = "FIRST-LAST", value_parser = ports)]

@@ -19,6 +19,7 @@ mod m0007_lease;
 mod m0008_grants;
 mod m0009_kubernetes;
 mod m0010_upgrades;
+mod m0011_package_addresses;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -37,6 +38,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_grants::Migration),
             Box::new(m0009_kubernetes::Migration),
             Box::new(m0010_upgrades::Migration),
+            Box::new(m0011_package_addresses::Migration),
         ]
     }
 }

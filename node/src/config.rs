@@ -28,6 +28,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR", env = "CASTOFF_PACKAGES")]
     pub packages: Option<PathBuf>,
 
+    /// Where model files are in an object store, for a start without a control plane [default: `packages` beside --boot-config].
+    #[arg(long, value_name = "FILE", env = "CASTOFF_PACKAGE_ADDRESSES")]
+    pub package_addresses: Option<PathBuf>,
+
     /// Who this node is to the control plane [default: a new id at each start].
     #[arg(long, value_name = "UUID", env = "CASTOFF_NODE_ID")]
     pub node_id: Option<Uuid>,
@@ -77,6 +81,12 @@ impl Args {
             Some(folder) => (folder.clone(), *folder == self.own_packages()),
             None => (self.own_packages(), true),
         }
+    }
+
+    /// The file that says where model files are in an object store. It may not be there.
+    pub fn package_addresses(&self) -> Option<PathBuf> {
+        let beside = || Some(self.boot_config.as_ref()?.with_file_name("packages"));
+        self.package_addresses.clone().or_else(beside)
     }
 
     fn own_packages(&self) -> PathBuf {

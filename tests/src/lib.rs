@@ -26,6 +26,7 @@ pub mod load;
 pub mod models;
 pub mod network;
 pub mod node;
+pub mod objects;
 pub mod onnx;
 pub mod pen;
 pub mod ports;

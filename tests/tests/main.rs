@@ -27,6 +27,7 @@ mod line;
 mod lists;
 mod migrations;
 mod node_tokens;
+mod objects;
 mod once;
 mod oracle;
 mod packages;

@@ -28,6 +28,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (printf "%s-database" (include "castoff.name" .)) .Values.database.existingSecret }}
 {{- end }}
 
+{{- /* Rows in a file, or packages in a folder. */ -}}
+{{- define "castoff.hasVolume" -}}
+{{- if not (and (include "castoff.hasDatabase" .) .Values.objectStore.url) }}yes{{ end }}
+{{- end }}
+
 {{- define "castoff.nodeUrl" -}}
 {{- default (printf "https://%s.%s.svc:8401" (include "castoff.name" .) .Release.Namespace) .Values.nodeUrl }}
 {{- end }}
@@ -55,8 +60,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (gt (int .Values.replicas) 1) (not (include "castoff.hasDatabase" .)) }}
 {{- fail "replicas > 1 needs a PostgreSQL database: set database.url or database.existingSecret" }}
 {{- end }}
-{{- if and (gt (int .Values.replicas) 1) (not .Values.persistence.existingClaim) (ne .Values.persistence.accessMode "ReadWriteMany") }}
-{{- fail "replicas > 1 needs a volume that all of them can write: set persistence.accessMode=ReadWriteMany, or persistence.existingClaim" }}
+{{- if and (gt (int .Values.replicas) 1) (include "castoff.hasVolume" .) (not .Values.persistence.existingClaim) (ne .Values.persistence.accessMode "ReadWriteMany") }}
+{{- fail "replicas > 1 needs a place for packages that all of them reach: set objectStore.url, or a volume that all of them can write by persistence.accessMode=ReadWriteMany or persistence.existingClaim" }}
+{{- end }}
+{{- if and (not .Values.objectStore.url) (or .Values.objectStore.endpoint .Values.objectStore.region .Values.objectStore.existingSecret) }}
+{{- fail "objectStore needs objectStore.url, such as s3://BUCKET" }}
+{{- end }}
+{{- if and (hasPrefix "http://" .Values.objectStore.endpoint) (not .Values.objectStore.insecureHttp) }}
+{{- fail "objectStore.endpoint without TLS: models would travel in the clear; use https://, or set objectStore.insecureHttp=true" }}
 {{- end }}
 {{- if and .Values.http.exposed (not (include "castoff.httpSecret" .)) (not .Values.http.insecure) }}
 {{- fail "http.exposed needs a certificate: set http.tlsSecret or certManager, or http.insecure=true behind something that has TLS" }}

@@ -5,16 +5,20 @@ use crate::artifacts::Packages;
 use crate::authn::Secret;
 use crate::collector;
 use crate::config::Serve;
-use crate::domain::InfrastructureKind;
+use crate::domain::package::Digest;
+use crate::domain::{InfrastructureKind, Time};
 use crate::launch::kubernetes::{Clusters, Kubernetes};
 use crate::launch::local::{Local, Settings, program_beside_this};
 use crate::launch::static_nodes::StaticNodes;
-use crate::launch::{JoinSource, Launcher, Leave, NodeBook, NodeLogs, StoredTokens};
+use crate::launch::{AddressSource, JoinSource, Launcher, Leave, NodeBook, NodeLogs, StoredTokens};
 use crate::lease::{Home, Keeper, Term};
 use crate::push::{Joins, Push};
 use crate::store::{Presence, Store};
+use castoff_wire::PackageAddresses;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -45,7 +49,11 @@ impl Loops {
         let local = local(config, store, Arc::clone(&joins))?;
         let image = node_image(config);
         let clusters = Clusters::new(store.system(), installation, image.clone());
-        let kubernetes = Kubernetes::new(store.system(), joins, installation, image);
+        let addresses = Arc::new(Addresses {
+            packages: packages.clone(),
+            life: Duration::from_secs(config.packages.packages_address_life),
+        });
+        let kubernetes = Kubernetes::new(store.system(), joins, addresses, installation, image);
         let logs = local.logs();
         let home = Home::here(&config.shared_dir().join("nodes")).map_err(|error| format!("this machine: {error}"))?;
         let own = Presence {
@@ -95,6 +103,24 @@ impl Loops {
         let _ = self.collecting.await;
         self.released.cancel();
         let _ = self.keeping.await;
+    }
+}
+
+/// Addresses of what is kept in a bucket.
+struct Addresses {
+    packages: Packages,
+    life: Duration,
+}
+
+#[async_trait::async_trait]
+impl AddressSource for Addresses {
+    fn of(&self, files: &BTreeSet<Digest>) -> Option<[u8; 32]> {
+        self.packages.has_addresses().then(|| self.packages.addresses_of(files))
+    }
+
+    async fn make(&self, files: &BTreeSet<Digest>, now: Time) -> Result<Option<PackageAddresses>, String> {
+        let made = self.packages.addresses(files, now, self.life).await;
+        made.map_err(|error| error.to_string())
     }
 }
 

@@ -4,6 +4,8 @@
 //! model's endpoint gets. The rule a newcomer would break: nothing of an upload is believed before it is bounded: sizes
 //! while they grow, names before they are used, counts before there is room made for them.
 
+mod addresses;
+mod bucket;
 mod onnx;
 mod package;
 mod receive;
@@ -14,6 +16,7 @@ mod store;
 mod testing;
 mod unpack;
 
+pub use bucket::{Bucket, Credentials, Failed as StoreFailed};
 pub use package::records_possible;
 pub use receive::Received;
 pub use store::{Packages, Stored};

@@ -4,6 +4,7 @@
 //! database or the network.
 
 mod account;
+mod bucket;
 mod deployment;
 mod infrastructure;
 mod invalid;
@@ -16,6 +17,7 @@ mod service;
 mod time;
 
 pub use account::{AccessToken, Account, AccountKind, Group};
+pub use bucket::{BucketPlace, StoreEndpoint};
 pub use deployment::{Access, Deployment, Leg, Limits, Revision, Route, Scale};
 pub use infrastructure::{Allowances, Infrastructure, InfrastructureKind};
 pub use invalid::Invalid;

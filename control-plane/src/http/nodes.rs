@@ -72,6 +72,8 @@ pub struct Status {
     message: String,
     url: Option<String>,
     config: ConfigPosition,
+    /// Until when its pods can fetch their packages from the object store without a control plane; null where they cannot.
+    package_addresses_expire_at: Option<Time>,
     nodes: Vec<NodeOut>,
 }
 
@@ -155,6 +157,7 @@ pub async fn status(permit: Permit<View, Deployment>, State(api): State<Api>) ->
             epoch: permit.config.0,
             version: permit.config.1,
         },
+        package_addresses_expire_at: api.store.addresses_end(&permit).await?,
         nodes: nodes.into_iter().map(NodeOut::from).collect(),
     }))
 }

@@ -5,7 +5,7 @@ use super::output::{Answer, Created, List};
 use super::permit::Last;
 use super::problem::{Kind, Problem};
 use super::state::Api;
-use crate::artifacts::Refused;
+use crate::artifacts::{Refused, StoreFailed};
 use crate::authz::{Read, Write};
 use crate::domain::package::Endpoint;
 use crate::domain::{Service, Time, Version, VersionName};
@@ -66,10 +66,14 @@ impl From<Refused> for Problem {
                     let detail = "nothing was kept: make space where the packages lie, then upload again";
                     return Self::new(Kind::Full, detail);
                 }
-                Self::new(
-                    Kind::Unavailable,
-                    "the package could not be kept or read: the log of the control plane says why",
-                )
+                let is_away = error.get_ref().is_some_and(|error| error.is::<StoreFailed>());
+                let detail = match is_away {
+                    true => {
+                        "the object store that holds packages failed, nothing was changed: try again; the log of the control plane says why"
+                    }
+                    false => "the package could not be kept or read: the log of the control plane says why",
+                };
+                Self::new(Kind::Unavailable, detail)
             }
         }
     }

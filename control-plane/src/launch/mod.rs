@@ -4,11 +4,13 @@
 //! as wanted, and none besides. The rule a newcomer would break: what the launcher is going to start is recorded before it
 //! is started, so that no process is ever forgotten.
 
+mod addresses;
 mod book;
 pub mod kubernetes;
 pub mod local;
 pub mod static_nodes;
 
+pub use addresses::AddressSource;
 pub use book::{JoinSource, NodeBook, StoredTokens, Wanted};
 pub use local::logs::NodeLogs;
 

@@ -4,6 +4,7 @@
 //! own transaction whether the term is still the newest: one that was overtaken while it slept changes nothing. The rule
 //! a newcomer would break: time is the database's here, never that of a control plane.
 
+use super::addresses::{self, KeptAddresses};
 use super::clusters::{self, Cluster, Note};
 use super::connection::Connection;
 use super::entity::deployments;
@@ -286,6 +287,14 @@ impl Acting {
     /// The database failed, or another acts now.
     pub async fn note_copy(&self, deployment_id: Uuid, config: (u64, u64)) -> Result<(), Error> {
         clusters::note(self.store(), self.begin().await?, deployment_id, Note::Copied(config)).await
+    }
+
+    /// Keeps the addresses of a deployment's files, or that it has none.
+    ///
+    /// # Errors
+    /// The database failed, or another acts now.
+    pub async fn keep_addresses(&self, deployment_id: Uuid, made: Option<&KeptAddresses>) -> Result<(), Error> {
+        addresses::keep(self.store(), self.begin().await?, deployment_id, made).await
     }
 
     /// Says that nothing is left of a deleted deployment on its infrastructure. Of another it says nothing.

@@ -4,6 +4,7 @@
 //! [`SystemStore`] and is called by nobody but background loops and the command line on the machine.
 
 mod accounts;
+mod addresses;
 mod admission;
 mod api_keys;
 mod audit;
@@ -43,6 +44,7 @@ mod versions;
 mod witness;
 
 pub use accounts::{AccountChange, NewAccount};
+pub use addresses::KeptAddresses;
 pub use admission::{Ask, GrantSource};
 pub use api_keys::{Changed, KeyChange, KeyRing, MachineKeyUse, NewKey, WritableRing};
 pub use audit::{AuditFilter, AuditRow};

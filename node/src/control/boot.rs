@@ -74,7 +74,8 @@ pub fn boot(args: &Args) -> Result<Booted, NotStarted> {
     )))?;
     let (folder, own) = args.packages();
     let what = format!("--packages {} cannot be written", folder.display());
-    let packages = Arc::new(Packages::open(folder, own).map_err(unusable(what))?);
+    let packages = Packages::open(folder, own).map_err(unusable(what))?;
+    let packages = Arc::new(packages.with_addresses(args.package_addresses()));
     let dialer = Dialer::new(&join, copy.clone())
         .map_err(|error| NotStarted::Unusable(format!("--join {}: {error}", args.join.display())))?;
     let kept = copy.read(&trust, join.deployment).unwrap_or_else(|error| {

@@ -1,11 +1,17 @@
-//! Model files: fetched by digest over the connection to the control plane, kept under their digest.
+//! Model files: fetched by digest over the connection to the control plane, or without one from an object store, and kept
+//! under their digest.
 //!
 //! The rule a newcomer would break: a file has its name only when all its bytes were hashed; what is half there has
 //! another name. Nodes may share the folder, and two that fetch the same file only do the work twice.
 
 use super::dial::Client;
 use super::durable;
-use castoff_wire::proto::{Config, FetchRequest, File};
+use super::object::{NotGiven, Object};
+use super::stream::now_ms;
+use bytes::Bytes;
+use castoff_wire::PackageAddresses;
+use castoff_wire::addresses::MOST_BYTES;
+use castoff_wire::proto::{Config, FetchChunk, FetchRequest, File};
 use ring::digest::{Context, SHA256};
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
@@ -13,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tonic::Streaming;
 
 /// The control plane reads from its own store: this long without a chunk, and it is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,6 +33,14 @@ pub enum NotFetched {
     /// No control plane to ask.
     #[error("package unreachable: a model file is missing and the control plane is not connected")]
     Alone,
+    /// Nor does the object store let us in any more.
+    #[error(
+        "package unreachable: a model file is missing, the control plane is not connected, and the addresses in the object store have ended"
+    )]
+    Ended,
+    /// Nor does the object store give it.
+    #[error("package unreachable: a model file is missing, the control plane is not connected, and {0}")]
+    NotGiven(#[from] NotGiven),
     /// The control plane did not send it.
     #[error("the control plane did not send a model file: {}: {}", .0.code(), .0.message())]
     Status(#[from] tonic::Status),
@@ -52,10 +67,48 @@ pub fn files(config: &Config) -> Option<Vec<File>> {
     Some(files.into_values().collect())
 }
 
+impl NotFetched {
+    /// Whether it was only that nobody could be asked.
+    pub fn is_alone(&self) -> bool {
+        matches!(self, Self::Alone | Self::Ended | Self::NotGiven(_))
+    }
+}
+
+/// Where the bytes of a file come from.
+enum Source {
+    ControlPlane(Streaming<FetchChunk>),
+    ObjectStore(Object),
+}
+
+impl Source {
+    async fn ask(client: &Client, digest: &[u8]) -> Result<Self, NotFetched> {
+        let request = FetchRequest {
+            digest: digest.to_vec(),
+        };
+        let mut client = client.clone();
+        let answer = tokio::time::timeout(PATIENCE, client.fetch(request)).await;
+        let answer = answer.map_err(|_| NotFetched::Stalled)??;
+        Ok(Self::ControlPlane(answer.into_inner()))
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, NotFetched> {
+        match self {
+            Self::ObjectStore(object) => Ok(object.next().await?),
+            Self::ControlPlane(chunks) => {
+                let chunk = tokio::time::timeout(PATIENCE, chunks.message()).await;
+                let chunk = chunk.map_err(|_| NotFetched::Stalled)??;
+                Ok(chunk.map(|chunk| chunk.data.into()))
+            }
+        }
+    }
+}
+
 /// The folder of model files.
 #[derive(Debug)]
 pub struct Packages {
     folder: PathBuf,
+    /// The file that says where they are in an object store; renewed by whoever wrote it.
+    addresses: Option<PathBuf>,
     /// Nobody else's: what is unused may be removed.
     own: bool,
     /// Digests whose file this process has hashed.
@@ -72,9 +125,16 @@ impl Packages {
         durable::sweep(&folder, ABANDONED)?;
         Ok(Self {
             folder,
+            addresses: None,
             own,
             hashed: Mutex::default(),
         })
+    }
+
+    /// With a file that says where they are in an object store; it need not be there.
+    #[must_use]
+    pub fn with_addresses(self, addresses: Option<PathBuf>) -> Self {
+        Self { addresses, ..self }
     }
 
     /// The folder itself.
@@ -102,7 +162,11 @@ impl Packages {
                 .await
                 .map_err(io::Error::other)??;
             if !there {
-                self.fetch(file, client.ok_or(NotFetched::Alone)?.clone()).await?;
+                let source = match client {
+                    Some(client) => Source::ask(client, &file.digest).await?,
+                    None => Source::ObjectStore(Object::ask(&self.addresses().await?, &file.digest).await?),
+                };
+                self.fetch(file, source).await?;
             }
         }
         Ok(())
@@ -129,29 +193,31 @@ impl Packages {
         Ok(false)
     }
 
-    async fn fetch(&self, file: &File, mut client: Client) -> Result<(), NotFetched> {
+    /// What is said now about where files are in an object store.
+    async fn addresses(&self) -> Result<PackageAddresses, NotFetched> {
+        let path = self.addresses.clone().ok_or(NotFetched::Alone)?;
+        let text = durable::on_disk(move || durable::read_bounded(&path, MOST_BYTES)).await?;
+        let parsed = PackageAddresses::parse(&text.ok_or(NotFetched::Alone)?);
+        let addresses = parsed.map_err(|_| NotGiven::Unknown)?;
+        if addresses.expires_at_ms <= now_ms() {
+            return Err(NotFetched::Ended);
+        }
+        Ok(addresses)
+    }
+
+    async fn fetch(&self, file: &File, mut source: Source) -> Result<(), NotFetched> {
         let path = self.path(&file.digest);
         let (temporary, open) = durable::temporary_beside(&path, FILE_MODE)?;
         let cleanup = RemoveUnlessKept(Some(temporary.clone()));
         let mut open = tokio::fs::File::from_std(open);
-        let request = FetchRequest {
-            digest: file.digest.clone(),
-        };
-        let answer = tokio::time::timeout(PATIENCE, client.fetch(request))
-            .await
-            .map_err(|_| NotFetched::Stalled)??;
-        let mut chunks = answer.into_inner();
         let (mut hash, mut size) = (Context::new(&SHA256), 0u64);
-        while let Some(chunk) = tokio::time::timeout(PATIENCE, chunks.message())
-            .await
-            .map_err(|_| NotFetched::Stalled)??
-        {
-            size = size.saturating_add(chunk.data.len() as u64);
+        while let Some(bytes) = source.next().await? {
+            size = size.saturating_add(bytes.len() as u64);
             if size > file.size {
                 return Err(NotFetched::OtherBytes);
             }
-            hash.update(&chunk.data);
-            open.write_all(&chunk.data).await?;
+            hash.update(&bytes);
+            open.write_all(&bytes).await?;
         }
         if size != file.size || hash.finish().as_ref() != file.digest {
             return Err(NotFetched::OtherBytes);

@@ -39,7 +39,12 @@ impl Failure {
 
     /// Whether it was only that nobody could be asked for a file.
     pub fn is_alone(&self) -> bool {
-        matches!(self, Self::NotFetched(NotFetched::Alone))
+        matches!(self, Self::NotFetched(error) if error.is_alone())
+    }
+
+    /// Whether trying again may help: not where only a control plane could give a file, which is told when it comes.
+    pub fn may_pass(&self) -> bool {
+        self.code() == Code::Package && !matches!(self, Self::NotFetched(NotFetched::Alone))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod fetch;
 pub mod keeper;
 pub mod load;
 pub mod node;
+pub mod object;
 pub mod outbox;
 pub mod overlay;
 pub mod process;

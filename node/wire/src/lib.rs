@@ -4,6 +4,7 @@
 //! The rule a newcomer would break: a node obeys only what [`Signed::open`](proto::Signed::open) let through, never a
 //! message because of the connection that it came on.
 
+pub mod addresses;
 pub mod join;
 pub mod key;
 pub mod life;
@@ -26,6 +27,7 @@ pub mod proto {
     tonic::include_proto!("castoff.node.v1");
 }
 
+pub use addresses::PackageAddresses;
 pub use join::Join;
 pub use position::{Judgement, judge};
 pub use signed::{Refused, Trust};

@@ -5,6 +5,7 @@ mod exposure;
 mod kills;
 mod life;
 mod load;
+mod objects;
 mod scaling;
 mod strangers;
 mod tokens;

@@ -8,8 +8,9 @@ mod misuse;
 mod places;
 mod planting;
 
+use acceptance::objects::Objects;
 use acceptance::{Cast, Database, World, json};
-use marker::{Allowed, Search};
+use marker::{Allowed, Marker, Search};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -57,8 +58,10 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// A company whose control plane and nodes log all that they have to say.
-fn talkative(database: Database) -> Cast {
-    Cast::gather(World::start_in(database, &[], &[("CASTOFF_LOG", "debug")]))
+fn talkative(database: Database, objects: &Objects) -> Cast {
+    let arguments = objects.arguments();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    Cast::gather(World::start_in(database, &arguments, &[("CASTOFF_LOG", "debug")]))
 }
 
 /// Uses and misuses everything that was planted, and looks everywhere.
@@ -68,8 +71,12 @@ fn found_nowhere_else(database: Database) {
         Database::Sqlite => "database password",
         Database::Postgres { .. } => "master key",
     };
-    let cast = talkative(database);
-    let planted = planting::plant(&cast);
+    let objects = Objects::start();
+    let cast = talkative(database, &objects);
+    let mut planted = planting::plant(&cast);
+    planted
+        .markers
+        .push(Marker::new("secret of the object store", &objects.secret));
     let mut search = Search::new(planted.markers, ALLOWED);
     let texts: Vec<(&str, String)> = search
         .markers

@@ -2,8 +2,8 @@
 
 use super::objects::{Boot, Desired, Dialled};
 use crate::domain::{Deployment, InfrastructureKind};
-use crate::launch::JoinSource;
-use crate::store::{Acting, Cluster, Error, StoredConfig};
+use crate::launch::{AddressSource, JoinSource};
+use crate::store::{Acting, Cluster, Error, KeptAddresses, StoredConfig};
 use castoff_wire::proto::Signed;
 use prost::Message;
 use std::net::IpAddr;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 pub(super) struct Facts {
     pub(super) acting: Acting,
     pub(super) joins: Arc<dyn JoinSource>,
+    pub(super) addresses: Arc<dyn AddressSource>,
     pub(super) installation: Uuid,
     /// What pods run where nothing else is said.
     pub(super) image: String,
@@ -47,6 +48,7 @@ impl Facts {
             join.control_plane.clone_from(&own.url);
             join.ca_pem = own.ca.clone().or(join.ca_pem);
         }
+        let packages = self.addresses(&deployment, &config).await?;
         let control_plane = dialled(&join.control_plane);
         let join = serde_json::to_string(&join).map_err(|_| Error::Unreadable("a join document"))?;
         let desired = Desired {
@@ -62,10 +64,46 @@ impl Facts {
                 join,
                 position: (config.epoch, config.version),
                 config: encoded(config),
+                packages,
             },
             control_plane,
         };
         Ok(Wanted::Present(Box::new((desired, deployment))))
+    }
+
+    /// Where its pods fetch their files without a control plane. What was made before is given again, to the byte, for as
+    /// long as it serves: a control plane that comes back changes nothing.
+    async fn addresses(&self, deployment: &Deployment, config: &StoredConfig) -> Result<Option<Vec<u8>>, Error> {
+        let (id, system) = (deployment.id, self.acting.system());
+        let files = config.files.iter().map(|(digest, _)| *digest).collect();
+        let kept = system.addresses(id).await?;
+        let Some(of) = self.addresses.of(&files).filter(|_| deployment.enabled) else {
+            if kept.is_some() {
+                self.acting.keep_addresses(id, None).await?;
+            }
+            return Ok(None);
+        };
+        let now = system.now();
+        let kept = kept.filter(|kept| kept.of == of);
+        if let Some(kept) = kept.as_ref().filter(|kept| now < kept.due()) {
+            return document(kept).map(Some);
+        }
+        match self.addresses.make(&files, now).await {
+            Ok(None) => Ok(None),
+            Ok(Some(addresses)) => {
+                let made = KeptAddresses {
+                    of: of.to_vec(),
+                    made_at: now,
+                    addresses,
+                };
+                self.acting.keep_addresses(id, Some(&made)).await?;
+                document(&made).map(Some)
+            }
+            Err(reason) => {
+                tracing::warn!(deployment.id = %id, reason, "the addresses of packages were not made anew");
+                kept.as_ref().map(document).transpose()
+            }
+        }
     }
 
     /// A new release of Castoff replaces no pod: a deployment's pods run what they ran first, until somebody says otherwise.
@@ -78,6 +116,11 @@ impl Facts {
         self.acting.pin_image(deployment.id, &image).await?;
         Ok(image)
     }
+}
+
+/// Addresses as nodes read them.
+fn document(kept: &KeptAddresses) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(&kept.addresses).map_err(|_| Error::Unreadable("addresses of packages"))
 }
 
 /// A signed config as nodes keep it.

@@ -22,7 +22,7 @@ mod watch;
 pub use door::{Clusters, Finding};
 pub use own::{OwnSecret, own_namespace};
 
-use super::{JoinSource, Launcher, Leave};
+use super::{AddressSource, JoinSource, Launcher, Leave};
 use crate::lease::{Term, Terms};
 use crate::store::{Change, Cluster, SystemStore};
 use cluster::Care;
@@ -38,23 +38,31 @@ use uuid::Uuid;
 
 /// A hint of another control plane does not come here: so often the database is asked what has changed.
 const LOOK: Duration = Duration::from_secs(1);
-/// Infrastructures change seldom.
-const LOOK_FOR_CLUSTERS: u32 = 10;
+/// Of these, so many pass between two looks at what changes seldom: infrastructures, addresses that end.
+const LOOK_SELDOM: u32 = 5;
 
 /// The launcher of infrastructures of kind kubernetes.
 pub struct Kubernetes {
     store: SystemStore,
     joins: Arc<dyn JoinSource>,
+    addresses: Arc<dyn AddressSource>,
     installation: Uuid,
     image: String,
 }
 
 impl Kubernetes {
     /// For the deployments in this store. `image` is what pods run where nothing else is said.
-    pub fn new(store: SystemStore, joins: Arc<dyn JoinSource>, installation: Uuid, image: String) -> Self {
+    pub fn new(
+        store: SystemStore,
+        joins: Arc<dyn JoinSource>,
+        addresses: Arc<dyn AddressSource>,
+        installation: Uuid,
+        image: String,
+    ) -> Self {
         Self {
             store,
             joins,
+            addresses,
             installation,
             image,
         }
@@ -120,12 +128,9 @@ impl Acting<'_> {
         loop {
             let looked = tokio::select! {
                 _ = look.tick() => {
-                    let clusters = if looks % LOOK_FOR_CLUSTERS == 0 { self.find_clusters().await } else { Ok(()) };
+                    let seldom = looks % LOOK_SELDOM == 0;
                     looks = looks.wrapping_add(1);
-                    match clusters {
-                        Ok(()) => self.find_changes().await,
-                        failed => failed,
-                    }
+                    self.look(seldom).await
                 }
                 change = changes.recv() => match change {
                     Ok(Change::Infrastructure(_)) => self.find_clusters().await,
@@ -143,6 +148,14 @@ impl Acting<'_> {
                 tracing::warn!(%error, "clusters could not be looked after");
             }
         }
+    }
+
+    async fn look(&mut self, seldom: bool) -> Result<(), crate::store::Error> {
+        if seldom {
+            self.find_clusters().await?;
+            self.find_ending_addresses().await?;
+        }
+        self.find_changes().await
     }
 
     /// Whose a deployment is only its cluster finds out; there are few.
@@ -177,6 +190,14 @@ impl Acting<'_> {
         Ok(())
     }
 
+    /// Their Secrets get new ones.
+    async fn find_ending_addresses(&self) -> Result<(), crate::store::Error> {
+        if !self.clusters.is_empty() {
+            self.add(self.launcher.store.addresses_due().await?);
+        }
+        Ok(())
+    }
+
     async fn find_clusters(&mut self) -> Result<(), crate::store::Error> {
         let there = self.launcher.store.clusters().await?;
         self.clusters.retain(|id, kept| {
@@ -195,6 +216,7 @@ impl Acting<'_> {
         let facts = Facts {
             acting: self.launcher.store.acting(self.term.number()),
             joins: Arc::clone(&self.launcher.joins),
+            addresses: Arc::clone(&self.launcher.addresses),
             installation: self.launcher.installation,
             image: self.launcher.image.clone(),
         };

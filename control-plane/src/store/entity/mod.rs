@@ -18,6 +18,7 @@ pub(super) mod leftovers;
 pub(super) mod members;
 pub(super) mod node_tokens;
 pub(super) mod nodes;
+pub(super) mod package_addresses;
 pub(super) mod revisions;
 pub(super) mod service_grants;
 pub(super) mod services;

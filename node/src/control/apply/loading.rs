@@ -126,7 +126,7 @@ impl<S: Serves> Follower<S> {
         let (alone, malformed) = (failure.is_alone(), failure.code() == Code::Malformed);
         self.trouble = Some(failure.to_string());
         self.note_trouble();
-        if failure.code() == Code::Package && !alone {
+        if failure.may_pass() {
             self.failures += 1;
             let wait = FIRST_RETRY
                 .saturating_mul(1 << (self.failures - 1).min(5))
@@ -136,6 +136,7 @@ impl<S: Serves> Follower<S> {
         let refusal = if alone {
             tracing::warn!(
                 config.version = position.version,
+                reason = %failure,
                 "model files are missing: waiting for the control plane"
             );
             None

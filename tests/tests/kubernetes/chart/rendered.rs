@@ -75,7 +75,13 @@ fn what_cannot_be_is_refused() {
         ("replicas=3", "needs a PostgreSQL database"),
         (
             "replicas=3,database.url=postgres://db/c",
-            "needs a volume that all of them can write",
+            "needs a place for packages that all of them reach",
+        ),
+        ("objectStore.region=here", "needs objectStore.url"),
+        ("objectStore.url=/models", "objectStore"),
+        (
+            "objectStore.url=s3://models,objectStore.endpoint=http://minio:9000",
+            "without TLS",
         ),
         ("http.exposed=true", "needs a certificate"),
         ("ingress.enabled=true", "needs http.exposed"),

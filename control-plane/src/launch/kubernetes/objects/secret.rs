@@ -1,4 +1,5 @@
-//! What a pod starts with when there is nobody to ask: its join document and the newest signed config.
+//! What a pod starts with when there is nobody to ask: its join document, the newest signed config and, from an object
+//! store, where its packages are. The last is in a key of its own: it is made anew again and again, and has no version.
 
 use super::super::labels::{CONFIG, position};
 use super::{Desired, Kind, Object};
@@ -8,10 +9,16 @@ use serde_json::{Value, json};
 
 pub(super) fn object(desired: &Desired) -> Object {
     let boot = &desired.boot;
-    let fields = json!({
+    let mut fields = json!({
         "type": "Opaque",
         "data": {"join.json": STANDARD.encode(&boot.join), "config": STANDARD.encode(&boot.config)},
     });
+    if let (Some(packages), Some(data)) = (
+        &boot.packages,
+        fields.pointer_mut("/data").and_then(Value::as_object_mut),
+    ) {
+        data.insert("packages".to_owned(), STANDARD.encode(packages).into());
+    }
     let mut made = super::object(desired, Kind::Secret, fields);
     let annotations = made
         .body

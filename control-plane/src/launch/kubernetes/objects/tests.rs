@@ -16,6 +16,7 @@ fn desired() -> Desired {
             join: r#"{"token":"very-secret"}"#.to_owned(),
             config: vec![1, 2, 3],
             position: (1, 7),
+            packages: None,
         },
         control_plane: Dialled {
             address: Some([10, 0, 0, 1].into()),
@@ -152,6 +153,17 @@ fn a_change_of_keys_changes_no_pod() {
         .cloned()
         .unwrap();
     assert_eq!(secret.position(), Some((1, 8)));
+}
+
+#[test]
+fn new_addresses_of_packages_change_nothing_but_the_secret() {
+    let other = with(|desired| desired.boot.packages = Some(b"{}".to_vec()));
+    let all = |desired: &Desired| build(desired).items().to_vec();
+    for (before, after) in all(&desired()).iter().zip(all(&other)) {
+        assert_eq!(*before == after, before.kind != Kind::Secret, "{:?}", before.kind);
+        assert_eq!(before.position(), after.position());
+    }
+    assert_eq!(at(&other, Kind::Secret, "/data/packages"), "e30=");
 }
 
 #[test]
