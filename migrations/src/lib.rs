@@ -20,6 +20,7 @@ mod m0008_grants;
 mod m0009_kubernetes;
 mod m0010_upgrades;
 mod m0011_package_addresses;
+mod m0012_rotations;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_kubernetes::Migration),
             Box::new(m0010_upgrades::Migration),
             Box::new(m0011_package_addresses::Migration),
+            Box::new(m0012_rotations::Migration),
         ]
     }
 }

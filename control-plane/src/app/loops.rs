@@ -9,6 +9,7 @@ use crate::domain::package::Digest;
 use crate::domain::{InfrastructureKind, Time};
 use crate::launch::kubernetes::{Clusters, Kubernetes};
 use crate::launch::local::{Local, Settings, program_beside_this};
+use crate::launch::rotation::Rotation;
 use crate::launch::static_nodes::StaticNodes;
 use crate::launch::{AddressSource, JoinSource, Launcher, Leave, NodeBook, NodeLogs, StoredTokens};
 use crate::lease::{Home, Keeper, Term};
@@ -29,7 +30,7 @@ pub(super) struct Loops {
     logs: NodeLogs,
     clusters: Clusters,
     leave: watch::Sender<Leave>,
-    launchers: [JoinHandle<()>; 3],
+    launchers: [JoinHandle<()>; 4],
     collecting: JoinHandle<()>,
     keeping: JoinHandle<()>,
     released: CancellationToken,
@@ -71,6 +72,7 @@ impl Loops {
             launchers: [
                 tokio::spawn(Box::new(local).run(terms.clone(), leaving.clone())),
                 tokio::spawn(Box::new(StaticNodes::new(store.system())).run(terms.clone(), leaving.clone())),
+                tokio::spawn(Box::new(Rotation::new(store.system())).run(terms.clone(), leaving.clone())),
                 tokio::spawn(Box::new(kubernetes).run(terms.clone(), leaving)),
             ],
             collecting: tokio::spawn(collector::run(

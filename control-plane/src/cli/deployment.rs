@@ -59,6 +59,12 @@ pub enum Command {
         /// The deployment
         deployment: String,
     },
+    /// Give the nodes of a deployment a new token in place of theirs; the old one ends when all of them have it
+    #[command(after_help = "Example:\n  castoff deployment rotate-token iris-on-prod")]
+    RotateToken {
+        /// The deployment
+        deployment: String,
+    },
     /// Make what a node of a static infrastructure joins with
     #[command(after_help = "Example:\n  castoff deployment node-token iris-on-edge --save join.json")]
     NodeToken {
@@ -154,6 +160,15 @@ impl Command {
             Self::Delete { deployment } => {
                 desk.server.delete(&["deployments", &deployment]).await?;
                 desk.out.done(&Value::Null, &format!("deleted deployment {deployment}"))
+            }
+            Self::RotateToken { deployment } => {
+                let path = ["deployments", deployment.as_str(), "node-tokens", "rotate"];
+                let begun = desk.server.post(&path, &[], None).await?.body;
+                let pending = begun.pointer("/pending").and_then(Value::as_array).map_or(0, Vec::len);
+                let done = format!(
+                    "{deployment}: a new token is on its way to {pending} nodes; the old one ends five minutes after all have it (castoff events {deployment})"
+                );
+                desk.out.done(&begun, &done)
             }
             Self::NodeToken { deployment, save } => {
                 let mut made = desk

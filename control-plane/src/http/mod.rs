@@ -120,6 +120,7 @@ fn api_routes() -> OpenApiRouter<Api> {
         .routes(routes!(log_events::follow))
         .routes(routes!(nodes::sample))
         .routes(routes!(nodes::create_token))
+        .routes(routes!(nodes::rotate_token))
         .routes(routes!(events::of_deployment))
         .routes(routes!(keys::of_deployment::list, keys::of_deployment::create))
         .routes(routes!(

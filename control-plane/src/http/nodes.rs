@@ -77,6 +77,13 @@ pub struct Status {
     nodes: Vec<NodeOut>,
 }
 
+/// A rotation that has begun.
+#[derive(Serialize, ToSchema)]
+pub struct Rotated {
+    /// The nodes that have not got the new token yet. The event `node-token-rotated` says that none is left.
+    pending: Vec<Uuid>,
+}
+
 /// Code that calls a deployment.
 #[derive(Serialize, ToSchema)]
 pub struct Sample {
@@ -185,6 +192,15 @@ pub async fn create_token(permit: Permit<Deploy, Deployment>, State(api): State<
     let join = api.joins.document(permit.id, &secret);
     let place = format!("/deployments/{}/nodes", permit.name);
     Ok(Secretive(Created(place, axum::Json(json!({"join": join})))))
+}
+
+/// Give the nodes a new token in place of theirs. Those on the line are told, and it lies where others boot from; the old one
+/// ends five minutes after all of them have it, or at the next rotation.
+#[utoipa::path(post, path = "/deployments/{deployment}/node-tokens/rotate", tag = "deployments", params(("deployment" = String, Path)),
+    responses((status = 200, body = Rotated)))]
+pub async fn rotate_token(permit: Permit<Deploy, Deployment>, State(api): State<Api>) -> Answer<axum::Json<Rotated>> {
+    let pending = api.store.rotate_node_token(&permit).await?;
+    Ok(axum::Json(Rotated { pending }))
 }
 
 /// Code that calls a deployment, with the first key that the caller may see, masked.

@@ -8,6 +8,7 @@ mod addresses;
 mod book;
 pub mod kubernetes;
 pub mod local;
+pub mod rotation;
 pub mod static_nodes;
 
 pub use addresses::AddressSource;

@@ -6,13 +6,13 @@
 
 use super::grpc::Framed;
 use super::hub::{Hub, Newest, Pushed, Tokens};
+use super::said::{introduced, reason, refusal};
 use super::sessions::Session;
-use crate::domain::{Refusal, RefusalReason};
-use crate::store::NodeReport;
+use crate::store::{NodeReport, token_id};
 use castoff_wire::life::{LONGEST_MESSAGE, Life, SILENCE};
 use castoff_wire::proto::{
-    self, ControlPlanes, FromNode, Health, Heartbeat, Hello, Nack, NodeToken, Position, ToNode, UpToDate, from_node,
-    nack, to_node,
+    ControlPlanes, FromNode, Health, Heartbeat, Hello, Nack, NodeToken, Position, ToNode, UpToDate, from_node, nack,
+    to_node,
 };
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,9 +28,6 @@ const REPORT: Duration = Duration::from_secs(3);
 /// Messages that wait to be sent: a config, and now and then a token or the addresses of control planes. A heartbeat only
 /// where nothing else waits.
 const OUTBOX: usize = 8;
-/// A line for people, from a node.
-const MOST_REASON: usize = 500;
-const MOST_ADDRESS: usize = 255;
 /// Bytes of a SHA-256.
 const DIGEST: usize = 32;
 
@@ -101,7 +98,7 @@ impl Conversation {
         let conversation = Self {
             hub,
             session,
-            report: Arc::new(introduced(hello)),
+            report: Arc::new(introduced(hello, &line.token)),
             line,
             outbox,
             under_way: None,
@@ -223,8 +220,8 @@ impl Conversation {
         if let (Some(newest), Some(hash)) = (newest, valid.last())
             && *hash != self.line.token
         {
-            let token = newest.expose().to_owned();
-            self.send(to_node::Message::NodeToken(NodeToken { token }))?;
+            let (token, id) = (newest.expose().to_owned(), token_id(hash));
+            self.send(to_node::Message::NodeToken(NodeToken { token, id }))?;
             self.line.token.clone_from(hash);
         }
         Ok(())
@@ -280,6 +277,7 @@ impl Conversation {
             }
             Some(from_node::Message::Nack(nack)) => return self.hear_nack(nack),
             Some(from_node::Message::Health(health)) => self.hear_health(&health),
+            Some(from_node::Message::TokenKept(kept)) => self.hear_kept(&kept.id),
             Some(from_node::Message::Usage(usage)) => self.hub.ledger.count(self.session.node.deployment_id, &usage),
             Some(from_node::Message::Hello(_)) => return Err(Ended::SecondHello),
             // A later release may say more.
@@ -305,6 +303,15 @@ impl Conversation {
         self.tell();
     }
 
+    /// A token that it was sent is on its disk.
+    fn hear_kept(&mut self, id: &[u8]) {
+        let sent = token_id(&self.line.token);
+        if sent == id {
+            Arc::make_mut(&mut self.report).token = Some(sent);
+            self.tell();
+        }
+    }
+
     fn hear_nack(&mut self, nack: Nack) -> Result<(), Ended> {
         let code = nack.code();
         metrics::counter!("castoff_push_nacks_total", "code" => code.as_str_name()).increment(1);
@@ -312,7 +319,7 @@ impl Conversation {
             return self.push();
         }
         let digest = nack.position.as_ref().map(|position| position.digest.clone());
-        let reason = line(&nack.reason, MOST_REASON);
+        let reason = reason(&nack.reason);
         let refused = Some((nack.position, code));
         if self.refused != refused {
             let node = self.session.node;
@@ -330,7 +337,7 @@ impl Conversation {
             ready: health.ready,
             stale: health.stale,
             refused_configs: health.refused_configs,
-            reason: line(&health.reason, MOST_REASON),
+            reason: reason(&health.reason),
             refused: health.refused.as_ref().map(refusal),
             ..NodeReport::clone(&self.report)
         };
@@ -365,46 +372,6 @@ fn can_be_in_force(acked: &Position, newest: &Position) -> bool {
     acked == newest || (acked_order < newest_order && acked.digest.len() == DIGEST)
 }
 
-/// What a node says about a refusal.
-fn refusal(said: &proto::Refusal) -> Refusal {
-    use nack::Code;
-    let reason = match said.code() {
-        Code::BadSignature => RefusalReason::BadSignature,
-        Code::OtherDeployment => RefusalReason::OtherDeployment,
-        Code::Older => RefusalReason::Older,
-        Code::Conflict => RefusalReason::Conflict,
-        Code::Malformed => RefusalReason::Malformed,
-        Code::TooLarge => RefusalReason::TooLarge,
-        Code::Package => RefusalReason::Package,
-        Code::Model => RefusalReason::Model,
-        Code::DamagedCopy => RefusalReason::DamagedCopy,
-        Code::Unspecified | Code::Gap => RefusalReason::Other,
-    };
-    Refusal {
-        reason,
-        config: Some((said.epoch, said.version)).filter(|config| *config != (0, 0)),
-        count: said.count,
-        detail: line(&said.reason, MOST_REASON).unwrap_or_default(),
-    }
-}
-
-/// A text from a node as one short line; none when it is empty.
-fn line(text: &str, most: usize) -> Option<String> {
-    let shown = |char: char| if char.is_control() { ' ' } else { char };
-    let line: String = text.chars().take(most).map(shown).collect();
-    Some(line).filter(|line| !line.trim().is_empty())
-}
-
-fn introduced(hello: &Hello) -> NodeReport {
-    NodeReport {
-        connected: true,
-        http_address: line(&hello.http_address, MOST_ADDRESS),
-        ops_address: line(&hello.ops_address, MOST_ADDRESS),
-        release: line(&hello.release, MOST_ADDRESS),
-        ..NodeReport::default()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -428,15 +395,5 @@ mod tests {
         ] {
             assert_eq!(can_be_in_force(&acked, &newest), counts, "{acked:?}");
         }
-    }
-
-    #[test]
-    fn what_a_node_says_is_one_short_line() {
-        assert_eq!(line("a\nb\u{1b}[31m", 10).unwrap(), "a b [31m");
-        assert_eq!(line("  \n", 10), None);
-        assert_eq!(
-            line(&"ä".repeat(600), MOST_REASON).unwrap().chars().count(),
-            MOST_REASON
-        );
     }
 }

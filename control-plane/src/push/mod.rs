@@ -12,6 +12,7 @@ mod join;
 mod ledger;
 mod plan;
 mod receipts;
+mod said;
 mod sessions;
 mod sign;
 mod stream;

@@ -8,7 +8,8 @@ use super::addresses::{self, KeptAddresses};
 use super::clusters::{self, Cluster, Note};
 use super::connection::Connection;
 use super::entity::deployments;
-use super::{Change, Error, LaunchedNode, Store, SystemStore, commit};
+use super::{Change, Error, LaunchedNode, Store, SystemStore, commit, node_tokens};
+use crate::domain::Time;
 use crate::domain::kubernetes::Kubeconfig;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
@@ -287,6 +288,22 @@ impl Acting {
     /// The database failed, or another acts now.
     pub async fn note_copy(&self, deployment_id: Uuid, config: (u64, u64)) -> Result<(), Error> {
         clusters::note(self.store(), self.begin().await?, deployment_id, Note::Copied(config)).await
+    }
+
+    /// Says that a node token of this hash lies where its nodes boot from.
+    ///
+    /// # Errors
+    /// The database failed, or another acts now.
+    pub async fn note_token_copied(&self, hash: &[u8]) -> Result<(), Error> {
+        node_tokens::note_copied(self.begin().await?, hash).await
+    }
+
+    /// Lets the tokens of a deployment before this one end by and by; when.
+    ///
+    /// # Errors
+    /// The database failed, or another acts now.
+    pub async fn end_tokens_before(&self, deployment_id: Uuid, newest: Uuid) -> Result<Time, Error> {
+        node_tokens::end_before(self.store(), self.begin().await?, deployment_id, newest).await
     }
 
     /// Keeps the addresses of a deployment's files, or that it has none.

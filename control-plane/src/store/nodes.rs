@@ -1,19 +1,14 @@
 //! Nodes: what the launcher started, what they hold, and what they last said.
 
-use super::entity::{node_tokens, nodes};
+use super::entity::nodes;
 use super::error::stored;
 use super::services::{parse_word, word};
-use super::vault::Place;
-use super::{Error, Permit, Store, commit};
-use crate::authn::{Secret, SecretKind};
-use crate::authz::{Deploy, View};
+use super::{Error, Permit, Store};
+use crate::authz::View;
 use crate::domain::{Deployment, Refusal, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{
-    ActiveModelTrait, ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, ExprTrait, QueryFilter,
-    QueryOrder, QuerySelect,
-};
+use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -102,9 +97,6 @@ pub struct LaunchedNode {
 
 /// A node that has not been heard of for so long is lost: three missed heartbeats and the time to dial again.
 pub(super) const LOST_AFTER_MS: i64 = 10_000;
-/// The sealed token of a deployment, from which its launcher writes join documents, has this owner in the vault.
-const TOKENS: &str = "node_tokens";
-
 fn number(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }
@@ -152,33 +144,6 @@ pub(super) fn node(row: nodes::Model, now: Time) -> Result<Node, Error> {
     })
 }
 
-/// Makes a node token; the latest is kept sealed, so that a local launcher can write the join document again.
-pub(super) async fn new_node_token(
-    store: &Store,
-    tx: &impl ConnectionTrait,
-    deployment_id: Uuid,
-    expires_at: Option<Time>,
-) -> Result<Secret, Error> {
-    let secret = Secret::mint(SecretKind::NodeToken).map_err(|_| Error::NoRandom)?;
-    let id = Uuid::now_v7();
-    let place = Place {
-        table: TOKENS,
-        row: id,
-        owner: deployment_id,
-    };
-    node_tokens::ActiveModel {
-        id: Set(id),
-        deployment_id: Set(deployment_id),
-        hash: Set(secret.hash().into_bytes()),
-        sealed: Set(Some(store.vault.seal(&place, secret.expose().as_bytes())?)),
-        created_at: Set(store.clock.now().ms()),
-        expires_at: Set(expires_at.map(Time::ms)),
-    }
-    .insert(tx)
-    .await?;
-    Ok(secret)
-}
-
 impl Store {
     /// A deployment's nodes, by the time they were first recorded.
     ///
@@ -215,75 +180,6 @@ impl Store {
         let now = self.clock.now();
         let rows = self.node_rows(deployments).await?;
         rows.into_iter().map(|row| node(row, now)).collect()
-    }
-
-    /// A new token for nodes that an operator starts. At most two are valid: the oldest of more ends.
-    ///
-    /// # Errors
-    /// The database failed.
-    pub async fn create_node_token(&self, permit: &Permit<Deploy, Deployment>) -> Result<Secret, Error> {
-        let now = self.clock.now();
-        let tx = self.begin_creation().await?;
-        let rows = node_tokens::Entity::find()
-            .filter(node_tokens::Column::DeploymentId.eq(permit.id))
-            .order_by_desc(node_tokens::Column::Id)
-            .all(&tx)
-            .await?;
-        for old in rows.into_iter().skip(1) {
-            node_tokens::Entity::delete_by_id(old.id).exec(&tx).await?;
-        }
-        let secret = new_node_token(self, &tx, permit.id, None).await?;
-        super::audit::Deed::new("create-node-token", "deployment", permit.name.as_str())
-            .on_service(permit.service_id)
-            .on_infrastructure(permit.infrastructure_id)
-            .record(&tx, permit.actor(), now)
-            .await?;
-        commit(tx).await?;
-        Ok(secret)
-    }
-
-    pub(super) async fn deployment_of_token(&self, secret: &Secret) -> Result<Option<Uuid>, Error> {
-        let now = self.clock.now();
-        let row = node_tokens::Entity::find()
-            .filter(node_tokens::Column::Hash.eq(secret.hash().into_bytes()))
-            .one(&self.db)
-            .await?;
-        Ok(row
-            .filter(|row| row.expires_at.is_none_or(|end| end > now.ms()))
-            .map(|row| row.deployment_id))
-    }
-
-    /// (deployment, hash) of every token that is valid now, the newest of a deployment last.
-    pub(super) async fn valid_node_tokens(&self) -> Result<Vec<(Uuid, Vec<u8>)>, Error> {
-        use node_tokens::Column;
-        let now = self.clock.now();
-        let ends_later = Column::ExpiresAt.is_null().or(Column::ExpiresAt.gt(now.ms()));
-        Ok(node_tokens::Entity::find()
-            .select_only()
-            .columns([Column::DeploymentId, Column::Hash])
-            .filter(ends_later)
-            .order_by_asc(Column::Id)
-            .into_tuple()
-            .all(&self.db)
-            .await?)
-    }
-
-    pub(super) async fn newest_node_token(&self, deployment_id: Uuid) -> Result<Option<Secret>, Error> {
-        let row = node_tokens::Entity::find()
-            .filter(node_tokens::Column::DeploymentId.eq(deployment_id))
-            .order_by_desc(node_tokens::Column::Id)
-            .one(&self.db)
-            .await?;
-        let Some((id, sealed)) = row.and_then(|row| Some((row.id, row.sealed?))) else {
-            return Ok(None);
-        };
-        let place = Place {
-            table: TOKENS,
-            row: id,
-            owner: deployment_id,
-        };
-        let text = stored(String::from_utf8(self.vault.open(&place, &sealed)?), "a node token")?;
-        Ok(Secret::presented(SecretKind::NodeToken, &text))
     }
 
     pub(super) async fn launched_nodes(&self) -> Result<Vec<LaunchedNode>, Error> {
@@ -393,6 +289,7 @@ pub(super) fn fresh(id: Uuid, deployment_id: Uuid, launched: bool, now: Time) ->
         exits: Set("[]".to_owned()),
         last_seen_at: Set(None),
         heard_by: Set(None),
+        token: Set(None),
         created_at: Set(now.ms()),
     }
 }

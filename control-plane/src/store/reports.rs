@@ -35,10 +35,12 @@ pub struct NodeReport {
     pub ops_address: Option<String>,
     /// Its release.
     pub release: Option<String>,
+    /// The id of the newest token that it has shown or kept.
+    pub token: Option<Vec<u8>>,
 }
 
 /// Rows in one statement. Few sizes, so that a database keeps its statements prepared whatever the batch: 1,000 reports are
-/// 14 statements. The largest binds 128 × 24 values; SQLite takes 32,766.
+/// 14 statements. The largest binds 128 × 25 values; SQLite takes 32,766.
 const AT_ONCE: [usize; 4] = [128, 32, 8, 1];
 
 impl Store {
@@ -114,6 +116,7 @@ async fn upsert(
             http_address: Set(report.http_address.clone()),
             ops_address: Set(report.ops_address.clone()),
             release: Set(report.release.clone()),
+            token: Set(report.token.clone()),
             last_seen_at: Set(Some(now.ms())),
             heard_by: Set(Some(heard_by)),
             ..super::nodes::fresh(*node_id, *deployment_id, false, now)
@@ -138,6 +141,7 @@ async fn upsert(
                     Column::HttpAddress,
                     Column::OpsAddress,
                     Column::Release,
+                    Column::Token,
                     Column::LastSeenAt,
                     Column::HeardBy,
                 ])

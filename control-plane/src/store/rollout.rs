@@ -4,6 +4,7 @@
 use super::audit::Deed;
 use super::entity::{deployments, infrastructures, revisions};
 use super::error::stored;
+use super::node_tokens::Manner;
 use super::rows::Site;
 use super::services::word;
 use super::{Change, Error, Permit, Store, clusters, commit, configs, events};
@@ -135,7 +136,7 @@ impl Store {
         remember(&tx, id, revision).await?;
         configs::raise(self, &tx, id).await?;
         if infrastructure.kind != InfrastructureKind::Static {
-            super::nodes::new_node_token(self, &tx, id, None).await?;
+            super::node_tokens::new_node_token(self, &tx, id, Manner::BESIDE).await?;
         }
         let mut after = look.json();
         if let Some(fields) = after.as_object_mut() {

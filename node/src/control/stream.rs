@@ -14,7 +14,7 @@ use super::serves::Serves;
 use castoff_wire::life::{LONGEST_MESSAGE, Life, SILENCE};
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::to_node::Message as Down;
-use castoff_wire::proto::{FromNode, Health, Heartbeat, Hello, Position, ToNode};
+use castoff_wire::proto::{FromNode, Health, Heartbeat, Hello, Position, ToNode, TokenKept};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -267,11 +267,12 @@ impl<S: Serves> Line<S> {
                 None
             }
             Down::NodeToken(token) => {
-                match self.dialer.rotate(&token.token) {
-                    Ok(()) => tracing::info!("a new node token is kept for the next dial"),
-                    Err(error) => tracing::error!(%error, "a new node token was not kept"),
+                if let Err(error) = self.dialer.rotate(&token.token) {
+                    tracing::error!(%error, "a new node token was not kept");
+                    return None;
                 }
-                None
+                tracing::info!("a new node token is kept for the next dial");
+                Some(Up::TokenKept(TokenKept { id: token.id }))
             }
         }
     }

@@ -76,6 +76,7 @@ GUARDED = {
     "POST /api/v1/deployments/{deployment}/disable": stale(),
     "POST /api/v1/deployments/{deployment}/rollback": stale({"to": 1}),
     "POST /api/v1/deployments/{deployment}/node-tokens": Deed((201,)),
+    "POST /api/v1/deployments/{deployment}/node-tokens/rotate": Deed((200,)),
     "POST /api/v1/deployments/{deployment}/keys": LACKING,
     "PATCH /api/v1/deployments/{deployment}/keys/{key}": stale({}),
     "DELETE /api/v1/deployments/{deployment}/keys/{key}": Deed((409,)),

@@ -98,6 +98,7 @@ OPERATIONS = {
     f"POST {D}/{{deployment}}/disable": DEPLOY,
     f"POST {D}/{{deployment}}/rollback": DEPLOY,
     f"POST {D}/{{deployment}}/node-tokens": DEPLOY,
+    f"POST {D}/{{deployment}}/node-tokens/rotate": DEPLOY,
     f"POST {D}/{{deployment}}/keys": DEPLOY,
     f"PATCH {D}/{{deployment}}/keys/{{key}}": DEPLOY,
     f"DELETE {D}/{{deployment}}/keys/{{key}}": DEPLOY,

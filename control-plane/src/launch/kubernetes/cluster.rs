@@ -267,6 +267,9 @@ impl Care {
                 .note_copy(deployment.id, desired.boot.position)
                 .await?;
         }
+        if let Some(hash) = &desired.boot.uncopied_token {
+            self.facts.acting.note_token_copied(hash).await?;
+        }
         let (pods, failure, replaced) = {
             let live = self.view.live();
             let objects = live.objects(deployment.id);

@@ -137,6 +137,7 @@ impl Clusters {
                 join: String::new(),
                 config: Vec::new(),
                 position: (0, 0),
+                uncopied_token: None,
                 packages: None,
             },
             control_plane: Dialled {

@@ -1,9 +1,11 @@
 //! What a deployment should be in its cluster, from the database.
 
 use super::objects::{Boot, Desired, Dialled};
+use crate::authn::{Secret, SecretKind};
 use crate::domain::{Deployment, InfrastructureKind};
 use crate::launch::{AddressSource, JoinSource};
 use crate::store::{Acting, Cluster, Error, KeptAddresses, StoredConfig};
+use castoff_wire::Join;
 use castoff_wire::proto::Signed;
 use prost::Message;
 use std::net::IpAddr;
@@ -49,6 +51,7 @@ impl Facts {
             join.ca_pem = own.ca.clone().or(join.ca_pem);
         }
         let packages = self.addresses(&deployment, &config).await?;
+        let uncopied_token = self.uncopied_token(id, &join).await?;
         let control_plane = dialled(&join.control_plane);
         let join = serde_json::to_string(&join).map_err(|_| Error::Unreadable("a join document"))?;
         let desired = Desired {
@@ -64,11 +67,19 @@ impl Facts {
                 join,
                 position: (config.epoch, config.version),
                 config: encoded(config),
+                uncopied_token,
                 packages,
             },
             control_plane,
         };
         Ok(Wanted::Present(Box::new((desired, deployment))))
+    }
+
+    async fn uncopied_token(&self, id: Uuid, join: &Join) -> Result<Option<Vec<u8>>, Error> {
+        let uncopied = self.acting.system().uncopied_node_tokens().await?;
+        let token = Secret::presented(SecretKind::NodeToken, &join.token);
+        let hash = token.map(|token| token.hash().into_bytes());
+        Ok(hash.filter(|hash| uncopied.iter().any(|(of, other)| *of == id && other == hash)))
     }
 
     /// Where its pods fetch their files without a control plane. What was made before is given again, to the byte, for as

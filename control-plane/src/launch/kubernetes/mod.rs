@@ -38,7 +38,7 @@ use uuid::Uuid;
 
 /// A hint of another control plane does not come here: so often the database is asked what has changed.
 const LOOK: Duration = Duration::from_secs(1);
-/// Of these, so many pass between two looks at what changes seldom: infrastructures, addresses that end.
+/// Of these, so many pass between two looks at what changes seldom: infrastructures, addresses that end, tokens.
 const LOOK_SELDOM: u32 = 5;
 
 /// The launcher of infrastructures of kind kubernetes.
@@ -153,7 +153,7 @@ impl Acting<'_> {
     async fn look(&mut self, seldom: bool) -> Result<(), crate::store::Error> {
         if seldom {
             self.find_clusters().await?;
-            self.find_ending_addresses().await?;
+            self.find_news().await?;
         }
         self.find_changes().await
     }
@@ -190,10 +190,13 @@ impl Acting<'_> {
         Ok(())
     }
 
-    /// Their Secrets get new ones.
-    async fn find_ending_addresses(&self) -> Result<(), crate::store::Error> {
+    /// What goes into Secrets without a change of a config: addresses that are to be made anew, and new tokens.
+    async fn find_news(&self) -> Result<(), crate::store::Error> {
         if !self.clusters.is_empty() {
-            self.add(self.launcher.store.addresses_due().await?);
+            let store = &self.launcher.store;
+            self.add(store.addresses_due().await?);
+            let uncopied = store.uncopied_node_tokens().await?;
+            self.add(uncopied.into_iter().map(|(id, _)| id).collect::<Vec<_>>());
         }
         Ok(())
     }

@@ -14,6 +14,8 @@ pub struct Model {
     pub sealed: Option<Vec<u8>>,
     pub created_at: i64,
     pub expires_at: Option<i64>,
+    pub rotates: bool,
+    pub copied: bool,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

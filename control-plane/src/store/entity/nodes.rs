@@ -38,6 +38,8 @@ pub struct Model {
     pub exits: String,
     pub last_seen_at: Option<i64>,
     pub heard_by: Option<Uuid>,
+    #[sea_orm(column_type = "Blob", nullable)]
+    pub token: Option<Vec<u8>>,
     pub created_at: i64,
 }
 

@@ -118,7 +118,11 @@ async fn a_new_token_is_used_from_the_next_dial_on_and_the_old_one_when_it_is_no
     let line = control.line().await;
     assert_eq!(line.token, "join-token");
     control.take_tokens(&["join-token", "second"]);
-    line.say(Down::NodeToken(NodeToken { token: "second".into() })).await;
+    line.say(Down::NodeToken(NodeToken {
+        token: "second".into(),
+        id: vec![7],
+    }))
+    .await;
     eventually("the token is kept", || node.copy.token().as_deref() == Some("second")).await;
     drop(line);
     let line = control.line().await;
@@ -134,7 +138,7 @@ async fn what_is_no_token_is_not_kept() {
     let node = Node::start(&control.signer, &control.address);
     let mut line = control.line().await;
     for token in [String::new(), "a b".into(), "a\nb".into(), "x".repeat(5000)] {
-        line.say(Down::NodeToken(NodeToken { token })).await;
+        line.say(Down::NodeToken(NodeToken { token, id: vec![8] })).await;
     }
     line.say(Down::Snapshot(control.signer.config(1, 1, &[]))).await;
     assert_eq!(line.acked().await, 1);

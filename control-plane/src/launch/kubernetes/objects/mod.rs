@@ -43,6 +43,8 @@ pub(super) struct Boot {
     /// The signed config, encoded, and where it stands.
     pub(super) config: Vec<u8>,
     pub(super) position: (u64, u64),
+    /// The hash of the join document's token, while nobody has noted that a Secret has it.
+    pub(super) uncopied_token: Option<Vec<u8>>,
     /// Where the files of the config can be fetched without a control plane.
     pub(super) packages: Option<Vec<u8>>,
 }

@@ -16,6 +16,7 @@ fn desired() -> Desired {
             join: r#"{"token":"very-secret"}"#.to_owned(),
             config: vec![1, 2, 3],
             position: (1, 7),
+            uncopied_token: None,
             packages: None,
         },
         control_plane: Dialled {
