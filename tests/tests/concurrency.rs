@@ -41,6 +41,22 @@ on_both_databases! {
         assert_eq!(changed, [200; 8]);
         assert_eq!(cast.dana.get("/services/race").expect(200).header("etag"), Some("\"10\""));
 
+        // A grant is what it says; none is "0".
+        for (path, privilege) in [("/services/race", "read"), ("/infrastructures/dev", "view")] {
+            cast.admin.post("/groups", json!({"name": format!("group-{privilege}")})).expect(201);
+            let path = format!("{path}/grants/group-{privilege}");
+            let given = |tag: &str| {
+                let request = cast.admin.request("PUT", &path).header("if-match", tag);
+                request.json(&json!({"privileges": [privilege]})).send()
+            };
+            assert_eq!(at_once(8, |_| given("\"0\"").status), [200, 412, 412, 412, 412, 412, 412, 412]);
+            let tag = given("*").expect(200).header("etag").unwrap().to_owned();
+            given(&tag).expect(200);
+            let taken = |tag: &str| cast.admin.request("DELETE", &path).header("if-match", tag).send();
+            taken("\"0\"").expect(412);
+            taken(&tag).expect(204);
+        }
+
         let model = models::read("iris-columns.onnx");
         let uploaded = at_once(6, |_| cast.dana.upload("race", "v1", model.clone()).status);
         assert_eq!(uploaded, [200, 200, 200, 200, 200, 201]);

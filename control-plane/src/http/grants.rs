@@ -1,7 +1,7 @@
 //! Grants of services and of infrastructures.
 
-use super::input::Json;
-use super::output::{Answer, List, whole};
+use super::input::{IfMatch, Json};
+use super::output::{Answer, Etagged, List, whole};
 use super::permit::Last;
 use super::problem::Problem;
 use super::state::Api;
@@ -19,6 +19,18 @@ use utoipa::openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type};
 pub struct Grant {
     group: String,
     privileges: Vec<&'static str>,
+    /// Names what is granted; to be sent as `If-Match`, as `"0"` where a group has no grant yet.
+    revision: i64,
+}
+
+impl Grant {
+    fn new(group: String, privileges: Vec<&'static str>, bits: i32) -> Self {
+        Self {
+            group,
+            privileges,
+            revision: bits.into(),
+        }
+    }
 }
 
 /// What a group is to be granted on a service.
@@ -59,45 +71,44 @@ pub async fn list_on_service(permit: Permit<Administer, Service>, State(api): St
     Ok(whole(
         grants
             .into_iter()
-            .map(|grant| Grant {
-                group: grant.group,
-                privileges: grant.mask.names(),
-            })
+            .map(|grant| Grant::new(grant.group, grant.mask.names(), grant.mask.into()))
             .collect(),
     ))
 }
 
 /// Grant a group something on a service, in place of what it had.
-#[utoipa::path(put, path = "/services/{service}/grants/{group}", tag = "services", params(("service" = String, Path), ("group" = String, Path)),
+#[utoipa::path(put, path = "/services/{service}/grants/{group}", tag = "services", params(("service" = String, Path), ("group" = String, Path), IfMatch),
     request_body = ServicePrivileges, responses((status = 200, body = Grant)))]
 pub async fn put_on_service(
     permit: Permit<Administer, Service>,
     State(api): State<Api>,
     Last(group): Last,
+    if_match: IfMatch,
     Json(input): Json<ServicePrivileges>,
-) -> Answer<axum::Json<Grant>> {
+) -> Answer<Etagged<Grant>> {
     let mask = ServiceMask::parse(&input.privileges)?;
-    api.store.grant_on_service(&permit, &group, mask).await?;
-    Ok(axum::Json(Grant {
-        group,
-        privileges: mask.names(),
-    }))
+    api.store
+        .grant_on_service(&permit, &group, mask, if_match.revision()?)
+        .await?;
+    let grant = Grant::new(group, mask.names(), mask.into());
+    Ok(Etagged(grant.revision, grant))
 }
 
 /// Take a group's grant on a service away.
-#[utoipa::path(delete, path = "/services/{service}/grants/{group}", tag = "services", params(("service" = String, Path), ("group" = String, Path)),
+#[utoipa::path(delete, path = "/services/{service}/grants/{group}", tag = "services", params(("service" = String, Path), ("group" = String, Path), IfMatch),
     responses((status = 204)))]
 pub async fn remove_on_service(
     permit: Permit<Administer, Service>,
     State(api): State<Api>,
     Last(group): Last,
+    if_match: IfMatch,
 ) -> Answer<StatusCode> {
     let granted = api.store.service_grants(&permit).await?;
     if !granted.iter().any(|grant| grant.group == group) {
         return Err(Problem::not_found());
     }
     api.store
-        .grant_on_service(&permit, &group, ServiceMask::default())
+        .grant_on_service(&permit, &group, ServiceMask::default(), if_match.revision()?)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -113,45 +124,44 @@ pub async fn list_on_infrastructure(
     Ok(whole(
         grants
             .into_iter()
-            .map(|grant| Grant {
-                group: grant.group,
-                privileges: grant.mask.names(),
-            })
+            .map(|grant| Grant::new(grant.group, grant.mask.names(), grant.mask.into()))
             .collect(),
     ))
 }
 
 /// Grant a group something on an infrastructure, in place of what it had.
 #[utoipa::path(put, path = "/infrastructures/{infrastructure}/grants/{group}", tag = "infrastructures",
-    params(("infrastructure" = String, Path), ("group" = String, Path)), request_body = InfrastructurePrivileges, responses((status = 200, body = Grant)))]
+    params(("infrastructure" = String, Path), ("group" = String, Path), IfMatch), request_body = InfrastructurePrivileges, responses((status = 200, body = Grant)))]
 pub async fn put_on_infrastructure(
     permit: Permit<Administer, Infrastructure>,
     State(api): State<Api>,
     Last(group): Last,
+    if_match: IfMatch,
     Json(input): Json<InfrastructurePrivileges>,
-) -> Answer<axum::Json<Grant>> {
+) -> Answer<Etagged<Grant>> {
     let mask = InfrastructureMask::parse(&input.privileges)?;
-    api.store.grant_on_infrastructure(&permit, &group, mask).await?;
-    Ok(axum::Json(Grant {
-        group,
-        privileges: mask.names(),
-    }))
+    api.store
+        .grant_on_infrastructure(&permit, &group, mask, if_match.revision()?)
+        .await?;
+    let grant = Grant::new(group, mask.names(), mask.into());
+    Ok(Etagged(grant.revision, grant))
 }
 
 /// Take a group's grant on an infrastructure away.
 #[utoipa::path(delete, path = "/infrastructures/{infrastructure}/grants/{group}", tag = "infrastructures",
-    params(("infrastructure" = String, Path), ("group" = String, Path)), responses((status = 204)))]
+    params(("infrastructure" = String, Path), ("group" = String, Path), IfMatch), responses((status = 204)))]
 pub async fn remove_on_infrastructure(
     permit: Permit<Administer, Infrastructure>,
     State(api): State<Api>,
     Last(group): Last,
+    if_match: IfMatch,
 ) -> Answer<StatusCode> {
     let granted = api.store.infrastructure_grants(&permit).await?;
     if !granted.iter().any(|grant| grant.group == group) {
         return Err(Problem::not_found());
     }
     api.store
-        .grant_on_infrastructure(&permit, &group, InfrastructureMask::default())
+        .grant_on_infrastructure(&permit, &group, InfrastructureMask::default(), if_match.revision()?)
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }

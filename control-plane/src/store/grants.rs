@@ -1,6 +1,7 @@
 //! Grants: what a group may do with a service or on an infrastructure.
 
 use super::audit::Deed;
+use super::configs::{lock_infrastructure, lock_services};
 use super::entity::{groups, infrastructure_grants, service_grants};
 use super::{Error, Permit, Store, commit};
 use crate::authz::{Administer, InfrastructureMask, ServiceMask};
@@ -18,6 +19,14 @@ pub struct Granted<M> {
     pub group: String,
     /// What it was granted.
     pub mask: M,
+}
+
+/// A grant is what it says: its bits name the state that somebody has read, and 0 that there was none.
+fn unchanged(read: Option<i64>, granted: impl Into<i32>) -> Result<(), Error> {
+    match read {
+        Some(read) if read != i64::from(granted.into()) => Err(Error::Stale),
+        _ => Ok(()),
+    }
 }
 
 async fn group_id(tx: &impl ConnectionTrait, name: &str) -> Result<Uuid, Error> {
@@ -81,21 +90,26 @@ impl Store {
         Ok(named)
     }
 
-    /// Grants a group something on a service; nothing takes the grant away.
+    /// Grants a group something on a service; nothing takes the grant away. `read` is what its granter saw, where
+    /// that must still be so.
     ///
     /// # Errors
-    /// There is no such group, or the database failed.
+    /// There is no such group, it was granted something else meanwhile, or the database failed.
     pub async fn grant_on_service(
         &self,
         permit: &Permit<Administer, Service>,
         group: &str,
         mask: ServiceMask,
+        read: Option<i64>,
     ) -> Result<(), Error> {
         let now = self.clock.now();
         let tx = self.begin().await?;
+        lock_services(&tx, &[permit.id]).await?;
         let group_id = group_id(&tx, group).await?;
         let key = (permit.id, group_id);
         let before = service_grants::Entity::find_by_id(key).one(&tx).await?;
+        let granted = before.as_ref().map(|row| ServiceMask::from_stored(row.mask));
+        unchanged(read, granted.unwrap_or_default())?;
         if mask.is_empty() {
             service_grants::Entity::delete_by_id(key).exec(&tx).await?;
         } else {
@@ -113,11 +127,10 @@ impl Store {
                 .exec_without_returning(&tx)
                 .await?;
         }
-        let before = before.map(|row| ServiceMask::from_stored(row.mask)).unwrap_or_default();
         Deed::new("grant", "service", permit.name.as_str())
             .on_service(permit.id)
             .change(
-                Some(json!({"group": group, "privileges": before.names()})),
+                Some(json!({"group": group, "privileges": granted.unwrap_or_default().names()})),
                 Some(json!({"group": group, "privileges": mask.names()})),
             )
             .record(&tx, permit.actor(), now)
@@ -126,21 +139,26 @@ impl Store {
         Ok(())
     }
 
-    /// Grants a group something on an infrastructure; nothing takes the grant away.
+    /// Grants a group something on an infrastructure; nothing takes the grant away. `read` is what its granter saw, where
+    /// that must still be so.
     ///
     /// # Errors
-    /// There is no such group, or the database failed.
+    /// There is no such group, it was granted something else meanwhile, or the database failed.
     pub async fn grant_on_infrastructure(
         &self,
         permit: &Permit<Administer, Infrastructure>,
         group: &str,
         mask: InfrastructureMask,
+        read: Option<i64>,
     ) -> Result<(), Error> {
         let now = self.clock.now();
         let tx = self.begin().await?;
+        lock_infrastructure(&tx, permit.id).await?;
         let group_id = group_id(&tx, group).await?;
         let key = (permit.id, group_id);
         let before = infrastructure_grants::Entity::find_by_id(key).one(&tx).await?;
+        let granted = before.as_ref().map(|row| InfrastructureMask::from_stored(row.mask));
+        unchanged(read, granted.unwrap_or_default())?;
         if mask.is_empty() {
             infrastructure_grants::Entity::delete_by_id(key).exec(&tx).await?;
         } else {
@@ -161,13 +179,10 @@ impl Store {
                 .exec_without_returning(&tx)
                 .await?;
         }
-        let before = before
-            .map(|row| InfrastructureMask::from_stored(row.mask))
-            .unwrap_or_default();
         Deed::new("grant", "infrastructure", permit.name.as_str())
             .on_infrastructure(permit.id)
             .change(
-                Some(json!({"group": group, "privileges": before.names()})),
+                Some(json!({"group": group, "privileges": granted.unwrap_or_default().names()})),
                 Some(json!({"group": group, "privileges": mask.names()})),
             )
             .record(&tx, permit.actor(), now)

@@ -67,14 +67,14 @@ impl Company {
         let service = self.rows.my_service("iris").await;
         self.rows
             .store
-            .grant_on_service(&service, "ds", on_service)
+            .grant_on_service(&service, "ds", on_service, None)
             .await
             .unwrap();
         let infrastructure = self.rows.on_infrastructure(&self.rows.root, "dev").await.unwrap();
         let granted = self
             .rows
             .store
-            .grant_on_infrastructure(&infrastructure, "ds", on_infrastructure);
+            .grant_on_infrastructure(&infrastructure, "ds", on_infrastructure, None);
         granted.await.unwrap();
     }
 

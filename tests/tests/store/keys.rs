@@ -60,7 +60,7 @@ on_both_databases! {
         rows.service("iris").await;
         let dana = rows.user("dana", &["ds"]).await;
         let grant = authz::ServiceMask::READ | authz::ServiceMask::ADMIN;
-        rows.store.grant_on_service(&rows.my_service("iris").await, "ds", grant).await.unwrap();
+        rows.store.grant_on_service(&rows.my_service("iris").await, "ds", grant, None).await.unwrap();
         let service = rows.my_service("iris").await;
         let mine = rows.store.service_keys_to_change(&service).await.unwrap();
         let recoverable = NewKey { class: KeyClass::Recoverable, ..new_key("shown again") };
@@ -91,7 +91,7 @@ on_both_databases! {
         rows.deployment("iris", "dev", Access::Inherit).await;
         rows.user("dana", &["ds"]).await;
         let service = rows.my_service("iris").await;
-        rows.store.grant_on_service(&service, "ds", authz::ServiceMask::READ).await.unwrap();
+        rows.store.grant_on_service(&service, "ds", authz::ServiceMask::READ, None).await.unwrap();
         let ring = rows.store.service_keys_to_change(&service).await.unwrap();
         let new = NewKey { class: KeyClass::Recoverable, ..new_key("minted") };
         let (minted, made) = rows.store.create_key(&ring, new).await.unwrap();

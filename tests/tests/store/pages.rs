@@ -52,7 +52,7 @@ on_both_databases! {
         for (number, name) in seen.iter().enumerate() {
             let permit = rows.my_service(name).await;
             let group = if number % 2 == 0 { "ds" } else { "qa" };
-            rows.store.grant_on_service(&permit, group, ServiceMask::READ).await.unwrap();
+            rows.store.grant_on_service(&permit, group, ServiceMask::READ, None).await.unwrap();
         }
         for (actor, seen) in [(&dana, seen), (&sam, Vec::new())] {
             let visible = Visible::<Service>::of(actor, &rows.table);

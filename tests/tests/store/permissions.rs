@@ -42,7 +42,7 @@ async fn deal(rows: &Rows, dice: &mut Dice, people: &[Arc<Actor>]) {
                 ServiceMask::DEPLOY,
                 ServiceMask::ADMIN,
             ]);
-            rows.store.grant_on_service(&permit, group, mask).await.unwrap();
+            rows.store.grant_on_service(&permit, group, mask, None).await.unwrap();
         }
         let owner = match dice.roll(3) {
             0 => people[dice.roll(people.len() as u64) as usize].name.clone(),
@@ -62,7 +62,10 @@ async fn deal(rows: &Rows, dice: &mut Dice, people: &[Arc<Actor>]) {
                 InfrastructureMask::DEPLOY,
                 InfrastructureMask::ADMIN,
             ]);
-            rows.store.grant_on_infrastructure(&permit, group, mask).await.unwrap();
+            rows.store
+                .grant_on_infrastructure(&permit, group, mask, None)
+                .await
+                .unwrap();
         }
     }
 }
@@ -172,21 +175,21 @@ on_both_databases! {
         rows.user("ada", &["ds", "devops"]).await;
         let permit = rows.my_service("iris").await;
         let both = ServiceMask::READ | ServiceMask::DEPLOY;
-        rows.store.grant_on_service(&permit, "ds", both).await.unwrap();
-        rows.store.grant_on_service(&permit, "devops", ServiceMask::READ).await.unwrap();
-        rows.store.grant_on_service(&permit, "devops", ServiceMask::WRITE).await.unwrap();
+        rows.store.grant_on_service(&permit, "ds", both, None).await.unwrap();
+        rows.store.grant_on_service(&permit, "devops", ServiceMask::READ, None).await.unwrap();
+        rows.store.grant_on_service(&permit, "devops", ServiceMask::WRITE, None).await.unwrap();
         let read = async || {
             let grants = rows.store.service_grants(&permit).await.unwrap();
             grants.into_iter().map(|grant| (grant.group, grant.mask)).collect::<Vec<_>>()
         };
         assert_eq!(read().await, [("devops".to_owned(), ServiceMask::WRITE), ("ds".to_owned(), both)]);
-        rows.store.grant_on_service(&permit, "ds", ServiceMask::default()).await.unwrap();
+        rows.store.grant_on_service(&permit, "ds", ServiceMask::default(), None).await.unwrap();
         assert_eq!(read().await, [("devops".to_owned(), ServiceMask::WRITE)]);
-        let nobody = rows.store.grant_on_service(&permit, "nobody", both).await;
+        let nobody = rows.store.grant_on_service(&permit, "nobody", both, None).await;
         assert!(matches!(nobody, Err(Error::NotFound(_))), "{nobody:?}");
 
         let permit = rows.on_infrastructure(&rows.root, "dev").await.unwrap();
-        rows.store.grant_on_infrastructure(&permit, "ds", InfrastructureMask::VIEW).await.unwrap();
+        rows.store.grant_on_infrastructure(&permit, "ds", InfrastructureMask::VIEW, None).await.unwrap();
         let grants = rows.store.infrastructure_grants(&permit).await.unwrap();
         assert_eq!(grants.len(), 1);
         assert_eq!((grants[0].group.as_str(), grants[0].mask), ("ds", InfrastructureMask::VIEW));
