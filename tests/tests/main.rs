@@ -11,6 +11,7 @@ mod beyond;
 mod calling;
 mod cluster;
 mod concurrency;
+mod declarative;
 mod deployments;
 mod descriptors;
 mod documents;

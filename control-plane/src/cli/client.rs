@@ -164,6 +164,36 @@ impl Client {
         self.call(Method::DELETE, path, query, None).await
     }
 
+    /// A change of what was read at a revision: 412 when it is another one by now.
+    pub(super) async fn change(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+        revision: Option<u64>,
+    ) -> Result<Answer, Failure> {
+        let mut request = self.request(method, path, query)?.timeout(ANSWER_TIMEOUT);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        if let Some(revision) = revision {
+            request = request.header("if-match", format!("\"{revision}\""));
+        }
+        let response = self.send(request).await.map_err(|failure| failure.about(body))?;
+        self.read(response).await
+    }
+
+    /// GET of a file, written as it comes.
+    pub(super) async fn download(&self, path: &[&str], into: &mut impl std::io::Write) -> Result<(), Failure> {
+        let mut response = self.send(self.request(Method::GET, path, &[])?).await?;
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.lost(&error))? {
+            into.write_all(&chunk)
+                .map_err(|error| Failure::Local(error.to_string()))?;
+        }
+        Ok(())
+    }
+
     /// GET of something that is text.
     pub(super) async fn text(&self, path: &[&str], query: &[(&str, &str)]) -> Result<String, Failure> {
         let response = self
@@ -214,12 +244,7 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Answer, Failure> {
-        let mut request = self.request(method, path, query)?.timeout(ANSWER_TIMEOUT);
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = self.send(request).await.map_err(|failure| failure.about(body))?;
-        self.read(response).await
+        self.change(method, path, query, body, None).await
     }
 
     fn request(&self, method: Method, path: &[&str], query: &[(&str, &str)]) -> Result<RequestBuilder, Failure> {

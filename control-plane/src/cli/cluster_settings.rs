@@ -47,7 +47,8 @@ impl ClusterSettings {
     }
 }
 
-fn read(path: &Path) -> Result<String, Failure> {
+/// Reads a file of settings, or a kubeconfig.
+pub(super) fn read(path: &Path) -> Result<String, Failure> {
     let meta = std::fs::metadata(path).map_err(|error| Failure::file(path, &error))?;
     if meta.len() > MOST_BYTES {
         return Err(Failure::Local(format!("{}: is larger than 1 MiB", path.display())));

@@ -21,9 +21,10 @@ Exit codes:
   4  not allowed (403)
   5  not found, or not visible to you (404)
   6  in conflict with what is there, or changed meanwhile (409, 412)
-  7  the server does not accept a value (422)
+  7  a value is not accepted, by the server (422) or in a file of `apply`
   8  the server cannot be reached or failed (5xx)
-  9  waited, and it did not happen";
+  9  waited, and it did not happen
+  10 `plan --exit-code`: there is something to do";
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -48,6 +49,10 @@ pub(super) enum Failure {
     Unreachable(String),
     /// The time to wait is over.
     Waited(String),
+    /// Files say what cannot be.
+    Unacceptable(String),
+    /// What is there is not what files say; it is already printed.
+    Differs,
     /// Something on this machine.
     Local(String),
     /// Nobody reads the output any more.
@@ -136,6 +141,8 @@ impl Failure {
             Self::Conflict(_) => 6,
             Self::Unreachable(_) => 8,
             Self::Waited(_) => 9,
+            Self::Unacceptable(_) => 7,
+            Self::Differs => 10,
             Self::Refused(refusal) => match refusal.status {
                 401 => 3,
                 403 => 4,
@@ -151,7 +158,7 @@ impl Failure {
     /// What to tell the person, line by line; empty when everything is said.
     pub(super) fn lines(&self) -> Vec<String> {
         match self {
-            Self::Forbidden | Self::Unfit | Self::Closed => Vec::new(),
+            Self::Forbidden | Self::Unfit | Self::Differs | Self::Closed => Vec::new(),
             Self::NotLoggedIn => vec![
                 "error: not logged in".to_owned(),
                 "  log in with `castoff login`, or give a token with --token-file or the variable CASTOFF_TOKEN"
@@ -166,6 +173,7 @@ impl Failure {
             | Self::Conflict(text)
             | Self::Unreachable(text)
             | Self::Waited(text)
+            | Self::Unacceptable(text)
             | Self::Local(text) => {
                 let mut lines = text.lines().map(printable);
                 let first = lines.next().unwrap_or_default();

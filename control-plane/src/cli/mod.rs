@@ -8,6 +8,7 @@ mod ask;
 mod client;
 mod cluster_settings;
 mod credentials;
+mod declare;
 mod deploy;
 mod deployment;
 mod events;
@@ -99,6 +100,12 @@ pub enum Command {
     Infra(infra::Command),
     /// Bring a version of a service to an infrastructure
     Deploy(deploy::Deploy),
+    /// Bring the server to what files of YAML say
+    Apply(declare::Apply),
+    /// Show what `apply` would do, and whether you may
+    Plan(declare::Plan),
+    /// Write what is there as YAML for `apply`
+    Export(declare::Export),
     /// How the deployments are, or one of them with its nodes
     Status(deployment::Status),
     /// Deployments: switch on and off, roll back, delete
@@ -217,6 +224,9 @@ impl Desk {
             Command::Version(command) => command.run(self).await,
             Command::Infra(command) => command.run(self).await,
             Command::Deploy(deploy) => deploy.run(self).await,
+            Command::Apply(apply) => apply.run(self).await,
+            Command::Plan(plan) => plan.run(self).await,
+            Command::Export(export) => export.run(self).await,
             Command::Status(status) => status.run(self).await,
             Command::Deployment(command) => command.run(self).await,
             Command::Logs(logs) => logs.run(self).await,

@@ -1,6 +1,7 @@
 //! Versions of a service.
 
 use super::Desk;
+use super::client::Answer;
 use super::failure::Failure;
 use super::pack;
 use super::table::{Table, cell, moment, size};
@@ -97,16 +98,7 @@ async fn push(desk: &Desk, service: &str, version: &str, package: &Path) -> Resu
         std::fs::File::open(package).map_err(|error| Failure::file(package, &error))?
     };
     let bytes = file.metadata().map_err(|error| Failure::file(package, &error))?.len();
-    let bar = bar(desk, bytes);
-    let progress = bar.clone();
-    let file = tokio::fs::File::from_std(file);
-    let path = ["services", service, "versions", version];
-    let answer = desk
-        .server
-        .upload(&path, file, bytes, move |sent| progress.inc(sent))
-        .await;
-    bar.finish_and_clear();
-    let answer = answer?;
+    let answer = upload(desk, [service, version], file, bytes).await?;
     let what = if answer.status == 201 {
         "uploaded"
     } else {
@@ -121,6 +113,25 @@ async fn push(desk: &Desk, service: &str, version: &str, package: &Path) -> Resu
         desk.out.table(&endpoints(&answer.body))?;
     }
     Ok(())
+}
+
+/// Uploads a package of so many bytes as a version of a service, and shows how far it is.
+pub(super) async fn upload(
+    desk: &Desk,
+    [service, version]: [&str; 2],
+    file: std::fs::File,
+    bytes: u64,
+) -> Result<Answer, Failure> {
+    let bar = bar(desk, bytes);
+    let progress = bar.clone();
+    let file = tokio::fs::File::from_std(file);
+    let path = ["services", service, "versions", version];
+    let answer = desk
+        .server
+        .upload(&path, file, bytes, move |sent| progress.inc(sent))
+        .await;
+    bar.finish_and_clear();
+    answer
 }
 
 fn bar(desk: &Desk, bytes: u64) -> ProgressBar {
