@@ -272,6 +272,10 @@ fn facts(deployment: &Value, status: &Value) -> Table {
     facts.fact("replicas", cell(deployment, "/scale/replicas"));
     facts.fact("config", place(deployment, "/config"));
     facts.fact("changed", moment(deployment, "/updated_at"));
+    let until = moment(status, "/package_addresses_expire_at");
+    if !until.is_empty() {
+        facts.fact("packages", format!("in reach without a control plane until {until}"));
+    }
     facts
 }
 
