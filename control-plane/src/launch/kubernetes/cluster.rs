@@ -84,6 +84,8 @@ impl Care {
     }
 
     async fn keep(&self, client: &Client) {
+        // The work before may have been interrupted by a new token.
+        self.queue.begin_anew();
         let namespace = self.cluster.settings.namespace.as_str();
         let workers = (0..AT_ONCE).map(|_| self.work(client));
         tokio::join!(

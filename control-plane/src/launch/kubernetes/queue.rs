@@ -71,6 +71,14 @@ impl Queue {
         }
     }
 
+    /// Whoever was looking at something was interrupted: it is to be looked at again.
+    pub(super) fn begin_anew(&self) {
+        let now = Instant::now();
+        let mut inner = self.inner();
+        let busy = std::mem::take(&mut inner.busy);
+        inner.due.extend(busy.into_iter().map(|id| (id, now)));
+    }
+
     /// It was looked at; when something failed, it is again after a while.
     pub(super) fn done(&self, deployment: Uuid, failed: bool) {
         let mut inner = self.inner();
@@ -122,5 +130,14 @@ mod tests {
         assert_eq!(queue.take(Instant::now()).0, Some(id));
         queue.done(id, false);
         assert_eq!(queue.take(Instant::now() + MOST).0, None);
+    }
+
+    #[test]
+    fn what_was_interrupted_is_looked_at_again() {
+        let (queue, id) = (Queue::default(), Uuid::from_u128(1));
+        queue.add([id]);
+        assert_eq!(queue.take(Instant::now()).0, Some(id));
+        queue.begin_anew();
+        assert_eq!(queue.take(Instant::now()).0, Some(id));
     }
 }
