@@ -15,7 +15,11 @@ pub fn everything(cast: &Cast, dev: &Deployed, roles: &[Actor], search: &mut Sea
             if path.ends_with("/events") {
                 let stream = actor.request("GET", path).header("last-event-id", "0").stream();
                 if stream.status == 200 && ["admin", "dana"].contains(&who) {
-                    let first = if path.ends_with("/logs/events") { "node started" } else { "created" };
+                    let first = if path.ends_with("/logs/events") {
+                        "node started"
+                    } else {
+                        "created"
+                    };
                     eventually("there are events", || stream.text().contains(first));
                 }
                 search.look(&place, &stream.text());
