@@ -1,11 +1,13 @@
 //! A caller at a steady pace on a connection that is kept, who forgives nothing: what is not a right answer is told.
 //!
 //! Apart from callers that measure, whom a failure ends: here failures are what is looked for. The rule a newcomer would
-//! break: nothing is asked a second time, and a connection is left only when its last answer said so.
+//! break: nothing is asked a second time. A connection is left when its last answer said so, or when it was closed while it
+//! rested, as pools of connections do: on a machine that gives a caller no time, it rests longer than it is waited for.
 
 use super::Load;
 use super::caller::{Caller, Said};
 use std::io;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -46,7 +48,7 @@ impl Load {
     }
 
     fn once(&self, kept: &mut Option<Caller>) -> io::Result<Duration> {
-        let mut caller = match kept.take() {
+        let mut caller = match kept.take().filter(|kept| is_open(kept.stream())) {
             Some(caller) => caller,
             None => Caller::connect(self.address)?,
         };
@@ -62,6 +64,13 @@ impl Load {
         *kept = (!answered.closes).then_some(caller);
         Ok(answered.took)
     }
+}
+
+fn is_open(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).expect("a socket");
+    let looked = stream.peek(&mut [0]);
+    stream.set_nonblocking(false).expect("a socket");
+    matches!(looked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 #[cfg(test)]
