@@ -16,7 +16,7 @@ pub fn everything(cast: &Cast, dev: &Deployed, roles: &[Actor], search: &mut Sea
                 let stream = actor.request("GET", path).header("last-event-id", "0").stream();
                 if stream.status == 200 && ["admin", "dana"].contains(&who) {
                     let first = if path.ends_with("/logs/events") {
-                        "node started"
+                        "data:"
                     } else {
                         "created"
                     };
