@@ -402,3 +402,22 @@ impl Reader<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A setting that the API learns can be declared, or is left out here for a reason.
+    #[test]
+    fn every_setting_of_the_api_can_be_declared() {
+        let elsewhere = ["name", "note", "kubeconfig", "key"];
+        for noun in [SERVICE, INFRASTRUCTURE, DEPLOYMENT, KEY] {
+            let api = schema::members(noun.schema).map(|(name, _)| name.as_str());
+            let api: Vec<&str> = api.filter(|name| !elsewhere.contains(name)).collect();
+            assert!(!api.is_empty(), "{}", noun.schema);
+            for name in api {
+                assert!(noun.settings.contains(&name), "{} has {name}", noun.schema);
+            }
+        }
+    }
+}
