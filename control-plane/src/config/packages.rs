@@ -11,7 +11,7 @@ pub struct PackagesPlace {
     #[arg(long, env = "CASTOFF_PACKAGES_URL", value_name = "URL", value_parser = bucket)]
     pub packages_url: Option<BucketPlace>,
 
-    /// Where that object store answers, such as https://s3.example:9000 [default: AWS]
+    /// Where that object store answers, such as `https://s3.example:9000` [default: AWS]
     #[arg(long, env = "CASTOFF_PACKAGES_ENDPOINT", value_name = "URL", requires = "packages_url", value_parser = endpoint)]
     pub packages_endpoint: Option<StoreEndpoint>,
 

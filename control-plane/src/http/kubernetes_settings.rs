@@ -53,7 +53,7 @@ pub(super) fn changed(
         Some(patch) => {
             let unreadable = |error: serde_json::Error| Invalid::new("/kubernetes", error.to_string());
             let mut settings = serde_json::to_value(before).map_err(unreadable)?;
-            merge(&mut settings, Value::Object(patch));
+            change(&mut settings, patch);
             checked(serde_json::from_value(settings).map_err(unreadable)?)?
         }
     };
@@ -75,6 +75,16 @@ fn read(kubeconfig: Option<String>) -> Result<Option<Kubeconfig>, Invalid> {
 
 fn checked(settings: Kubernetes) -> Result<Kubernetes, Invalid> {
     settings.check().map_err(|invalid| invalid.under("/kubernetes"))
+}
+
+/// Merges, but for an exposure of another kind: what the one before was told means nothing to it.
+fn change(settings: &mut Value, patch: Map<String, Value>) {
+    let kind = |exposure: Option<&Value>| exposure.and_then(|exposure| exposure.get("kind")).cloned();
+    let (before, after) = (kind(settings.get("exposure")), kind(patch.get("exposure")));
+    if let (true, Some(settings)) = (after.is_some() && after != before, settings.as_object_mut()) {
+        settings.shift_remove("exposure");
+    }
+    merge(settings, Value::Object(patch));
 }
 
 /// JSON Merge Patch (RFC 7396).
@@ -100,6 +110,30 @@ fn merge(target: &mut Value, patch: Value) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn an_exposure_of_another_kind_takes_the_place_of_the_one_before() {
+        let before =
+            json!({"namespace": "m", "exposure": {"kind": "ingress", "host": "{deployment}.a", "class": "nginx"}});
+        for (patch, exposure) in [
+            (
+                json!({"exposure": {"class": null}}),
+                json!({"kind": "ingress", "host": "{deployment}.a"}),
+            ),
+            (
+                json!({"exposure": {"kind": "ingress", "host": "{deployment}.b"}}),
+                json!({"kind": "ingress", "host": "{deployment}.b", "class": "nginx"}),
+            ),
+            (
+                json!({"exposure": {"kind": "cluster-ip"}}),
+                json!({"kind": "cluster-ip"}),
+            ),
+        ] {
+            let mut settings = before.clone();
+            change(&mut settings, patch.as_object().unwrap().clone());
+            assert_eq!(settings["exposure"], exposure, "{patch}");
+        }
+    }
 
     /// The examples of RFC 7396, appendix A.
     #[test]
