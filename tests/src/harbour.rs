@@ -2,8 +2,9 @@
 
 use crate::cluster::{Cluster, Namespace};
 use crate::edge::Key;
+use crate::load::Load;
 use crate::world::grant;
-use crate::{Cast, Database, World, eventually, ports};
+use crate::{Cast, Database, World, eventually, models, ports};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::TcpStream;
@@ -145,12 +146,20 @@ impl Harbour {
         }
     }
 
-    /// Where iris is called through the Service; none where the cluster is elsewhere, which CI does not forgive.
-    pub fn service(&self) -> Option<String> {
+    /// Calls of iris through the Service with this key; none where the cluster is elsewhere, which CI does not forgive.
+    pub fn calls(&self, key: &Key) -> Option<Load> {
         let address = self.field("service", "/spec/clusterIP").expect("it has an address");
         let socket = format!("{address}:8000").parse().expect("an address");
         if TcpStream::connect_timeout(&socket, Duration::from_secs(20)).is_ok() {
-            return Some(format!("http://{address}:8000/public/api/v1/iris/iris/predict"));
+            let (url, body) = (format!("http://{address}:8000"), models::setosa().to_string());
+            let headers = [("x-api-key", key.key.as_str())];
+            return Some(Load::post(
+                &url,
+                "/public/api/v1/iris/iris/predict",
+                &headers,
+                &body,
+                "setosa",
+            ));
         }
         let reason = "the cluster's Services are not reached from this machine";
         assert!(

@@ -21,7 +21,6 @@ pub mod eventually;
 pub mod faketime;
 pub mod figure;
 pub mod harbour;
-pub mod kept;
 pub mod load;
 pub mod models;
 pub mod network;
@@ -37,7 +36,6 @@ pub mod promises;
 pub mod proxy;
 pub mod raw;
 pub mod scratch;
-pub mod steady;
 pub mod world;
 
 pub use actor::Actor;

@@ -10,7 +10,7 @@ mod steady;
 
 pub use noop::noop;
 pub use offered::Offered;
-pub use steady::Steady;
+pub use steady::{Callers, Steady};
 
 use crate::figure::quantile;
 use caller::Caller;

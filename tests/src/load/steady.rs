@@ -9,7 +9,12 @@ use super::caller::{Caller, Said};
 use std::io;
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// A test that hangs must not call for ever.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// What came of it.
 #[derive(Clone, Debug, Default)]
@@ -24,27 +29,100 @@ pub struct Steady {
     pub slowest: Duration,
 }
 
+impl Steady {
+    fn hear(&mut self, outcome: io::Result<(Duration, bool)>, at: Duration) {
+        match outcome {
+            Ok((took, closes)) => {
+                self.answers += 1;
+                self.slowest = self.slowest.max(took);
+                self.connections += usize::from(closes);
+            }
+            Err(error) => self.failures.push(format!("after {at:?}: {error}")),
+        }
+    }
+}
+
+/// Several such callers, while they go on. They end with their owner.
+#[derive(Debug)]
+pub struct Callers {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    so_far: Mutex<Steady>,
+}
+
+impl Callers {
+    /// What has come of it so far.
+    pub fn so_far(&self) -> Steady {
+        self.shared.so_far.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Ends it: what came of it.
+    pub fn end(mut self) -> Steady {
+        self.stop();
+        self.so_far()
+    }
+
+    fn stop(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        for thread in self.threads.drain(..) {
+            thread.join().expect("a caller ends");
+        }
+    }
+}
+
+impl Drop for Callers {
+    fn drop(&mut self) {
+        // Whoever panics does not wait for them.
+        self.shared.stop.store(true, Ordering::SeqCst);
+    }
+}
+
 impl Load {
     /// Asks once per interval until told to stop.
     pub fn steadily(&self, interval: Duration, stop: &AtomicBool) -> Steady {
-        let (mut steady, mut kept, started) = (Steady::default(), None, Instant::now());
-        let mut due = started;
-        while !stop.load(Ordering::SeqCst) {
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            due = (due + interval).max(Instant::now());
-            match self.once(&mut kept) {
-                Ok(took) => {
-                    steady.answers += 1;
-                    steady.slowest = steady.slowest.max(took);
-                    steady.connections += usize::from(kept.is_none());
-                }
-                Err(error) => {
-                    kept = None;
-                    steady.failures.push(format!("after {:?}: {error}", started.elapsed()));
-                }
-            }
-        }
+        let mut steady = Steady::default();
+        self.paced(interval, stop, |outcome, at| steady.hear(outcome, at));
         steady
+    }
+
+    /// Begins: so many callers ask so often a second together, or as often as the machine has time for.
+    pub fn begin(&self, callers: u32, rate: u32) -> Callers {
+        let shared = Arc::new(Shared::default());
+        let interval = Duration::from_secs(1) * callers / rate;
+        let threads = (0..callers).map(|_| {
+            let (load, shared) = (self.clone(), Arc::clone(&shared));
+            std::thread::spawn(move || {
+                load.paced(interval, &shared.stop, |outcome, at| {
+                    shared.so_far.lock().expect("nobody panics with it").hear(outcome, at);
+                });
+            })
+        });
+        Callers {
+            threads: threads.collect(),
+            shared,
+        }
+    }
+
+    fn paced(
+        &self,
+        interval: Duration,
+        stop: &AtomicBool,
+        mut hear: impl FnMut(io::Result<(Duration, bool)>, Duration),
+    ) {
+        let (mut kept, started) = (None, Instant::now());
+        let mut due = started;
+        while !stop.load(Ordering::SeqCst) && started.elapsed() < LONGEST {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            // What there was no time for is not made up for.
+            due = (due + interval).max(Instant::now());
+            let outcome = self.once(&mut kept);
+            hear(outcome.map(|took| (took, kept.is_none())), started.elapsed());
+        }
     }
 
     fn once(&self, kept: &mut Option<Caller>) -> io::Result<Duration> {

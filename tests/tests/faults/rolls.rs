@@ -3,8 +3,8 @@
 //!
 //! `CASTOFF_ROLLS` says how often (10; `make faults`: 100).
 
-use acceptance::kept::Kept;
-use acceptance::{Database, World, json};
+use acceptance::load::Load;
+use acceptance::{Database, World, json, models};
 use rustix::process::Signal;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -28,17 +28,15 @@ fn nodes_that_are_rolled_under_load_fail_no_call() {
         calls.fetch_add(1, Ordering::SeqCst);
         !stop.load(Ordering::SeqCst)
     };
+    let (path, body) = (dev.predict_url().replace(&dev.url, ""), models::setosa().to_string());
+    let load = Load::post(&dev.url, &path, &[("x-api-key", &dev.key)], &body, "setosa");
+    // As often as they are answered.
+    let kept = load.begin(2, 10_000);
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 while goes_on() {
                     dev.call(&dev.key).expect(200);
-                }
-            });
-            scope.spawn(|| {
-                let mut kept = Kept::caller(&dev.predict_url(), &dev.key);
-                while goes_on() {
-                    assert_eq!(kept.call().expect("an answer"), 200);
                 }
             });
         }
@@ -61,7 +59,10 @@ fn nodes_that_are_rolled_under_load_fail_no_call() {
         let nodes = rolled.expect("each node comes again");
         assert_eq!(nodes.len(), cast.world.nodes().len());
     });
-    println!("{} rolls, {} calls", rolls(), calls.load(Ordering::SeqCst));
+    let kept = kept.end();
+    assert!(kept.failures.is_empty(), "{kept:?}");
+    let calls = calls.into_inner() as usize + kept.answers;
+    println!("{} rolls, {calls} calls", rolls());
     let states = dev.nodes();
     assert!(states.iter().all(|node| node.shown["state"] == "ready"), "{states:?}");
 }

@@ -2,7 +2,6 @@
 
 use super::Harbour;
 use acceptance::cluster::{Cluster, processes_of};
-use acceptance::steady::Steady;
 use acceptance::{eventually, json, models};
 use std::collections::BTreeSet;
 
@@ -61,14 +60,14 @@ fn no_call_fails_whatever_happens_to_pods_machines_and_the_control_plane() {
     let mut harbour = Harbour::open(cluster, "load");
     harbour.deploy(json!({"replicas": 2}));
     let key = harbour.key("steady");
-    let Some(service) = harbour.service() else { return };
+    let Some(calls) = harbour.calls(&key) else { return };
     let dana = harbour.cast.dana.clone();
     dana.upload("iris", "v2", models::read("iris-columns.onnx")).expect(201);
 
-    let load = Steady::begin(&service, &key.key, CALLERS, RATE);
+    let load = calls.begin(CALLERS, RATE);
     let passed = |what: &str| {
-        let failures = load.failures();
-        assert!(failures.is_empty(), "{what}, {} calls: {failures:?}", load.calls());
+        let so_far = load.so_far();
+        assert!(so_far.failures.is_empty(), "{what}: {so_far:?}");
     };
     let path = "/deployments/iris-on-kube";
     dana.patch(&format!("{path}?wait=30s"), json!({"version": "v2"}))
@@ -116,13 +115,23 @@ fn no_call_fails_whatever_happens_to_pods_machines_and_the_control_plane() {
             false => Err(said),
         }
     });
-    let (lost, calls) = (load.failures(), load.calls());
-    for failure in &lost {
-        let of_a_dead_peer = ["reset", "refused", "hung up", "Broken pipe"];
-        assert!(of_a_dead_peer.iter().any(|how| failure.contains(how)), "{lost:?}");
+    let lost = load.so_far();
+    for failure in &lost.failures {
+        let of_a_dead_peer = ["reset", "refused", "hung up", "end of file", "Broken pipe"];
+        assert!(
+            of_a_dead_peer.iter().any(|how| failure.contains(how)),
+            "{:?}",
+            lost.failures
+        );
     }
-    eventually("calls go on", || load.calls() > calls + u64::from(5 * RATE));
-    let (calls, failures) = load.end();
-    assert_eq!(failures, lost, "with the pod back nothing fails");
-    println!("{calls} calls; {} were lost with a pod that was killed", lost.len());
+    eventually("calls go on", || {
+        load.so_far().answers > lost.answers + 5 * RATE as usize
+    });
+    let all = load.end();
+    assert_eq!(all.failures, lost.failures, "with the pod back nothing fails");
+    println!(
+        "{} calls; {} were lost with a pod that was killed",
+        all.answers,
+        lost.failures.len()
+    );
 }

@@ -3,7 +3,6 @@
 use super::Harbour;
 use acceptance::cluster::Cluster;
 use acceptance::eventually::within;
-use acceptance::steady::Steady;
 use acceptance::{Request, eventually, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -73,8 +72,8 @@ fn load_brings_pods_and_its_end_takes_them_away() {
     let resources = json!({"cpu": "50m", "memory": "64Mi", "cpu_limit": "1", "memory_limit": "256Mi"});
     harbour.deploy(json!({"autoscaling": autoscaling, "resources": resources}));
     let key = harbour.key("steady");
-    let Some(service) = harbour.service() else { return };
-    let load = Steady::begin(&service, &key.key, 8, 200);
+    let Some(calls) = harbour.calls(&key) else { return };
+    let load = calls.begin(8, 200);
     within(LIMIT, "three pods", || ready_pods(&harbour, 3));
     within(LIMIT, "each of them has calls", || {
         let served = served(&harbour)?;
@@ -83,14 +82,13 @@ fn load_brings_pods_and_its_end_takes_them_away() {
             false => Err(format!("{served:?}")),
         }
     });
-    let calls = load.calls();
-    let (idle, failures) = load.end();
-    assert!(failures.is_empty(), "{calls} calls: {failures:?}");
+    let steady = load.end();
+    assert!(steady.failures.is_empty(), "{steady:?}");
     // A little goes on, so that pods which leave would be noticed.
-    let rest = Steady::begin(&service, &key.key, 1, 2);
+    let rest = calls.begin(1, 2);
     within(LIMIT, "one pod again", || ready_pods(&harbour, 1));
-    let (calls, failures) = rest.end();
-    assert!(failures.is_empty(), "{calls} calls after {idle}: {failures:?}");
+    let steady = rest.end();
+    assert!(steady.failures.is_empty(), "{steady:?}");
 }
 
 fn ready_pods(harbour: &Harbour, count: usize) -> Result<(), String> {

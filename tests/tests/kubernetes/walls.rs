@@ -67,7 +67,7 @@ fn a_pod_reaches_what_is_listed_and_is_reached_where_it_serves() {
     lists(&[port(&listed)]);
     harbour.deploy(json!({"replicas": 1}));
     let key = harbour.key("first");
-    if harbour.service().is_none() {
+    if harbour.calls(&key).is_none() {
         return;
     }
     let pods = harbour.namespace.get("pods").expect("kubectl lists");
