@@ -8,7 +8,7 @@ use crate::{Cast, Database, World, eventually, models, ports};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A control plane beside the cluster, and one of its namespaces as the infrastructure `kube`, where dana may deploy.
 #[derive(Debug)]
@@ -150,7 +150,15 @@ impl Harbour {
     pub fn calls(&self, key: &Key) -> Option<Load> {
         let address = self.field("service", "/spec/clusterIP").expect("it has an address");
         let socket = format!("{address}:8000").parse().expect("an address");
-        if TcpStream::connect_timeout(&socket, Duration::from_secs(20)).is_ok() {
+        // It refuses for a moment after its first pod has become ready.
+        let patience = Instant::now() + Duration::from_secs(30);
+        let reaches = || TcpStream::connect_timeout(&socket, Duration::from_secs(5)).is_ok();
+        let mut is_reached = reaches();
+        while !is_reached && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(100));
+            is_reached = reaches();
+        }
+        if is_reached {
             let (url, body) = (format!("http://{address}:8000"), models::setosa().to_string());
             let headers = [("x-api-key", key.key.as_str())];
             return Some(Load::post(
