@@ -39,14 +39,7 @@ impl<'a> Place<'a> {
         };
         if let Part::Hidden(answer) = there {
             let what = format!("keys of {} {}", self.kind.trim_end_matches('s'), self.name);
-            let verdict = Verdict::Forbidden(answer.clone());
-            steps.push(Step {
-                kind: Kind::Compare,
-                what,
-                changes: Vec::new(),
-                verdict,
-                act: Act::Nothing,
-            });
+            steps.push(Step::unseen(what, answer));
             return;
         }
         for (name, key) in wanted {

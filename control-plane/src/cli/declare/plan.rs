@@ -333,14 +333,7 @@ impl Facts<'_> {
         let part = seen.map_or(&none, |seen| &seen.grants);
         if let Part::Hidden(answer) = part {
             let what = format!("grants on {on} {name}");
-            let verdict = Verdict::Forbidden(answer.clone());
-            steps.push(Step {
-                kind: Kind::Compare,
-                what,
-                changes: Vec::new(),
-                verdict,
-                act: Act::Nothing,
-            });
+            steps.push(Step::unseen(what, answer));
             return;
         }
         let what = |group: &str| format!("grant of group {group} on {on} {name}");

@@ -114,6 +114,17 @@ impl Call {
 }
 
 impl Step {
+    /// To compare what cannot be seen; the server has said why.
+    pub(super) fn unseen(what: String, answer: &Value) -> Self {
+        Self {
+            kind: Kind::Compare,
+            what,
+            changes: Vec::new(),
+            verdict: Verdict::Forbidden(answer.clone()),
+            act: Act::Nothing,
+        }
+    }
+
     /// A step that is done by a call.
     pub(super) fn call(kind: Kind, what: String, changes: Vec<Change>, verdict: Verdict, call: Call) -> Self {
         Self {
