@@ -171,8 +171,12 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     leaving.cancel();
     served.leave();
     // Nodes stay on the line as long: whoever is sent away now might be sent here again.
+    let all_are_elsewhere = async {
+        tokio::time::sleep(Duration::from_secs(config.drain_delay)).await;
+        push.hand_over().await;
+    };
     tokio::select! {
-        () = tokio::time::sleep(Duration::from_secs(config.drain_delay)) => {}
+        () = all_are_elsewhere => {}
         ended = wait_for_end() => ended?,
     }
     tracing::info!("ending: answers under way are finished");

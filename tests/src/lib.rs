@@ -28,6 +28,7 @@ pub mod node;
 pub mod objects;
 pub mod onnx;
 pub mod pen;
+pub mod planes;
 pub mod ports;
 pub mod postgres;
 pub mod processes;
@@ -45,6 +46,7 @@ pub use edge::Edge;
 pub use eventually::{Eventually, eventually};
 pub use figure::{Figure, Report};
 pub use load::Load;
+pub use planes::Planes;
 pub use serde_json::{Value, json};
 pub use world::{Cast, Database, World};
 

@@ -104,6 +104,14 @@ impl ByHand {
             .collect()
     }
 
+    /// One number that it counts; 0 where it has not begun to.
+    #[track_caller]
+    pub fn count(&self, metric: &str) -> f64 {
+        let lines = self.counted(&format!("{metric} "));
+        let number = lines.first().and_then(|line| line.rsplit(' ').next());
+        number.map_or(0.0, |number| number.parse().expect("a number"))
+    }
+
     /// Its folder.
     pub fn folder(&self) -> &Path {
         &self.folder

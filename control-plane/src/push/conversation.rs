@@ -4,6 +4,7 @@
 //! to the ledger, and what is to be sent is the newest config only: while one is under way, no other is, so that on a slow
 //! line nothing obsolete is ahead of a revocation.
 
+use super::ending::{Ended, Ending};
 use super::grpc::Framed;
 use super::hub::{Hub, Newest, Pushed, Tokens};
 use super::said::{introduced, reason, refusal};
@@ -11,19 +12,19 @@ use super::sessions::Session;
 use crate::store::{NodeReport, token_id};
 use castoff_wire::life::{LONGEST_MESSAGE, Life, SILENCE};
 use castoff_wire::proto::{
-    ControlPlanes, FromNode, Health, Heartbeat, Hello, Nack, NodeToken, Position, ToNode, UpToDate, from_node, nack,
-    to_node,
+    ControlPlanes, FromNode, Health, Heartbeat, Hello, MoveOn, Nack, NodeToken, Position, ToNode, UpToDate, from_node,
+    nack, to_node,
 };
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_util::sync::CancellationToken;
 use tonic::Streaming;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// A node that only goes on is written down this often; any change at once.
+/// A node that only goes on is written down this often, and one that has dialled after this time at the latest; any change
+/// at once.
 const REPORT: Duration = Duration::from_secs(3);
 /// Messages that wait to be sent: a config, and now and then a token or the addresses of control planes. A heartbeat only
 /// where nothing else waits.
@@ -43,6 +44,9 @@ pub(super) struct Conversation {
     /// A newer one, or the same again, is to be sent when that has arrived.
     owed: bool,
     reported: Instant,
+    /// Without this its first report would be half of one: a node that has only dialled again would be shown as one that is
+    /// not ready and holds nothing.
+    awaited: Awaited,
     /// The last refusal that was told to people: a node may try again and again.
     refused: Option<(Option<Position>, nack::Code)>,
 }
@@ -56,39 +60,14 @@ pub(super) struct Line {
     pub(super) life: Life,
 }
 
-/// How a conversation ended.
+/// What is missing of a node's first report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    Stopping,
-    Replaced,
-    DeploymentGone,
-    HungUp,
-    Broken,
-    Silent,
-    NotReading,
-    SecondHello,
-    TokenOver,
-}
-
-impl Ended {
-    fn why(self) -> &'static str {
-        match self {
-            Self::Stopping => "the control plane ends",
-            Self::Replaced => "the node has dialled again",
-            Self::DeploymentGone => "the deployment is gone",
-            Self::HungUp => "the node ended the stream",
-            Self::Broken => "the connection broke",
-            Self::Silent => "three heartbeats were missed",
-            Self::NotReading => "a config did not arrive",
-            Self::SecondHello => "a second hello came",
-            Self::TokenOver => "its token has ended",
-        }
-    }
-
-    /// Whether the node went without a word.
-    fn is_loss(self) -> bool {
-        matches!(self, Self::Broken | Self::Silent | Self::NotReading)
-    }
+enum Awaited {
+    /// How it is.
+    Health,
+    /// What it has in force, or that this has to wait.
+    Answer,
+    Nothing,
 }
 
 impl Conversation {
@@ -104,21 +83,25 @@ impl Conversation {
             under_way: None,
             owed: false,
             reported: Instant::now(),
+            awaited: Awaited::Health,
             refused: None,
         };
         (conversation, receiver)
     }
 
     /// Stays on the line until one of the two ends it.
-    pub(super) async fn hold(mut self, hello: Hello, inbox: Streaming<FromNode>, stopping: CancellationToken) {
+    pub(super) async fn hold(mut self, hello: Hello, inbox: Streaming<FromNode>, ending: Ending) {
         let node = self.session.node;
         metrics::gauge!("castoff_push_streams").increment(1.0);
         tracing::info!(node.id = %node.node_id, deployment.id = %node.deployment_id, "a node is on the line");
-        let Err(ended) = self.talk(hello, inbox, stopping).await;
+        let Err(ended) = self.talk(hello, inbox, ending).await;
         metrics::gauge!("castoff_push_streams").decrement(1.0);
         tracing::info!(node.id = %node.node_id, deployment.id = %node.deployment_id, why = ended.why(), "a node is off the line");
-        Arc::make_mut(&mut self.report).connected = false;
-        self.tell();
+        // One that was asked to move on hangs up when another control plane has answered it: it is on the line, and there.
+        if !(self.report.moving && ended == Ended::HungUp) {
+            Arc::make_mut(&mut self.report).connected = false;
+            self.tell();
+        }
         if ended.is_loss() {
             let message = format!("node {} is lost: {}", node.node_id, ended.why());
             self.session
@@ -130,7 +113,7 @@ impl Conversation {
         &mut self,
         hello: Hello,
         mut inbox: Streaming<FromNode>,
-        stopping: CancellationToken,
+        ending: Ending,
     ) -> Result<std::convert::Infallible, Ended> {
         self.line.newest.mark_unchanged();
         let current = self.current()?;
@@ -144,12 +127,12 @@ impl Conversation {
         if known {
             self.change_over()?;
         }
-        self.tell();
         let replaced = self.session.replaced();
         let mut addresses = self.hub.addresses.subscribe();
         addresses.mark_changed();
         // Kept from one turn to the next: to begin to wait takes a lock that is shared with other streams.
-        let (mut stopped, mut replaced) = (pin!(stopping.cancelled()), pin!(replaced.cancelled()));
+        let (mut stopped, mut replaced) = (pin!(ending.stopping.cancelled()), pin!(replaced.cancelled()));
+        let mut moved = pin!(ending.moving.cancelled());
         let mut newest = pin!(change(self.line.newest.clone()));
         let mut addresses = pin!(change(addresses));
         let mut tokens = pin!(change(self.line.tokens.clone()));
@@ -159,6 +142,10 @@ impl Conversation {
             tokio::select! {
                 () = &mut stopped => return Err(Ended::Stopping),
                 () = &mut replaced => return Err(Ended::Replaced),
+                () = &mut moved, if !self.report.moving => {
+                    Arc::make_mut(&mut self.report).moving = true;
+                    self.send(to_node::Message::MoveOn(MoveOn {}))?;
+                }
                 changed = &mut newest => {
                     newest.set(change(changed?));
                     self.push()?;
@@ -261,14 +248,25 @@ impl Conversation {
     /// Has the report written down.
     fn tell(&mut self) {
         self.reported = Instant::now();
+        self.awaited = Awaited::Nothing;
         let node = self.session.node;
         self.session
             .while_current(|| self.hub.ledger.report(node, Arc::clone(&self.report)));
     }
 
+    /// Has the first report written down though the node has not said what it has in force: it has said that this has to wait.
+    fn tell_at_last(&mut self) {
+        if self.awaited == Awaited::Answer {
+            self.tell();
+        }
+    }
+
     fn hear(&mut self, message: FromNode) -> Result<(), Ended> {
         match message.message {
-            Some(from_node::Message::Received(received)) => return self.arrived(&received.digest),
+            Some(from_node::Message::Received(received)) => {
+                self.tell_at_last();
+                return self.arrived(&received.digest);
+            }
             Some(from_node::Message::Ack(ack)) => {
                 let position = ack.position.unwrap_or_default();
                 let digest = position.digest.clone();
@@ -329,6 +327,7 @@ impl Conversation {
             self.hub.ledger.note(node.deployment_id, "config-refused", message);
             self.refused = refused;
         }
+        self.tell_at_last();
         self.arrived(&digest.unwrap_or_default())
     }
 
@@ -341,11 +340,16 @@ impl Conversation {
             refused: health.refused.as_ref().map(refusal),
             ..NodeReport::clone(&self.report)
         };
-        if heard == *self.report {
+        let is_first = self.awaited == Awaited::Health;
+        if heard == *self.report && !is_first {
             return;
         }
         let before = std::mem::replace(&mut self.report, Arc::new(heard));
-        self.tell();
+        if is_first && self.report.ready {
+            self.awaited = Awaited::Answer;
+        } else {
+            self.tell();
+        }
         let node = self.session.node;
         if self.report.ready && !before.ready {
             let message = format!("node {} is ready", node.node_id);

@@ -6,6 +6,7 @@
 
 mod authority;
 mod conversation;
+mod ending;
 mod grpc;
 mod hub;
 mod join;
@@ -26,6 +27,7 @@ use crate::artifacts::Packages;
 use crate::store::{Installation, Store};
 use castoff_listen::tls::Shown;
 use castoff_listen::{Phase, Port};
+use ending::Ending;
 use hub::Hub;
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -64,6 +66,8 @@ pub struct Push {
     pub shown: Option<Arc<Shown>>,
     /// Where they can dial, to be told to them.
     pub addresses: watch::Sender<Vec<String>>,
+    /// Has nodes go on with another control plane.
+    moving: CancellationToken,
     /// End when `stopping` is told.
     tasks: Vec<JoinHandle<()>>,
     conversations: TaskTracker,
@@ -72,6 +76,8 @@ pub struct Push {
     kept: CancellationToken,
 }
 
+/// Nodes move on within their first dial, or the next. Those of a release that does not know how are hung up on after this.
+const MOVES: Duration = Duration::from_secs(10);
 /// Streams end at once when they are told; this is for those that do not listen.
 const LAST_WORDS: Duration = Duration::from_secs(3);
 
@@ -113,13 +119,12 @@ impl Push {
             let (hub, kept) = (Arc::clone(&hub), kept.clone());
             async move { hub.ledger.keep(kept).await }
         });
-        let conversations = TaskTracker::new();
-        let streams = Streams::new(
-            Arc::clone(&hub),
-            packages.clone(),
-            settings.stopping.clone(),
-            conversations.clone(),
-        );
+        let (conversations, moving) = (TaskTracker::new(), CancellationToken::new());
+        let ending = Ending {
+            moving: moving.clone(),
+            stopping: settings.stopping.clone(),
+        };
+        let streams = Streams::new(Arc::clone(&hub), packages.clone(), ending, conversations.clone());
         let shown = identity.map(|identity| Shown::from_pem(&identity.chain, &identity.key));
         let shown = shown.transpose().map_err(|error| format!("TLS for nodes: {error}"))?;
         let port = Port {
@@ -135,11 +140,29 @@ impl Push {
             shown,
             addresses: hub.addresses.clone(),
             receipts: Receipts::new(hub),
+            moving,
             tasks: vec![watching, serving],
             conversations,
             keeping,
             kept,
         })
+    }
+
+    /// Has nodes go on with another control plane, where one lives, and waits until it has answered each of them; for those
+    /// that find none not for long. Nobody new is taken from here on.
+    pub async fn hand_over(&self) {
+        if self.addresses.borrow().len() < 2 {
+            return;
+        }
+        self.moving.cancel();
+        self.conversations.close();
+        if tokio::time::timeout(MOVES, self.conversations.wait()).await.is_err() {
+            let streams = self.conversations.len();
+            tracing::warn!(
+                streams,
+                "nodes that have not moved to another control plane are hung up on"
+            );
+        }
     }
 
     /// Waits until the streams have ended, which they were told to, and what they left is written down.

@@ -4,6 +4,7 @@
 //! whether a deployment exists.
 
 use super::conversation::{Conversation, Line};
+use super::ending::Ending;
 use super::grpc::Framed;
 use super::hub::Hub;
 use super::sessions::NodeKey;
@@ -19,7 +20,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
@@ -28,7 +28,7 @@ use uuid::Uuid;
 pub(super) struct Streams {
     hub: Arc<Hub>,
     packages: Packages,
-    stopping: CancellationToken,
+    ending: Ending,
     conversations: TaskTracker,
     places: Arc<Semaphore>,
 }
@@ -41,16 +41,11 @@ const HELLO: Duration = Duration::from_secs(5);
 const CHUNK: usize = 256 << 10;
 
 impl Streams {
-    pub(super) fn new(
-        hub: Arc<Hub>,
-        packages: Packages,
-        stopping: CancellationToken,
-        conversations: TaskTracker,
-    ) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, packages: Packages, ending: Ending, conversations: TaskTracker) -> Self {
         Self {
             hub,
             packages,
-            stopping,
+            ending,
             conversations,
             places: Arc::new(Semaphore::new(MOST_STREAMS)),
         }
@@ -95,6 +90,10 @@ impl Streams {
     pub(super) async fn follow(&self, request: Request<Streaming<FromNode>>) -> Result<mpsc::Receiver<Framed>, Status> {
         let place = self.place()?;
         let (deployment_id, token) = self.deployment(&request).await?;
+        if self.ending.moving.is_cancelled() {
+            // Whoever is in front may not know yet that it ends.
+            return Err(Status::unavailable("this control plane is about to end"));
+        }
         let life = life(&request);
         let mut inbox = request.into_inner();
         let first = tokio::time::timeout(HELLO, inbox.message()).await;
@@ -120,10 +119,10 @@ impl Streams {
             life,
         };
         let (conversation, outbox) = Conversation::new(Arc::clone(&self.hub), session, &hello, line);
-        let stopping = self.stopping.clone();
+        let ending = self.ending.clone();
         self.conversations.spawn(async move {
             let _place = place;
-            conversation.hold(hello, inbox, stopping).await;
+            conversation.hold(hello, inbox, ending).await;
         });
         Ok(outbox)
     }

@@ -17,6 +17,8 @@ use uuid::Uuid;
 pub struct NodeReport {
     /// On the line now.
     pub connected: bool,
+    /// It was asked to go on with another control plane, which may have heard it since.
+    pub moving: bool,
     /// It answers calls.
     pub ready: bool,
     /// Its config is not confirmed.
@@ -39,6 +41,13 @@ pub struct NodeReport {
     pub token: Option<Vec<u8>>,
 }
 
+impl NodeReport {
+    /// What another control plane may know better by now.
+    fn is_outdated_by_others(&self) -> bool {
+        self.moving || !self.connected
+    }
+}
+
 /// Rows in one statement. Few sizes, so that a database keeps its statements prepared whatever the batch: 1,000 reports are
 /// 14 statements. The largest binds 128 × 25 values; SQLite takes 32,766.
 const AT_ONCE: [usize; 4] = [128, 32, 8, 1];
@@ -54,7 +63,7 @@ impl Store {
         let tx = self.begin().await?;
         let mut rest = sorted.as_slice();
         while let Some((_, _, report)) = rest.first() {
-            if report.connected {
+            if !report.is_outdated_by_others() {
                 let (together, after) = rest.split_at(together(rest));
                 upsert(&tx, together, (self.id, now)).await?;
                 rest = after;
@@ -79,7 +88,7 @@ impl Store {
 fn together(reports: &[&(Uuid, Uuid, Arc<NodeReport>)]) -> usize {
     let pairs = reports.iter().zip(reports.iter().skip(1));
     let run = 1 + pairs
-        .take_while(|((before, _, _), (id, _, report))| before != id && report.connected)
+        .take_while(|((before, _, _), (id, _, report))| before != id && !report.is_outdated_by_others())
         .count();
     AT_ONCE.into_iter().find(|size| *size <= run).unwrap_or(1)
 }
@@ -153,7 +162,7 @@ async fn upsert(
     Ok(())
 }
 
-/// The last word of a node that its launcher may have forgotten meanwhile, or that may be on the line with another control
+/// The last words of a node that its launcher may have forgotten meanwhile, or that may be on the line with another control
 /// plane by now: it must not come back, nor go.
 async fn leave(
     tx: &DatabaseTransaction,
@@ -164,7 +173,7 @@ async fn leave(
     use nodes::Column;
     let acked = position(report);
     nodes::Entity::update_many()
-        .col_expr(Column::Connected, Expr::value(false))
+        .col_expr(Column::Connected, Expr::value(report.connected))
         .col_expr(Column::Ready, Expr::value(report.ready))
         .col_expr(Column::Reason, Expr::value(report.reason.clone()))
         .col_expr(Column::Refused, Expr::value(refused(report)?))

@@ -126,39 +126,20 @@ impl Dialer {
         self.at = (self.at + 1) % self.places.len().max(1);
     }
 
-    /// Opens a connection, with its signs of life. Borrows nothing, so that loads can go on meanwhile.
-    pub fn connect(&self) -> impl Future<Output = Result<(Life, Channel), String>> + use<> {
-        let endpoint = self.places.get(self.at).map(|(_, endpoint)| endpoint.clone());
-        async move {
-            let endpoint = endpoint.ok_or("no address")?;
-            let life = Life::begin();
-            let noted = life.clone();
-            let mut tcp = HttpConnector::new();
-            tcp.set_nodelay(true);
-            tcp.enforce_http(false);
-            let tcp = tcp.map_response(move |tcp| TokioIo::new(Living::new(tcp.into_inner(), noted.clone())));
-            match tokio::time::timeout(HANDSHAKES, endpoint.connect_with_connector(tcp)).await {
-                Ok(connected) => Ok((life, connected.map_err(|error| chain(&error))?)),
-                Err(_) => Err("no answer".to_owned()),
-            }
-        }
-    }
-
-    /// The clients to try on a connection, each with another token, the likeliest first.
-    pub fn clients(&self, channel: &Channel) -> Vec<(Token, Client)> {
+    /// The next dial, which borrows nothing: the node goes on meanwhile.
+    pub fn dial(&self) -> Dial {
         let stored = self.copy.token().filter(|stored| *stored != self.join_token);
         let mut tokens = vec![(Token::Join, self.join_token.clone())];
         if let Some(stored) = stored {
             tokens.insert(usize::from(self.prefer_join), (Token::Stored, stored));
         }
-        let client = |token: &str| {
-            let channel = InterceptedService::new(channel.clone(), Bearer::new(token)?);
-            Some(ControlClient::new(channel).max_decoding_message_size(MOST_MESSAGE_BYTES))
-        };
-        tokens
+        let bearers = tokens
             .into_iter()
-            .filter_map(|(which, token)| Some((which, client(&token)?)))
-            .collect()
+            .filter_map(|(which, token)| Some((which, Bearer::new(&token)?)));
+        Dial {
+            endpoint: self.places.get(self.at).map(|(_, endpoint)| endpoint.clone()),
+            bearers: bearers.collect(),
+        }
     }
 
     /// Notes which token was taken.
@@ -178,6 +159,42 @@ impl Dialer {
         self.copy.keep_token(token)?;
         self.prefer_join = false;
         Ok(())
+    }
+}
+
+/// One dial of one control plane.
+pub struct Dial {
+    endpoint: Option<Endpoint>,
+    /// The tokens to try, the likeliest first.
+    bearers: Vec<(Token, Bearer)>,
+}
+
+impl Dial {
+    /// Opens a connection, with its signs of life.
+    ///
+    /// # Errors
+    /// Why there is none, in one line.
+    pub async fn connect(&self) -> Result<(Life, Channel), String> {
+        let endpoint = self.endpoint.clone().ok_or("no address")?;
+        let life = Life::begin();
+        let noted = life.clone();
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.enforce_http(false);
+        let tcp = tcp.map_response(move |tcp| TokioIo::new(Living::new(tcp.into_inner(), noted.clone())));
+        match tokio::time::timeout(HANDSHAKES, endpoint.connect_with_connector(tcp)).await {
+            Ok(connected) => Ok((life, connected.map_err(|error| chain(&error))?)),
+            Err(_) => Err("no answer".to_owned()),
+        }
+    }
+
+    /// The clients to try on a connection, each with another token.
+    pub fn clients(&self, channel: &Channel) -> impl Iterator<Item = (Token, Client)> {
+        self.bearers.iter().map(|(which, bearer)| {
+            let channel = InterceptedService::new(channel.clone(), bearer.clone());
+            let client = ControlClient::new(channel).max_decoding_message_size(MOST_MESSAGE_BYTES);
+            (*which, client)
+        })
     }
 }
 

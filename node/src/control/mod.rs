@@ -4,6 +4,7 @@
 //! offer, [`apply`] does it. The rule a newcomer would break: nothing here runs when a call is answered; a node whose
 //! control side stands still answers as before.
 
+pub mod absence;
 pub mod answer;
 pub mod apply;
 pub mod backoff;
@@ -19,6 +20,7 @@ pub mod object;
 pub mod outbox;
 pub mod overlay;
 pub mod process;
+pub mod reach;
 pub mod refusals;
 pub mod rules;
 pub mod serves;

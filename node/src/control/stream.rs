@@ -1,26 +1,29 @@
-//! On the line with the control plane: dial, say Hello, obey, report; and again when the line breaks.
+//! On the line with the control plane: dial, say Hello, obey, report; and again when the line breaks, or beside it when the
+//! control plane says that it is about to end.
 //!
-//! The rule a newcomer would break: nothing in this loop waits for a model. Loads go on beside it, and come back as one
-//! more thing to select.
+//! The rule a newcomer would break: nothing in this loop waits for a model or for another control plane. Loads and dials go
+//! on beside it, and come back as one more thing to select.
 
+use super::absence::Absence;
 use super::answer::received;
 use super::apply::Follower;
 use super::backoff::full_jitter;
 use super::copy::DurableCopy;
-use super::dial::{Client, Dialer};
+use super::dial::Dialer;
 use super::durable::on_disk;
 use super::outbox::Outbox;
+use super::reach::{Reached, reach};
 use super::serves::Serves;
-use castoff_wire::life::{LONGEST_MESSAGE, Life, SILENCE};
+use castoff_wire::life::{LONGEST_MESSAGE, SILENCE};
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::to_node::Message as Down;
-use castoff_wire::proto::{FromNode, Health, Heartbeat, Hello, Position, ToNode, TokenKept};
+use castoff_wire::proto::{Health, Heartbeat, Hello, Position, ToNode, TokenKept};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, Streaming};
+use tonic::Code;
 
 /// How long a booting node waits for the control plane before it goes on with the durable copy.
 const GRACE: Duration = Duration::from_secs(3);
@@ -30,10 +33,6 @@ const REPORT: Duration = Duration::from_secs(2);
 const LOOK: Duration = Duration::from_millis(200);
 /// The note of the last contact is never older than this.
 const NOTE_CONTACT: Duration = Duration::from_secs(5);
-/// For the last usage to arrive.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// Messages on their way out. More means that nobody reads them.
-const OUTBOX: usize = 64;
 
 /// Who this node says it is.
 #[derive(Clone, Debug)]
@@ -77,6 +76,7 @@ pub struct Line<S: Serves> {
     noted: Option<Instant>,
     /// It could not be.
     unnoted: bool,
+    absence: Absence,
     /// Ends the line, the last usage being sent.
     end: CancellationToken,
 }
@@ -87,7 +87,12 @@ enum Ended {
     Broken,
     /// This node is ending.
     ByUs,
+    /// Another one stands.
+    Moved(Box<Reached>),
 }
+
+/// Another control plane is dialled beside the line.
+type Onward = Pin<Box<dyn Future<Output = Result<Reached, String>> + Send>>;
 
 impl<S: Serves> Line<S> {
     /// A line that is not dialled yet.
@@ -109,6 +114,7 @@ impl<S: Serves> Line<S> {
             grace,
             noted: None,
             unnoted: false,
+            absence: Absence::new(),
             end,
         }
     }
@@ -119,13 +125,11 @@ impl<S: Serves> Line<S> {
         let mut complained = false;
         loop {
             let began = Instant::now();
-            match self.once(&mut complained).await {
-                Ended::ByUs => return,
-                Ended::Broken => {
-                    self.follower.set_client(None);
-                    self.dialer.turn_to_next();
-                }
+            if self.once(&mut complained).await.is_none() {
+                return;
             }
+            self.follower.set_client(None);
+            self.dialer.turn_to_next();
             // A line that held for a while was a good one: the next dial is the first again.
             failures = if began.elapsed() > SILENCE { 0 } else { failures + 1 };
             if self
@@ -138,112 +142,136 @@ impl<S: Serves> Line<S> {
         }
     }
 
-    /// Dials once and stays on the line while it holds.
-    async fn once(&mut self, complained: &mut bool) -> Ended {
-        let (life, outbox, mut from_control) = match self.dial().await {
-            Some(Ok(line)) => line,
-            None => return Ended::ByUs,
-            Some(Err(reason)) => {
+    /// Dials once and stays on the line while it holds, or another that it leads to; `None` when this node is ending.
+    async fn once(&mut self, complained: &mut bool) -> Option<()> {
+        let reaching = self.reaching();
+        let mut line = match self.meanwhile(reaching).await? {
+            Ok(line) => line,
+            Err(reason) => {
                 // Once per outage, not once per dial.
                 if !std::mem::replace(complained, true) {
                     tracing::warn!(reason, "the control plane does not answer, dialling again and again");
                 }
                 self.go_on_without();
-                return Ended::Broken;
+                return Some(());
             }
         };
         *complained = false;
-        tracing::info!("on the line with the control plane");
-        let ended = self.talk(&life, &outbox, &mut from_control).await;
-        match &ended {
-            Ended::ByUs => self.farewell(outbox, from_control).await,
-            Ended::Broken => self.go_on_without(),
-        }
-        ended
-    }
-
-    /// `None` when this node is ending meanwhile.
-    async fn dial(&mut self) -> Option<Result<(Life, Outbox, Streaming<ToNode>), String>> {
-        let connected = self.dialer.connect();
-        let (life, channel) = match self.meanwhile(connected).await? {
-            Ok(connected) => connected,
-            Err(reason) => return Some(Err(reason)),
-        };
-        let mut refusal = String::new();
-        for (token, client) in self.dialer.clients(&channel) {
-            let (sender, receiver) = mpsc::channel(OUTBOX);
-            let outbox = Outbox::new(sender);
-            outbox.send(Up::Hello(self.introduction.hello(self.follower.have())));
-            let calls = Outbox::stream(receiver, self.serves.clone());
-            match self.meanwhile(follow(client.clone(), calls)).await? {
-                Ok(from_control) => {
-                    self.dialer.taken(token);
-                    self.follower.set_client(Some(client));
-                    return Some(Ok((life, outbox, from_control)));
+        loop {
+            self.dialer.taken(line.token);
+            self.follower.set_client(Some(line.client.clone()));
+            tracing::info!("on the line with the control plane");
+            match self.talk(&mut line).await {
+                Ended::Moved(next) => {
+                    self.absence.avoided();
+                    tokio::spawn(std::mem::replace(&mut line, *next).hang_up());
                 }
-                Err(status) => {
-                    refusal = format!("{}: {}", status.code(), status.message());
-                    if status.code() != Code::Unauthenticated {
-                        break;
-                    }
+                Ended::Broken => {
+                    self.go_on_without();
+                    return Some(());
+                }
+                Ended::ByUs => {
+                    self.report(&line.outbox);
+                    line.outbox.send(Up::Health(self.serves.health()));
+                    line.hang_up().await;
+                    return None;
                 }
             }
         }
-        Some(Err(refusal))
     }
 
-    async fn talk(&mut self, life: &Life, outbox: &Outbox, from_control: &mut Streaming<ToNode>) -> Ended {
+    /// Dials and says Hello.
+    fn reaching(&self) -> impl Future<Output = Result<Reached, String>> + Send + use<S> {
+        let hello = self.introduction.hello(self.follower.have());
+        reach(self.dialer.dial(), hello, self.serves.clone())
+    }
+
+    /// The same after a wait, since all nodes are told to move on at once.
+    fn onward(&mut self, failures: u32) -> Option<Onward> {
+        self.dialer.turn_to_next();
+        let (wait, reaching) = (full_jitter(failures, rand::random()), self.reaching());
+        Some(Box::pin(async move {
+            sleep(wait).await;
+            reaching.await
+        }))
+    }
+
+    async fn talk(&mut self, line: &mut Reached) -> Ended {
         let (mut heartbeat, mut report, mut look) = (ticks(HEARTBEAT), ticks(REPORT), ticks(LOOK));
+        let (mut onward, mut failures) = (None, 0);
         let mut heard = Instant::now();
         // Before it obeys anything here: what it has refused elsewhere is told, also when the next config ends it.
         let first = self.serves.health();
-        outbox.send(Up::Health(first.clone()));
+        line.outbox.send(Up::Health(first.clone()));
         let mut told = Some(first);
         let end = self.end.clone();
         loop {
             let grace = self.grace;
             let answer = tokio::select! {
                 () = end.cancelled() => return Ended::ByUs,
-                message = from_control.message() => match message {
+                message = line.from_control.message() => match message {
                     Ok(Some(ToNode { message })) => {
                         heard = Instant::now();
+                        self.absence.over();
                         self.note_contact().await;
                         match message {
+                            Some(Down::MoveOn(_)) => {
+                                tracing::info!("the control plane is about to end, dialling another one");
+                                onward = onward.take().or_else(|| self.onward(0));
+                                None
+                            }
                             Some(message) => self.obey(message).await,
                             None => None,
                         }
                     }
-                    Ok(None) => return broken("the control plane hung up"),
+                    Ok(None) => return self.broken("the control plane hung up", Instant::now()),
                     Err(status) => {
                         if status.code() == Code::OutOfRange {
                             self.follower.refuse_too_large(status.message().to_owned());
                         }
-                        return broken(status.message());
+                        return self.broken(status.message(), Instant::now());
                     }
                 },
                 stir = self.follower.stirs() => self.follower.act(stir).await,
-                () = life.silent_for(SILENCE) => return broken("three heartbeats were missed"),
-                () = sleep_until(heard + LONGEST_MESSAGE) => return broken("a message took too long"),
+                reached = arrival(&mut onward) => match reached {
+                    Ok(reached) => return Ended::Moved(Box::new(reached)),
+                    Err(reason) => {
+                        tracing::info!(reason, "no other control plane has answered yet");
+                        failures += 1;
+                        onward = self.onward(failures);
+                        None
+                    }
+                },
+                () = line.life.silent_for(SILENCE) => {
+                    return self.broken("three heartbeats were missed", line.life.last());
+                }
+                () = sleep_until(heard + LONGEST_MESSAGE) => return self.broken("a message took too long", heard),
                 () = until(grace) => { self.go_on_without(); None }
                 _ = heartbeat.tick() => Some(Up::Heartbeat(Heartbeat { sent_at_ms: now_ms() })),
                 _ = report.tick() => {
-                    self.report(outbox);
+                    self.report(&line.outbox);
                     told = None;
                     None
                 }
                 _ = look.tick() => None,
             };
             if let Some(answer) = answer
-                && !outbox.send(answer)
+                && !line.outbox.send(answer)
             {
-                return broken("the control plane does not read");
+                return self.broken("the control plane does not read", Instant::now());
             }
             let health = self.serves.health();
             if told.as_ref().is_none_or(|told| differs(told, &health)) {
-                outbox.send(Up::Health(health.clone()));
+                line.outbox.send(Up::Health(health.clone()));
                 told = Some(health);
             }
         }
+    }
+
+    fn broken(&mut self, reason: &str, at: Instant) -> Ended {
+        tracing::warn!(reason, "the line to the control plane broke");
+        self.absence.began(at);
+        Ended::Broken
     }
 
     async fn obey(&mut self, message: Down) -> Option<Up> {
@@ -259,7 +287,7 @@ impl<S: Serves> Line<S> {
                 Some(answer.unwrap_or_else(|| received(digest)))
             }
             Down::Delta(signed) => self.follower.delta(signed).await,
-            Down::Heartbeat(_) => None,
+            Down::Heartbeat(_) | Down::MoveOn(_) => None,
             Down::ControlPlanes(all) => {
                 if let Err(error) = self.dialer.learn(&all.urls) {
                     tracing::error!(%error, "where other control planes are was not kept");
@@ -325,27 +353,14 @@ impl<S: Serves> Line<S> {
             self.serves.put_back(usage);
         }
     }
-
-    /// Sends the last usage and health, hangs up, and waits until the control plane has read them.
-    async fn farewell(&self, outbox: Outbox, mut from_control: Streaming<ToNode>) {
-        self.report(&outbox);
-        outbox.send(Up::Health(self.serves.health()));
-        drop(outbox);
-        let hung_up = async { while let Ok(Some(_)) = from_control.message().await {} };
-        if timeout(FAREWELL, hung_up).await.is_err() {
-            tracing::warn!("the control plane did not hang up, the last usage may be lost");
-        }
-    }
 }
 
-async fn follow(
-    mut client: Client,
-    calls: impl tokio_stream::Stream<Item = FromNode> + Send + 'static,
-) -> Result<Streaming<ToNode>, Status> {
-    let answer = timeout(SILENCE, client.follow(calls)).await;
-    answer
-        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer")))
-        .map(tonic::Response::into_inner)
+/// Waits for the other control plane, if one is dialled.
+async fn arrival(onward: &mut Option<Onward>) -> Result<Reached, String> {
+    match onward {
+        Some(onward) => onward.await,
+        None => std::future::pending().await,
+    }
 }
 
 fn ticks(period: Duration) -> tokio::time::Interval {
@@ -359,11 +374,6 @@ async fn until(at: Option<Instant>) {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-fn broken(reason: &str) -> Ended {
-    tracing::warn!(reason, "the line to the control plane broke");
-    Ended::Broken
 }
 
 /// Whether the control plane should hear of it before the next report.

@@ -4,6 +4,7 @@ mod away;
 mod database;
 mod disks;
 mod kills;
+mod moves;
 mod nodes;
 mod rolls;
 mod two;

@@ -13,6 +13,7 @@ mod lease;
 mod once;
 mod pages;
 mod permissions;
+mod reports;
 
 use acceptance::{Database, scratch};
 use castoff_control_plane::authn::{Actor, PasswordHash, Via};

@@ -6,7 +6,7 @@ use crate::control::signing::Signer;
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::nack::Code;
 use castoff_wire::proto::to_node::Message as Down;
-use castoff_wire::proto::{Config, NodeToken, UpToDate};
+use castoff_wire::proto::{Config, ControlPlanes, MoveOn, NodeToken, UpToDate};
 use std::sync::atomic::Ordering;
 
 #[tokio::test]
@@ -160,6 +160,35 @@ async fn a_line_that_falls_silent_is_dialled_again() {
         have.digest,
         castoff_wire::sha256(&[&control.signer.config(1, 3, &[]).config])
     );
+}
+
+#[tokio::test]
+async fn who_is_asked_to_move_on_obeys_here_until_another_has_answered() {
+    let (mut control, mut other) = (Fake::start().await, Fake::start().await);
+    other.take_tokens(&[]);
+    let node = Node::start(&control.signer, &control.address);
+    let mut line = control.line().await;
+    line.say(Down::Snapshot(control.signer.config(1, 1, &["a"]))).await;
+    assert_eq!(line.acked().await, 1);
+    let urls = vec![format!("http://{}", other.address)];
+    line.say(Down::ControlPlanes(ControlPlanes { urls })).await;
+    // As one does that ends: it takes nobody any more.
+    control.take_tokens(&[]);
+    line.say(Down::MoveOn(MoveOn {})).await;
+    other.refused(1).await;
+    line.say(Down::Snapshot(control.signer.config(1, 2, &["b"]))).await;
+    assert_eq!(line.acked().await, 2);
+    assert!(other.is_alone());
+
+    other.take_tokens(&["join-token"]);
+    let mut next = other.line().await;
+    next.say(Down::Snapshot(control.signer.config(1, 3, &["c"]))).await;
+    assert_eq!(next.acked().await, 3);
+    assert_eq!(node.stage.keys(), ["c"]);
+    while line.heard().await.is_some() {}
+    next.say(Down::Snapshot(control.signer.config(1, 4, &["d"]))).await;
+    assert_eq!(next.acked().await, 4);
+    assert!(control.is_alone() && other.is_alone(), "it was dialled once");
 }
 
 #[tokio::test]

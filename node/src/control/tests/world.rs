@@ -48,6 +48,7 @@ struct Shared {
     tokens: Mutex<Vec<String>>,
     files: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     silent: AtomicBool,
+    refused: AtomicU64,
 }
 
 struct Service {
@@ -125,6 +126,12 @@ impl Fake {
     /// Only these tokens are taken from now on.
     pub(super) fn take_tokens(&self, tokens: &[&str]) {
         *self.shared.tokens.lock().unwrap() = tokens.iter().map(ToString::to_string).collect();
+    }
+
+    /// Waits until so many have come with a token that is not taken.
+    pub(super) async fn refused(&self, count: u64) {
+        let refused = || self.shared.refused.load(Ordering::Relaxed) >= count;
+        eventually("somebody is refused", refused).await;
     }
 
     /// A file that can be fetched under the digest of `named`.
@@ -270,6 +277,7 @@ impl Service {
             .and_then(|header| header.strip_prefix("Bearer "))
             .unwrap_or_default();
         let known = self.shared.tokens.lock().unwrap().iter().any(|known| known == token);
+        self.shared.refused.fetch_add(u64::from(!known), Ordering::Relaxed);
         known
             .then(|| token.to_owned())
             .ok_or_else(|| Status::unauthenticated("no such token"))

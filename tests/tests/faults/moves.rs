@@ -1,0 +1,104 @@
+//! Three control planes, of which one after the other ends and comes back: nodes are never off the line meanwhile.
+
+use acceptance::node::ByHand;
+use acceptance::{Actor, Answer, Planes, Value, eventually, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const NODES: usize = 3;
+/// Between two looks, and two keys: a roll needs the cores, too.
+const BREATH: Duration = Duration::from_millis(50);
+const STATUS: &str = "/deployments/iris-on-edge/status";
+
+/// By their own account: how often they were off the line, how often they were moved, and how many are on it.
+fn account(nodes: &[ByHand]) -> (f64, f64, f64) {
+    let sum = |metric| nodes.iter().map(|node| node.count(metric)).sum();
+    (
+        sum("castoff_node_stream_gap_seconds_count"),
+        sum("castoff_node_stream_moves_total"),
+        sum("castoff_node_on_line"),
+    )
+}
+
+/// Makes and revokes keys until told to stop: each revocation must be acknowledged by every node.
+fn revoke_again_and_again(dana: &Actor, ending: usize, stop: &AtomicBool) {
+    for number in 0.. {
+        let name = json!({"name": format!("roll-{ending}-{number}")});
+        let made = dana
+            .post("/deployments/iris-on-edge/keys", name)
+            .expect_any(&[201, 202]);
+        let path = format!("/deployments/iris-on-edge/keys/{}/revoke?wait=30s", made.string("/id"));
+        let receipt = dana.post(&path, json!({})).expect(200);
+        assert_eq!(receipt["receipts"][0]["pending"], json!([]), "{}", receipt.text());
+        if stop.load(Ordering::SeqCst) {
+            return;
+        }
+        thread::sleep(BREATH);
+    }
+}
+
+/// Whether this status shows every node as ready, which is on the line, and with a config in force.
+fn shows_all(status: &Answer) -> bool {
+    let nodes = status["nodes"].as_array().expect("a list of nodes");
+    let is_there = |node: &&Value| node["state"] == "ready" && node["acked"]["version"].is_u64();
+    status["state"] == "running" && nodes.iter().filter(is_there).count() == NODES
+}
+
+fn look_again_and_again(dana: &Actor, stop: &AtomicBool) {
+    while !stop.load(Ordering::SeqCst) {
+        let status = dana.get(STATUS).expect(200);
+        assert!(shows_all(&status), "{}", status.text());
+        thread::sleep(BREATH);
+    }
+}
+
+#[test]
+fn nodes_stay_on_the_line_while_control_planes_are_rolled() {
+    let Some(mut planes) = Planes::start(3) else { return };
+    let nodes: Vec<ByHand> = (0..NODES).map(|_| planes.node()).collect();
+    eventually("all are shown", || {
+        let status = planes.dana_at(1).get(STATUS).expect(200);
+        shows_all(&status).then_some(()).ok_or(status.text())
+    });
+    let mut moved = 0;
+    for ending in 0..3 {
+        let here = planes.streams(ending);
+        let dana = planes.dana_at((ending + 1) % 3);
+        let stop = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let revoking = scope.spawn(|| revoke_again_and_again(&dana, ending, &stop));
+            let looking = scope.spawn(|| look_again_and_again(&dana, &stop));
+            // Whoever looks and revokes ends when this does, however it does.
+            let rolled = thread::scope(|scope| {
+                let roll = || {
+                    assert_eq!(planes.get_mut(ending).stop(), Some(0));
+                    planes.get_mut(ending).launch();
+                };
+                scope.spawn(roll).join()
+            });
+            stop.store(true, Ordering::SeqCst);
+            rolled.expect("it is rolled");
+            revoking.join().expect("each revocation is acknowledged");
+            looking.join().expect("each node is on the line all the time");
+        });
+        moved += here;
+        assert_eq!(account(&nodes), (0.0, moved as f64, NODES as f64), "{ending}");
+    }
+    assert!(moved >= NODES as u64, "somebody had nodes: {moved}");
+    let lost = (0..3).filter(|number| planes.get(*number).logged().contains("is lost:"));
+    assert_eq!(lost.count(), 0);
+
+    // One that is killed says nothing: this is an absence, and counted.
+    let (killed, here) = (0..3)
+        .map(|number| (number, planes.streams(number)))
+        .max_by_key(|(_, here)| *here)
+        .expect("three");
+    planes.get_mut(killed).kill();
+    eventually("all are on the line again", || {
+        let (gaps, _, on_line) = account(&nodes);
+        let all = gaps == here as f64 && on_line == NODES as f64;
+        all.then_some(())
+            .ok_or(format!("{gaps} were away, {on_line} are there"))
+    });
+}
