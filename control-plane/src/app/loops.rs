@@ -14,7 +14,7 @@ use crate::launch::static_nodes::StaticNodes;
 use crate::launch::{AddressSource, JoinSource, Launcher, Leave, NodeBook, NodeLogs, StoredTokens};
 use crate::lease::{Home, Keeper, Term};
 use crate::push::{Joins, Push};
-use crate::store::{Presence, Store};
+use crate::store::{Gone, Presence, Store};
 use castoff_wire::PackageAddresses;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -63,6 +63,10 @@ impl Loops {
             home: home.to_string(),
         };
         check_neighbours(store, &own).await?;
+        if !store.system().is_shared() {
+            let gone = store.system().forget_lines(Gone::AllBut(own.id)).await;
+            gone.map_err(plain)?;
+        }
         let (keeper, terms) = Keeper::new(store.system(), own, &home, push.addresses.clone());
         let released = CancellationToken::new();
         let (leave, leaving) = watch::channel(Leave::Stay);

@@ -68,6 +68,11 @@ impl Holder {
         words.next().is_none().then_some(holder)
     }
 
+    /// Of this start of a control plane.
+    pub(super) fn id(&self) -> Uuid {
+        self.id
+    }
+
     /// Whether it is proven to have ended, as seen from where another one lives. Of another machine nothing is proven.
     pub(super) fn has_ended(&self, seen_from: &Self) -> bool {
         self.machine == seen_from.machine && self.process.start_time > 0 && !lives(self.process)

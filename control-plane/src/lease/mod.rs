@@ -12,7 +12,7 @@ mod home;
 
 pub use home::Home;
 
-use crate::store::{Error, Holding, LEASE, Presence, SystemStore};
+use crate::store::{Error, Gone, Holding, LEASE, Presence, SystemStore};
 use home::Holder;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -142,9 +142,11 @@ impl Keeper {
         let mut held = self.store.hold_lease(&self.holder.to_string(), number).await?;
         if held.is_none()
             && let Some(other) = self.store.lease().await?
-            && Holder::parse(&other.holder).is_some_and(|other| other.has_ended(&self.holder))
+            && let Some(gone) = Holder::parse(&other.holder).filter(|other| other.has_ended(&self.holder))
         {
             self.store.end_lease(&other).await?;
+            self.store.say_gone(gone.id()).await?;
+            self.store.forget_lines(Gone::One(gone.id())).await?;
             held = self.store.hold_lease(&self.holder.to_string(), None).await?;
         }
         let living = self.store.say_present(&self.own).await?;

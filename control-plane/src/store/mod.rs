@@ -69,7 +69,7 @@ pub use page::{MOST as MOST_IN_PAGE, Page, PageRequest};
 pub use permit::{Facts, Permit, Refusal, Unchecked, Visible};
 pub use platform::SystemStore;
 pub use progress::Progress;
-pub use reports::NodeReport;
+pub use reports::{Gone, NodeReport};
 pub use rollout::{DeploymentChange, NewDeployment};
 pub use rows::{Platform, Site};
 pub use seen::Seen;

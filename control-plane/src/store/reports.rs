@@ -3,7 +3,7 @@
 
 use super::entity::nodes;
 use super::error::stored;
-use super::{Change, Error, Store, commit, configs};
+use super::{Change, Error, Store, SystemStore, commit, configs};
 use crate::domain::{Refusal, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
@@ -79,6 +79,37 @@ impl Store {
         for deployment_id in of {
             self.tell(Change::Node(deployment_id));
         }
+        Ok(())
+    }
+}
+
+/// Control planes that are proven to have ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Gone {
+    /// One of several.
+    One(Uuid),
+    /// Whatever others there were: a database that only one process has.
+    AllBut(Uuid),
+}
+
+impl SystemStore {
+    /// Takes back that nodes are on the line with control planes that have ended: what they said there is not true any more,
+    /// only old.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn forget_lines(&self, gone: Gone) -> Result<(), Error> {
+        use nodes::Column;
+        let of = match gone {
+            Gone::One(id) => Column::HeardBy.eq(id),
+            Gone::AllBut(own) => Column::HeardBy.ne(own),
+        };
+        nodes::Entity::update_many()
+            .col_expr(Column::Connected, Expr::value(false))
+            .filter(Column::Connected.eq(true))
+            .filter(of)
+            .exec(&self.store().db)
+            .await?;
         Ok(())
     }
 }

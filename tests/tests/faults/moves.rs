@@ -1,7 +1,7 @@
 //! Three control planes, of which one after the other ends and comes back: nodes are never off the line meanwhile.
 
 use acceptance::node::ByHand;
-use acceptance::{Actor, Answer, Planes, Value, eventually, json};
+use acceptance::{Actor, Answer, Edge, Planes, Value, eventually, json};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -101,4 +101,18 @@ fn nodes_stay_on_the_line_while_control_planes_are_rolled() {
         all.then_some(())
             .ok_or(format!("{gaps} were away, {on_line} are there"))
     });
+}
+
+/// What a node said to the one before is no proof that it is there.
+#[test]
+fn who_comes_back_shows_nobody_as_there_who_has_not_dialled() {
+    let mut edge = Edge::start();
+    let node = edge.node(&format!("http://{}", edge.cast.world.server.node));
+    edge.up_to_date(&node);
+    edge.cast.world.server.kill();
+    drop(node);
+    edge.cast.world.server.launch();
+    let status = edge.status();
+    let shown = (&status["state"], &status["nodes"][0]["state"]);
+    assert_eq!(shown, (&json!("waiting"), &json!("lost")), "{}", status.text());
 }
