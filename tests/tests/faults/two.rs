@@ -5,7 +5,7 @@ use super::pids;
 use acceptance::castoff::Server;
 use acceptance::processes::Process;
 use acceptance::world::PASSWORD;
-use acceptance::{Actor, Cast, Database, Deployed, World, eventually};
+use acceptance::{Actor, Cast, Database, Deployed, Planes, World, eventually, postgres};
 use rustix::process::Signal;
 use serde_json::json;
 use std::time::Instant;
@@ -150,6 +150,20 @@ fn a_control_plane_that_hung_finds_that_another_one_acts() {
     assert_eq!(restarts(&there), 2, "two were killed, and each was started again once");
     let here = dev.seen_by(&seen_from(&cast.world.server, &cast.dana));
     a_key_comes_and_goes(&here, "by the first");
+}
+
+/// It does not leave it to the lease's time: nobody else could act for so long.
+#[test]
+fn who_leaves_in_order_has_given_the_lease_back() {
+    let Some(mut planes) = Planes::start(2) else { return };
+    eventually("the first acts", || deeds(planes.get(0)).0 == 1);
+    // So that nobody takes it meanwhile.
+    let frozen = Frozen::new(planes.get(1).process());
+    assert_eq!(planes.get_mut(0).stop(), Some(0));
+    let given_back = "DO $$ BEGIN ASSERT (SELECT until FROM lease WHERE name = 'loops') = 0, 'it is held'; END $$";
+    postgres::state(&planes.database, given_back);
+    drop(frozen);
+    eventually("the second acts", || deeds(planes.get(1)).0 == 1);
 }
 
 /// A process that stands still until this goes.
