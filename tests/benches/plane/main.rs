@@ -12,6 +12,7 @@ mod nodes;
 mod pods;
 mod reads;
 mod simulated;
+mod takeover;
 mod thousand;
 mod usage;
 
@@ -62,6 +63,11 @@ fn main() {
                 "reads",
                 "a deployment read over HTTP by 32 callers that keep their connections",
                 reads::measure,
+            ),
+            (
+                "takeover",
+                "a control plane dies, hangs or leaves, with 10 nodes and another control plane on the same PostgreSQL",
+                takeover::measure,
             ),
         ],
     );
