@@ -5,6 +5,7 @@
 
 use super::places::Place;
 use super::pulse::{Line, Pulse, Unfinished};
+use super::turns::Turns;
 use super::{Answers, Phase, Port};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -125,6 +127,7 @@ async fn hold<S: Answers>(
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(LARGEST_HEAD);
     let mut serving = pin!(builder.serve_connection(TokioIo::new(line), answers(answering)));
+    let turns = Turns::new();
 
     let age = life.age.map_or(NEVER, |age| about(age, rand::random()));
     let (mut silent, mut old, mut overdue) = (pin!(sleep(life.head)), pin!(sleep(age)), pin!(sleep(age + life.linger)));
@@ -141,7 +144,7 @@ async fn hold<S: Answers>(
     let (mut turned, mut wanted) = (pin!(turn(phase)), pin!(place.wanted()));
     loop {
         let due = tokio::select! {
-            ended = serving.as_mut() => {
+            ended = poll_fn(|context| turns.poll(context, |context| serving.as_mut().poll(context))) => {
                 if let Err(error) = ended {
                     tracing::debug!(error, "a connection ended early");
                 }

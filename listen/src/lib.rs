@@ -11,6 +11,7 @@ pub mod linger;
 mod places;
 mod pulse;
 pub mod tls;
+mod turns;
 
 use axum::extract::Request;
 use axum::response::Response;
