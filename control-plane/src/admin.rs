@@ -4,7 +4,7 @@
 use crate::app::{Opened, open};
 use crate::config::{MasterKeyPlace, Place};
 use crate::domain::{AccountName, Time};
-use crate::store::{migrate_down, migrate_up, migration_status};
+use crate::store::{StepState, migrate_down, migrate_up, migration_status};
 use clap::{Args, Subcommand};
 
 /// `castoff migrate`.
@@ -101,8 +101,12 @@ impl Migrate {
             Step::Down { steps } => migrate_down(&url, steps).await.map_err(plain)?,
             Step::Status => {}
         }
-        for (name, applied) in migration_status(&url).await.map_err(plain)? {
-            println!("{}  {name}", if applied { "applied" } else { "pending" });
+        for (name, standing) in migration_status(&url).await.map_err(plain)? {
+            match standing {
+                StepState::Applied => println!("applied  {name}"),
+                StepState::Pending => println!("pending  {name}"),
+                StepState::Later => println!("applied  {name}  (by a later release)"),
+            }
         }
         Ok(())
     }

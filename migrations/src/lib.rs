@@ -2,13 +2,17 @@
 //!
 //! Apart from both programs, so that a schema can be moved without starting one. The same steps run on SQLite and on
 //! PostgreSQL. The rule a newcomer would break: a step that has been released is never edited; the next one expands, and
-//! a later one contracts, so that the previous release runs against the new schema.
+//! a later one contracts, so that the previous release runs against the new schema. How a step that contracts is called
+//! stands in `later.rs`.
 //!
 //! Times are milliseconds since 1970 in 64 bits: both databases keep them exactly.
 
 pub use sea_orm_migration::MigrationStatus;
 pub use sea_orm_migration::prelude::*;
+use sea_orm_migration::sea_orm::EntityTrait;
+use sea_orm_migration::seaql_migrations;
 
+mod later;
 mod m0001_accounts;
 mod m0002_services;
 mod m0003_deployments;
@@ -43,6 +47,44 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_rotations::Migration),
         ]
     }
+
+    /// What is applied, but for what later releases have added: the default takes a step that it does not know for a
+    /// mistake, and nobody could go back to the previous release.
+    async fn get_migration_models<C>(db: &C) -> Result<Vec<seaql_migrations::Model>, DbErr>
+    where
+        C: ConnectionTrait,
+    {
+        let mut applied = applied(db).await?;
+        let later = later::later(&ours(), applied.iter().map(|step| step.version.clone()));
+        applied.retain(|step| !later.contains(&step.version));
+        Ok(applied)
+    }
+}
+
+impl Migrator {
+    /// The steps that a later release has applied, in order.
+    ///
+    /// # Errors
+    /// The database did not answer.
+    pub async fn later(db: &impl ConnectionTrait) -> Result<Vec<String>, DbErr> {
+        let applied = applied(db).await?.into_iter().map(|step| step.version);
+        Ok(later::later(&ours(), applied))
+    }
+
+    /// Those among later steps that took away what this release needs.
+    pub fn in_the_way(later: &[String]) -> Vec<&str> {
+        later::in_the_way(&ours(), later)
+    }
+}
+
+async fn applied(db: &impl ConnectionTrait) -> Result<Vec<seaql_migrations::Model>, DbErr> {
+    Migrator::install(db).await?;
+    seaql_migrations::Entity::find().all(db).await
+}
+
+fn ours() -> Vec<String> {
+    let steps = Migrator::migrations();
+    steps.iter().map(|step| step.name().to_owned()).collect()
 }
 
 /// Creates the tables in order; `down` drops them in reverse.

@@ -5,7 +5,7 @@ use crate::castoff::Server;
 use crate::processes::{self, Process};
 use crate::{deployed::Deployed, eventually, models, postgres, scratch};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The first admin's password.
 pub const PASSWORD: &str = "correct horse battery staple";
@@ -26,6 +26,21 @@ impl Database {
     /// A new one on PostgreSQL, if this machine has it.
     pub fn postgres() -> Option<Self> {
         postgres::database().map(|url| Self::Postgres { url })
+    }
+
+    /// Runs statements in it, past the product; `data` is the data directory of its control plane.
+    #[track_caller]
+    pub fn state(&self, data: &Path, statements: &str) {
+        const RUN: &str = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])";
+        match self {
+            Self::Postgres { url } => postgres::state(url, statements),
+            Self::Sqlite => {
+                let mut python = std::process::Command::new("python3");
+                let run = python.args(["-c", RUN]).arg(data.join("castoff.db")).arg(statements);
+                let run = run.output().expect("Python is there");
+                assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+            }
+        }
     }
 }
 

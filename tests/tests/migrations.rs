@@ -1,7 +1,7 @@
 //! The schema goes up and down on both databases, and two operators at once do no harm.
 
 use acceptance::castoff::command;
-use acceptance::{Database, World, scratch};
+use acceptance::{Database, Edge, World, json, scratch};
 use std::path::Path;
 use std::process::Output;
 
@@ -44,6 +44,62 @@ fn up_down_and_status_on_sqlite() {
 fn up_down_and_status_on_postgresql() {
     if let Some(database) = Database::postgres() {
         there_and_back(&database);
+    }
+}
+
+/// A later release has added to the schema and to what is in it: this one runs on it, so that one can go back to it, and
+/// leaves the steps as they are. One that took something away names the step since which nobody needs it.
+fn later_release(database: &Database) {
+    let mut edge = Edge::of(World::with_cast(database.clone()));
+    let data = edge.cast.world.server.data.clone();
+    let plant = |step: &str| {
+        let row = format!("INSERT INTO seaql_migrations (version, applied_at) VALUES ('{step}', 0)");
+        database.state(&data, &row);
+    };
+    plant("m9998_more");
+    plant("m9999_contract_0001_accounts");
+    for table in ["deployments", "revisions"] {
+        let more = r#"{"more": {"of": "it"}, "#;
+        let sets = ["scale", "limits", "route"].map(|column| format!("{column} = replace({column}, '{{', '{more}')"));
+        database.state(&data, &format!("UPDATE {table} SET {}", sets.join(", ")));
+    }
+    assert_eq!(edge.cast.world.server.stop(), Some(0));
+    edge.cast.world.server.launch();
+    let dana = &edge.cast.dana;
+    dana.get(&edge.path("")).expect(200);
+    assert_eq!(dana.list("/deployments").len(), 1);
+    assert_eq!(dana.list(&edge.path("/revisions")).len(), 1);
+    edge.new_key("its config is made anew");
+    dana.patch(&edge.path(""), json!({"limits": {"queue": 7}})).expect(200);
+
+    let status = succeeds(&migrate(&data, database, &["status"]));
+    assert!(status.contains("m9998_more  (by a later release)"), "{status}");
+    assert!(!status.contains("pending"), "{status}");
+    let refused = |arguments: &[&str], said: &str| {
+        let output = command(&data, database).args(arguments).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains(said), "{text}");
+    };
+    refused(&["migrate", "down"], "take them back with that one");
+    plant("m9999_contract_9998_more");
+    assert_eq!(edge.cast.world.server.stop(), Some(0));
+    let said = "a later release took away what this one needs (m9999_contract_9998_more)";
+    refused(&["migrate", "up"], said);
+    refused(
+        &["serve", "--listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"],
+        said,
+    );
+}
+
+#[test]
+fn what_a_later_release_left_is_worked_with_on_sqlite() {
+    later_release(&Database::Sqlite);
+}
+
+#[test]
+fn what_a_later_release_left_is_worked_with_on_postgresql() {
+    if let Some(database) = Database::postgres() {
+        later_release(&database);
     }
 }
 

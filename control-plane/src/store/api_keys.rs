@@ -11,7 +11,7 @@ use super::entity::api_keys;
 use super::error::stored;
 use super::services::{parse_word, word};
 use super::vault::Place;
-use super::{Change, Error, Page, PageRequest, Store, commit, configs};
+use super::{Change, Error, Page, PageRequest, Store, commit, configs, json};
 use crate::authn::random_bytes;
 use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyState, KeyText, Time, Title};
 use castoff_wire::key::KeyHash;
@@ -63,7 +63,7 @@ fn key(row: api_keys::Model) -> Result<ApiKey, Error> {
         class: parse_word(&row.class)?,
         masked: row.masked,
         weak: row.weak,
-        endpoints: stored(serde_json::from_str(&row.endpoints), "a key's endpoints")?,
+        endpoints: json::read(&row.endpoints, "a key's endpoints")?,
         created_by_id: row.created_by_id,
         created_by: row.created_by,
         created_at: Time::from_ms(row.created_at),

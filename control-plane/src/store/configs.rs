@@ -4,7 +4,7 @@ use super::config_facts::{ConfigFacts, KeyFact, LegFact};
 use super::entity::{api_keys, configs, deployments, infrastructures, installation, services};
 use super::error::stored;
 use super::services::{parse_word, word};
-use super::{Error, Store, commit};
+use super::{Error, Store, commit, json};
 use crate::domain::package::Digest;
 use crate::domain::{Access, HeaderName, Invalid, Leg, ServiceAccess, Time};
 use castoff_wire::key::KeyHash;
@@ -208,7 +208,7 @@ async fn gather(tx: &DatabaseTransaction, deployment_id: Uuid) -> Result<ConfigF
         legs: legs(tx, &deployment).await?,
         keys: keys(tx, deployment_id, inherits.then_some(service.id)).await?,
         service: service.name,
-        limits: stored(serde_json::from_str(&deployment.limits), "limits")?,
+        limits: json::read(&deployment.limits, "limits")?,
         public,
         key_header: stored(HeaderName::parse(&deployment.key_header), "a header's name")?,
     })
@@ -222,7 +222,7 @@ async fn allows_public(tx: &DatabaseTransaction, infrastructure_id: Uuid) -> Res
 }
 
 async fn legs(tx: &DatabaseTransaction, deployment: &deployments::Model) -> Result<Vec<LegFact>, Error> {
-    let route: Vec<Leg> = stored(serde_json::from_str(&deployment.route), "a route")?;
+    let route: Vec<Leg> = json::read(&deployment.route, "a route")?;
     let mut legs = Vec::with_capacity(route.len());
     for leg in route {
         let row = super::versions::find(tx, deployment.service_id, leg.version.as_str()).await?;
@@ -258,7 +258,7 @@ async fn keys(tx: &DatabaseTransaction, deployment_id: Uuid, service_id: Option<
             Ok(KeyFact {
                 id: row.id,
                 hash: KeyHash::from_stored(&row.hash).ok_or(Error::Unreadable("a key's hash"))?,
-                endpoints: stored(serde_json::from_str(&row.endpoints), "a key's endpoints")?,
+                endpoints: json::read(&row.endpoints, "a key's endpoints")?,
                 not_before: row.not_before.map(Time::from_ms),
                 expires_at: row.expires_at.map(Time::from_ms),
             })
@@ -279,7 +279,7 @@ impl Store {
         let Some(row) = configs::Entity::find_by_id(deployment_id).one(&self.db).await? else {
             return Ok(None);
         };
-        let files: Vec<(String, u64)> = stored(serde_json::from_str(&row.files), "a list of files")?;
+        let files: Vec<(String, u64)> = json::read(&row.files, "a list of files")?;
         let files = files
             .into_iter()
             .map(|(digest, size)| Ok((stored(digest.parse(), "a digest")?, size)))

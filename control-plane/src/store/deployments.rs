@@ -5,7 +5,7 @@ use super::error::stored;
 use super::listing::Listing;
 use super::seen::unindexed;
 use super::services::parse_word;
-use super::{Error, Page, PageRequest, Permit, Store, Visible};
+use super::{Error, Page, PageRequest, Permit, Store, Visible, json};
 use crate::authz::View;
 use crate::domain::{Deployment, DeploymentName, HeaderName, Kubernetes, Revision, Scale, Time};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
@@ -117,9 +117,9 @@ impl TryFrom<Row> for Deployment {
         let number = |value: Option<i64>| value.and_then(|value| u64::try_from(value).ok()).unwrap_or(0);
         let settings: Option<Kubernetes> = row
             .kubernetes
-            .map(|text| stored(serde_json::from_str(&text), "settings of a cluster"))
+            .map(|text| json::read(&text, "settings of a cluster"))
             .transpose()?;
-        let scale: Scale = stored(serde_json::from_str(&row.scale), "a scale")?;
+        let scale: Scale = json::read(&row.scale, "a scale")?;
         let usual = settings.as_ref().and_then(|settings| settings.autoscaling);
         Ok(Self {
             least: scale.least(usual),
@@ -137,8 +137,8 @@ impl TryFrom<Row> for Deployment {
             enabled: row.enabled,
             access: parse_word(&row.access)?,
             key_header: stored(HeaderName::parse(&row.key_header), "a header's name")?,
-            route: stored(serde_json::from_str(&row.route), "a route")?,
-            limits: stored(serde_json::from_str(&row.limits), "limits")?,
+            route: json::read(&row.route, "a route")?,
+            limits: json::read(&row.limits, "limits")?,
             port: row.port.and_then(|port| u16::try_from(port).ok()),
             problem: row.problem,
             config: (number(row.epoch), number(row.version)),
@@ -156,9 +156,9 @@ impl TryFrom<revisions::Model> for Revision {
     fn try_from(row: revisions::Model) -> Result<Self, Error> {
         Ok(Self {
             n: row.n,
-            route: stored(serde_json::from_str(&row.route), "a route")?,
-            scale: stored(serde_json::from_str(&row.scale), "a scale")?,
-            limits: stored(serde_json::from_str(&row.limits), "limits")?,
+            route: json::read(&row.route, "a route")?,
+            scale: json::read(&row.scale, "a scale")?,
+            limits: json::read(&row.limits, "limits")?,
             author: row.author,
             note: row.note,
             at: Time::from_ms(row.at),

@@ -6,7 +6,7 @@ use super::entity::{deployments, infrastructures};
 use super::error::stored;
 use super::listing::{Beside, Listed, Listing};
 use super::services::{parse_word, word};
-use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, clusters, commit, configs};
+use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, clusters, commit, configs, json};
 use crate::authn::Actor;
 use crate::authz::{Administer, InfrastructureMask};
 use crate::domain::kubernetes::Kubeconfig;
@@ -72,7 +72,7 @@ impl TryFrom<infrastructures::Model> for Infrastructure {
             },
             kubernetes: row
                 .kubernetes
-                .map(|text| stored(serde_json::from_str(&text), "settings of a cluster"))
+                .map(|text| json::read(&text, "settings of a cluster"))
                 .transpose()?,
             created_at: Time::from_ms(row.created_at),
             updated_at: Time::from_ms(row.updated_at),

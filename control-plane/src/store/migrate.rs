@@ -8,32 +8,71 @@ use std::time::Duration;
 /// Any number, as long as nothing else in the database locks it: the first eight bytes of SHA-256("castoff migrate").
 const LOCK: i64 = 0x1c0f_f5ca_57ed_7a1e;
 
-/// Applies every step that is pending.
+/// How a step of the schema stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepState {
+    /// It is applied.
+    Applied,
+    /// It is not.
+    Pending,
+    /// A later release has applied it.
+    Later,
+}
+
+/// Applies every step that is pending. What a later release has added stays: it expands the schema, and this one runs on it.
 ///
 /// # Errors
-/// A step failed, or the database did not answer.
+/// A step failed, the database did not answer, or a later release took away what this one needs.
 pub async fn migrate_up(url: &str) -> Result<(), Error> {
-    locked(url, async |db| Ok(Migrator::up(db, None).await?)).await
+    locked(url, async |db| {
+        let later = Migrator::later(db).await?;
+        let in_the_way = Migrator::in_the_way(&later);
+        if !in_the_way.is_empty() {
+            return Err(Error::NotAllowed(format!(
+                "a later release took away what this one needs ({}): run that release, or restore a backup from before it",
+                in_the_way.join(", ")
+            )));
+        }
+        if !later.is_empty() {
+            tracing::info!(steps = later.join(", "), "a later release has added to the schema");
+        }
+        Ok(Migrator::up(db, None).await?)
+    })
+    .await
 }
 
 /// Takes back the last `steps` steps, with what they hold.
 ///
 /// # Errors
-/// A step failed, or the database did not answer.
+/// A step failed, the database did not answer, or the last step is one of a later release.
 pub async fn migrate_down(url: &str, steps: u32) -> Result<(), Error> {
-    locked(url, async |db| Ok(Migrator::down(db, Some(steps)).await?)).await
+    locked(url, async |db| {
+        let later = Migrator::later(db).await?;
+        if !later.is_empty() {
+            return Err(Error::NotAllowed(format!(
+                "the last steps are those of a later release ({}): take them back with that one",
+                later.join(", ")
+            )));
+        }
+        Ok(Migrator::down(db, Some(steps)).await?)
+    })
+    .await
 }
 
-/// Every step's name and whether it is applied.
+/// Every step's name and how it stands.
 ///
 /// # Errors
 /// The database did not answer.
-pub async fn migration_status(url: &str) -> Result<Vec<(String, bool)>, Error> {
+pub async fn migration_status(url: &str) -> Result<Vec<(String, StepState)>, Error> {
     locked(url, async |db| {
         let steps = Migrator::get_migration_with_status(db).await?;
-        Ok(steps
-            .iter()
-            .map(|step| (step.name().to_owned(), step.status() == MigrationStatus::Applied))
+        let own = steps.iter().map(|step| match step.status() {
+            MigrationStatus::Applied => (step.name().to_owned(), StepState::Applied),
+            MigrationStatus::Pending => (step.name().to_owned(), StepState::Pending),
+        });
+        let later = Migrator::later(db).await?;
+        Ok(own
+            .chain(later.into_iter().map(|step| (step, StepState::Later)))
             .collect())
     })
     .await

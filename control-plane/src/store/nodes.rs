@@ -3,7 +3,7 @@
 use super::entity::nodes;
 use super::error::stored;
 use super::services::{parse_word, word};
-use super::{Error, Permit, Store};
+use super::{Error, Permit, Store, json};
 use crate::authz::View;
 use crate::domain::{Deployment, Refusal, Time};
 use sea_orm::ActiveValue::Set;
@@ -133,10 +133,7 @@ pub(super) fn node(row: nodes::Model, now: Time) -> Result<Node, Error> {
         stale: row.stale,
         reason: row.reason,
         refused_configs: number(row.refused_configs),
-        refused: row
-            .refused
-            .map(|text| stored(serde_json::from_str(&text), "a refusal"))
-            .transpose()?,
+        refused: row.refused.map(|text| json::read(&text, "a refusal")).transpose()?,
         restarts: number(row.restarts),
         last_exit: row.last_exit,
         last_seen_at: row.last_seen_at.map(Time::from_ms),
@@ -189,7 +186,7 @@ impl Store {
             .await?;
         rows.into_iter()
             .map(|row| {
-                let exits: Vec<i64> = stored(serde_json::from_str(&row.exits), "a list of exits")?;
+                let exits: Vec<i64> = json::read(&row.exits, "a list of exits")?;
                 Ok(LaunchedNode {
                     id: row.id,
                     deployment_id: row.deployment_id,

@@ -4,7 +4,7 @@ use super::audit::Deed;
 use super::deployments::in_the_way;
 use super::entity::{deployments, versions};
 use super::error::stored;
-use super::{Error, Page, PageRequest, Permit, Store, Visible, commit, configs};
+use super::{Error, Page, PageRequest, Permit, Store, Visible, commit, configs, json};
 use crate::authz::{Read, View, Write};
 use crate::domain::package::{Digest, Endpoint, Manifest};
 use crate::domain::{Deployment, Leg, Service, Time, Version, VersionName};
@@ -35,7 +35,7 @@ pub(super) fn version(row: versions::Model) -> Result<Version, Error> {
         name: stored(VersionName::parse(&row.name), "a version's name")?,
         digest: Digest::new(digest),
         size: stored(u64::try_from(row.size), "a size")?,
-        manifest: stored(serde_json::from_str(&row.manifest), "a manifest")?,
+        manifest: json::read(&row.manifest, "a manifest")?,
         created_by: row.created_by,
         created_at: Time::from_ms(row.created_at),
     })
@@ -177,7 +177,7 @@ impl Store {
             .await?;
         let mut routing = Vec::new();
         for deployment in deployed {
-            let legs: Vec<Leg> = stored(serde_json::from_str(&deployment.route), "a route")?;
+            let legs: Vec<Leg> = json::read(&deployment.route, "a route")?;
             if legs.iter().any(|leg| leg.version.as_str() == name) {
                 routing.push(deployment.id);
             }

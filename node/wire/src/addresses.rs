@@ -14,7 +14,6 @@ const MOST_ADDRESS: usize = 8192;
 
 /// The addresses of a deployment's files.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PackageAddresses {
     /// When all of them end, in milliseconds since 1970.
     pub expires_at_ms: i64,
@@ -75,6 +74,9 @@ mod tests {
         assert!(!parsed.insecure_http && parsed.ca_pem.is_none());
         assert!(!format!("{parsed:?}").contains("secret"));
         assert_eq!(serde_json::to_vec(&parsed).unwrap(), text);
+        // A later control plane may say more.
+        let more = String::from_utf8_lossy(text).replace("{\"exp", "{\"more\":1,\"exp");
+        assert_eq!(PackageAddresses::parse(more.as_bytes()), Ok(parsed));
         let long = format!(r#"{{"expires_at_ms":7,"files":{{"0a":"{}"}}}}"#, "a".repeat(9_000));
         for bad in [&text[..20], b"", b"[]", long.as_bytes()] {
             assert_eq!(PackageAddresses::parse(bad), Err(Unusable));

@@ -1,6 +1,7 @@
 //! The join document: all that a node must be given to find its control plane and to know whom to believe.
 //!
-//! A file of JSON with mode 0600, written by the launcher or shown once to the operator of a static node.
+//! A file of JSON with mode 0600, written by the launcher or shown once to the operator of a static node. What a later
+//! control plane adds to it means nothing to a node of this release, and does not keep it from starting.
 
 use crate::signed::Trust;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,6 @@ use uuid::Uuid;
 
 /// Where to dial, as whom, and whom to believe.
 #[derive(Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Join {
     /// `http://127.0.0.1:8444` or `https://castoff.example:8444`. Plain http only on loopback.
     pub control_plane: String,
@@ -26,7 +26,6 @@ pub struct Join {
 
 /// The public half of a key that signs configs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SigningKey {
     /// As [`crate::signed::key_id`] makes it.
     pub id: String,
@@ -141,6 +140,14 @@ mod tests {
         ] {
             assert_eq!(Join::parse(&document(url, ca)).is_ok(), accepted, "{url}");
         }
+    }
+
+    #[test]
+    fn what_a_later_control_plane_adds_is_left_out() {
+        let mut join: serde_json::Value = serde_json::from_str(&document("http://127.0.0.1:1", false)).unwrap();
+        join["more"] = serde_json::json!({"a": 1});
+        join["signing_keys"][0]["more"] = true.into();
+        assert!(Join::parse(&join.to_string()).is_ok());
     }
 
     #[test]

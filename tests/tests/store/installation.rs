@@ -51,12 +51,18 @@ async fn goes_down_to_nothing_and_up_again(database: &Database) {
     let master = MasterKey::mint().unwrap();
     assert!(open(&url, &master).await.is_some());
     let steps = store::migration_status(&url).await.unwrap();
-    assert!(!steps.is_empty() && steps.iter().all(|(_, applied)| *applied));
+    assert!(!steps.is_empty() && steps.iter().all(|(_, state)| *state == store::StepState::Applied));
     // One by one, as an operator would, and not past the end.
     for left in (0..steps.len()).rev() {
         store::migrate_down(&url, 1).await.unwrap();
         let status = store::migration_status(&url).await.unwrap();
-        assert_eq!(status.iter().filter(|(_, applied)| *applied).count(), left);
+        assert_eq!(
+            status
+                .iter()
+                .filter(|(_, state)| *state == store::StepState::Applied)
+                .count(),
+            left
+        );
     }
     store::migrate_up(&url).await.unwrap();
     // Nothing of before is left: another installation may move in.
