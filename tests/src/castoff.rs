@@ -2,6 +2,7 @@
 
 use crate::answer::Request;
 use crate::processes::Process;
+use crate::release::Release;
 use crate::world::Database;
 use crate::{eventually, ports};
 use serde_json::Value;
@@ -57,6 +58,8 @@ pub struct Server {
     pub ops: String,
     /// `host:port` that nodes dial.
     pub node: String,
+    /// What it is when it is launched next.
+    pub release: Release,
     local_ports: (u16, u16),
     database: Database,
     password_file: PathBuf,
@@ -81,6 +84,19 @@ impl Server {
         extra: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
+        Self::start_of(Release::This, folder, database, password, extra, environment)
+    }
+
+    /// As [`Server::start_in`], of this release.
+    #[track_caller]
+    pub fn start_of(
+        release: Release,
+        folder: &Path,
+        database: Database,
+        password: &str,
+        extra: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let data = folder.join("data");
         let password_file = folder.join("admin-password");
         fs::write(&password_file, password).expect("the password's file");
@@ -90,6 +106,7 @@ impl Server {
             url: String::new(),
             ops: String::new(),
             node: String::new(),
+            release,
             local_ports: ports::range(),
             database,
             password_file,
@@ -106,7 +123,7 @@ impl Server {
 
     /// The command of a program call on this data, such as `migrate` or `admin-key`.
     pub fn command(&self) -> Command {
-        command(&self.data, &self.database)
+        command_of(self.release, &self.data, &self.database)
     }
 
     /// The process.
@@ -227,7 +244,12 @@ fn child_status(log: &Path, process: Option<Process>) -> Result<(), String> {
 
 /// `castoff` on this data and this database, without what the caller's environment says.
 pub fn command(data: &Path, database: &Database) -> Command {
-    let mut command = Command::new(binary("castoff"));
+    command_of(Release::This, data, database)
+}
+
+/// As [`command`], of this release.
+pub fn command_of(release: Release, data: &Path, database: &Database) -> Command {
+    let mut command = Command::new(release.program("castoff"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("CASTOFF_") {
             command.env_remove(name);

@@ -36,6 +36,7 @@ pub mod program;
 pub mod promises;
 pub mod proxy;
 pub mod raw;
+pub mod release;
 pub mod scratch;
 pub mod world;
 
@@ -47,6 +48,7 @@ pub use eventually::{Eventually, eventually};
 pub use figure::{Figure, Report};
 pub use load::Load;
 pub use planes::Planes;
+pub use release::Release;
 pub use serde_json::{Value, json};
 pub use world::{Cast, Database, World};
 

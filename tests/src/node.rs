@@ -1,9 +1,10 @@
 //! A node that an operator starts by hand.
 
 use crate::answer::Request;
-use crate::castoff::{binary, onnxruntime};
+use crate::castoff::onnxruntime;
 use crate::models;
 use crate::processes::Process;
+use crate::release::Release;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -27,6 +28,12 @@ impl ByHand {
     /// As [`ByHand::start`], with more in its environment. In a folder that a node has left it goes on with what is there.
     #[track_caller]
     pub fn start_in(folder: &Path, join: &Value, environment: &[(&str, String)]) -> Self {
+        Self::start_of(Release::This, folder, join, environment)
+    }
+
+    /// As [`ByHand::start_in`], of this release.
+    #[track_caller]
+    pub fn start_of(release: Release, folder: &Path, join: &Value, environment: &[(&str, String)]) -> Self {
         fs::create_dir_all(folder).expect("the node's folder");
         fs::remove_file(folder.join("process.json")).ok();
         let file = folder.join("join.json");
@@ -36,7 +43,7 @@ impl ByHand {
             .append(true)
             .open(folder.join("log"))
             .expect("a log");
-        let child = Command::new(binary("castoff-node"))
+        let child = Command::new(release.program("castoff-node"))
             .arg("--join")
             .arg(&file)
             .arg("--data-dir")

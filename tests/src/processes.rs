@@ -4,7 +4,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Of `/proc`, in a second: what the kernel shows to programs, on every machine that we run on.
@@ -81,6 +81,11 @@ impl Process {
     pub fn descriptors(self) -> usize {
         let listed = fs::read_dir(format!("/proc/{}/fd", self.pid)).expect("the process can be looked at");
         listed.count()
+    }
+
+    /// The file that it runs.
+    pub fn program(self) -> PathBuf {
+        fs::read_link(format!("/proc/{}/exe", self.pid)).expect("the process can be looked at")
     }
 
     /// Its arguments, as anybody on the machine can read them.

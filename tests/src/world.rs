@@ -3,6 +3,7 @@
 use crate::actor::Actor;
 use crate::castoff::Server;
 use crate::processes::{self, Process};
+use crate::release::Release;
 use crate::{deployed::Deployed, eventually, models, postgres, scratch};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -70,8 +71,14 @@ impl World {
     /// As [`World::start_with`], with more in the environment of `castoff serve`.
     #[track_caller]
     pub fn start_in(database: Database, extra: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_of(Release::This, database, extra, environment)
+    }
+
+    /// As [`World::start_in`], of this release.
+    #[track_caller]
+    pub fn start_of(release: Release, database: Database, extra: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = scratch::subfolder("world");
-        let server = Server::start_in(&folder, database, PASSWORD, extra, environment);
+        let server = Server::start_of(release, &folder, database, PASSWORD, extra, environment);
         let admin = Actor::log_in(&server.url, "admin", PASSWORD);
         Self { server, admin, folder }
     }

@@ -35,6 +35,7 @@ mod packages;
 mod permissions;
 mod readme;
 mod refusals;
+mod releases;
 mod replicas;
 mod routes;
 mod secrets;
