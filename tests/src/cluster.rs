@@ -5,6 +5,7 @@
 
 use crate::actor::Actor;
 use crate::eventually::within;
+use crate::release::Release;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
@@ -108,8 +109,12 @@ impl Cluster {
     }
 
     /// Where the image of one of our programs is, and its tag.
-    pub fn image_parts(&self, program: &str) -> (String, &str) {
+    pub fn image_parts(&self, release: Release, program: &str) -> (String, String) {
         let (prefix, tag) = &self.images;
+        let tag = match release {
+            Release::This => tag.clone(),
+            Release::Previous => format!("{tag}-previous"),
+        };
         (format!("{prefix}{program}"), tag)
     }
 

@@ -1,5 +1,6 @@
 //! The chart: what it renders, and releases of it on a real cluster.
 
+mod beside;
 mod life;
 mod notes;
 mod rendered;
@@ -25,8 +26,13 @@ struct Release<'a> {
 
 impl<'a> Release<'a> {
     fn of(cluster: &Cluster, namespace: &'a Namespace) -> Self {
+        Self::of_programs(acceptance::Release::This, cluster, namespace)
+    }
+
+    /// With the programs of this release of ours.
+    fn of_programs(made: acceptance::Release, cluster: &Cluster, namespace: &'a Namespace) -> Self {
         let set = |what: &str, program: &str| {
-            let (repository, tag) = cluster.image_parts(program);
+            let (repository, tag) = cluster.image_parts(made, program);
             format!("{what}.repository={repository},{what}.tag={tag}")
         };
         Self {

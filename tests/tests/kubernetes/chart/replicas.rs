@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// As whom our images run.
 const USER: u32 = 65532;
 /// Between the calls of a caller: 50 a second of inference, 20 of REST.
-const INFERENCE: Duration = Duration::from_millis(20);
+pub(super) const INFERENCE: Duration = Duration::from_millis(20);
 const REST: Duration = Duration::from_millis(50);
 /// Between two keys that are revoked: a roll needs the cores, too.
 const BREATH: Duration = Duration::from_millis(100);
@@ -21,10 +21,10 @@ const REPLICAS: usize = 3;
 const NODES: u32 = 2;
 
 /// A folder of this machine as the volume of a release, for as long as it is needed.
-struct SharedVolume<'a>(&'a Namespace);
+pub(super) struct SharedVolume<'a>(&'a Namespace);
 
 impl<'a> SharedVolume<'a> {
-    fn new(namespace: &'a Namespace) -> Self {
+    pub(super) fn new(namespace: &'a Namespace) -> Self {
         let folder = scratch::subfolder("shared");
         chown(&folder, Some(USER), Some(USER)).expect("root makes the cluster");
         namespace.apply(&json!({
@@ -46,7 +46,22 @@ impl Drop for SharedVolume<'_> {
     }
 }
 
-fn address(namespace: &Namespace, service: &str) -> String {
+/// What helm is told of several replicas on this database and that volume. The URL, which has a password, stands in a file.
+pub(super) fn told_of(namespace: &Namespace, url: &str, replicas: usize) -> Vec<String> {
+    let values = scratch::subfolder("values").join("values.json");
+    std::fs::write(&values, json!({"database": {"url": url}}).to_string()).expect("the values");
+    let volume = format!(
+        "persistence.accessMode=ReadWriteMany,persistence.storageClass={}",
+        namespace.name
+    );
+    let exposed = format!("replicas={replicas},http.exposed=true,http.insecure=true");
+    let values = values.to_str().expect("a path");
+    ["--values", values, "--set", &volume, "--set", &exposed]
+        .map(str::to_owned)
+        .to_vec()
+}
+
+pub(super) fn address(namespace: &Namespace, service: &str) -> String {
     let service = namespace.get(&format!("service/{service}")).expect("it is there");
     service["spec"]["clusterIP"].as_str().expect("an address").to_owned()
 }
@@ -114,15 +129,9 @@ fn a_control_plane_that_is_rolled_fails_nobody() {
     let namespace = Namespace::new(cluster, "replicas");
     let _volume = SharedVolume::new(&namespace);
     let release = Release::of(cluster, &namespace);
-    let class = format!(
-        "persistence.accessMode=ReadWriteMany,persistence.storageClass={}",
-        namespace.name
-    );
-    let values = scratch::subfolder("values").join("values.json");
-    std::fs::write(&values, json!({"database": {"url": url}}).to_string()).expect("the values");
-    let values = values.to_str().expect("a path");
-    let exposed = format!("replicas={REPLICAS},http.exposed=true,http.insecure=true");
-    release.helm("install", &["--values", values, "--set", &class, "--set", &exposed]);
+    let told = told_of(&namespace, &url, REPLICAS);
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    release.helm("install", &told);
     release.proves_itself();
     let rest = format!("http://{}:8400", address(&namespace, "castoff"));
     let admin = Actor::log_in(&rest, "admin", &release.password());
@@ -190,7 +199,7 @@ fn roll(namespace: &Namespace, before: &[String]) {
     });
 }
 
-fn ready_pods(namespace: &Namespace) -> Vec<String> {
+pub(super) fn ready_pods(namespace: &Namespace) -> Vec<String> {
     let selector = ["get", "pods", "-l", "app.kubernetes.io/name=castoff", "-o", "json"];
     let pods = namespace.kubectl(&selector).expect("kubectl lists");
     let pods: Value = serde_json::from_str(&pods).expect("JSON");

@@ -1,31 +1,60 @@
-//! From the chart before this one to this one, and back.
+//! From the release before this one to this one, and back: its chart and its programs.
 
-use super::{Actor, Cluster, Forward, Namespace, Release, call, eventually, new_key};
-use std::path::Path;
+use super::{Actor, Cluster, Forward, Namespace, Release, call, eventually, json, new_key};
+use std::path::{Path, PathBuf};
 
-/// As it was released, so that neither a tag nor the history of a clone is needed.
-const PREVIOUS: &str = "charts/castoff-0.1.0.tgz";
+/// The chart as it was released, so that neither a tag nor the history of a clone is needed.
+pub(super) fn previous_chart() -> PathBuf {
+    let name = format!("charts/castoff-{}.tgz", acceptance::Release::Previous.number());
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
 
-/// Nothing is lost on either way, and no model's pod is touched.
+/// A key that comes and goes, as the pods hear of it from whichever control plane runs.
+#[track_caller]
+pub(super) fn is_obeyed(namespace: &Namespace, admin: &Actor, name: &str) {
+    let at = Forward::to(namespace, "service/iris-on-cluster", 8000);
+    let key = new_key(admin, name);
+    assert_eq!(call(&at.url, Some(&key)), 200, "{name}");
+    let path = format!("/deployments/iris-on-cluster/keys/{}/revoke?wait=30s", key.id);
+    admin.post(&path, json!({})).expect(200);
+    assert_eq!(call(&at.url, Some(&key)), 401, "{name}");
+}
+
+/// Nothing is lost on either way, and no model's pod is touched: those of the release before go on, and obey.
 #[test]
 fn the_previous_chart_is_upgraded_and_rolled_back_to() {
     let Some(cluster) = Cluster::there() else { return };
+    // Where its programs are not there, with those of this one: it is the chart that is tested then.
+    let programs = acceptance::Release::previous().unwrap_or_default();
     let namespace = Namespace::new(cluster, "upgrade");
+    let before = Release::of_programs(programs, cluster, &namespace);
     let release = Release::of(cluster, &namespace);
-    let previous = Path::new(env!("CARGO_MANIFEST_DIR")).join(PREVIOUS);
-    release.helm_with(&previous, "install", &[]);
+    before.helm_with(&previous_chart(), "install", &[]);
     let (mut door, password) = (release.door(), release.password());
     let mut admin = Actor::log_in(&door.url, "admin", &password);
     let mut keys = vec![release.serves_iris(&admin, 1)];
-    let at = Forward::to(&namespace, "service/iris-on-cluster", 8000);
-    let pods = release.pods();
+    let mut pods = release.pods();
+    let image = || {
+        let pod = [
+            "get",
+            "deployment/iris-on-cluster",
+            "-o",
+            "jsonpath={.spec.template.spec.containers[0].image}",
+        ];
+        namespace.kubectl(&pod).expect("it is there")
+    };
     let version = |revision: &str| {
         let metadata = namespace.helm(&["get", "metadata", "castoff", "--revision", revision]);
         let metadata = metadata.expect("helm keeps it");
         let version = metadata.lines().find_map(|line| line.strip_prefix("VERSION: "));
         version.expect("a version").to_owned()
     };
-    for (number, step) in ["upgrade", "rollback"].into_iter().enumerate() {
+    let image_of = |programs| {
+        let (repository, tag) = cluster.image_parts(programs, "castoff-node");
+        format!("{repository}:{tag}")
+    };
+    assert_eq!(image(), image_of(programs));
+    for step in ["upgrade", "rollback"] {
         match step {
             "upgrade" => release.helm("upgrade", &[]),
             _ => {
@@ -33,24 +62,40 @@ fn the_previous_chart_is_upgraded_and_rolled_back_to() {
                 namespace.helm(&back).expect("helm is content");
             }
         }
+        let at = Forward::to(&namespace, "service/iris-on-cluster", 8000);
         for key in &keys {
-            assert_eq!(
-                (call(&at.url, Some(key)), release.pods()),
-                (200, pods.clone()),
-                "{step}"
-            );
+            assert_eq!(call(&at.url, Some(key)), 200, "{step}");
         }
         door = release.door();
         admin = Actor::with_token(&door.url, "admin", admin.token());
         release.runs(&admin);
-        keys.push(new_key(&admin, &format!("after-{number}")));
+        is_obeyed(&namespace, &admin, &format!("passing-{step}"));
+        keys.push(new_key(&admin, &format!("after-{step}")));
         assert_eq!(call(&at.url, keys.last()), 200, "{step}");
         assert_eq!(release.password(), password, "{step}");
+        assert_eq!(release.pods(), pods, "{step}");
+        if step == "upgrade" {
+            // Pods move when they are told to, and are then as good for who comes back.
+            admin.password.clone_from(&password);
+            admin
+                .cli(["infra", "upgrade", "cluster", "--max-parallel", "1"])
+                .expect(0);
+            assert_eq!(image(), image_of(acceptance::Release::This));
+            if programs == acceptance::Release::Previous {
+                eventually("the pod was replaced", || {
+                    let now = release.pods();
+                    now != pods && !now.contains(' ')
+                });
+            }
+            pods = release.pods();
+            release.runs(&admin);
+        }
     }
     let listed = admin.get("/deployments/iris-on-cluster/keys").expect(200);
-    assert_eq!(listed.items().len(), 3, "{}", listed.text());
-    assert_eq!([version("1"), version("3")], ["0.1.0"; 2]);
-    assert_ne!(version("2"), "0.1.0");
+    assert_eq!(listed.items().len(), 5, "{}", listed.text());
+    let numbers = [acceptance::Release::Previous, acceptance::Release::This].map(acceptance::Release::number);
+    assert_eq!([version("1"), version("2")], numbers);
+    assert_eq!(version("3"), numbers[0]);
 
     // The end of all of it, for whoever says so. The Secret is nobody's but Castoff's.
     release.helm("upgrade", &["--set", "persistence.keep=false"]);
