@@ -4,6 +4,7 @@
 
 mod alone;
 mod beside;
+mod commands;
 
 use acceptance::node::ByHand;
 use acceptance::{Actor, Cast, Deployed, Value, eventually, json, models};
