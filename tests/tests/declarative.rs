@@ -274,6 +274,42 @@ on_both_databases! {
     }
 }
 
+/// What deployments used is withdrawn after they have changed or gone; what somebody else's uses is told before anything is done.
+#[test]
+fn what_an_infrastructure_allows_is_withdrawn_last() {
+    let cast = World::with_cast(Database::Sqlite);
+    let yaml = "
+services: {iris: {versions: {v1: iris.onnx}}}
+infrastructures: {dev: {allow: {inherit: true, public: true}}}
+deployments:
+  iris-on-dev: {service: iris, infrastructure: dev, version: v1, access: public}
+  iris-too: {service: iris, infrastructure: dev, version: v1, access: inherit}
+";
+    let folder = folder(yaml);
+    apply(&cast.admin, &folder).expect(0);
+    let less = yaml.replace("inherit: true, public: true", "inherit: false, public: false");
+    let less = less.replace("access: public", "access: keys");
+    write(&folder, "castoff.yaml", &less);
+    let kept = run(&cast.admin, "plan", &folder, &[]).expect(6).out;
+    assert!(kept.contains("deployment iris-too uses it"), "{kept}");
+    let (less, _) = less.split_once("  iris-too").unwrap();
+    write(&folder, "castoff.yaml", less);
+    let kept = apply(&cast.admin, &folder).expect(6).err;
+    assert!(kept.contains("nothing was done"), "{kept}");
+    assert_eq!(
+        cast.admin.get("/deployments/iris-on-dev").expect(200)["access"],
+        "public"
+    );
+
+    run(&cast.admin, "apply", &folder, &["--prune", "--yes"]).expect(0);
+    settled(&cast.admin, &folder, &["--prune"]);
+    let allow = &cast.admin.get("/infrastructures/dev").expect(200)["allow"];
+    assert_eq!((&allow["inherit"], &allow["public"]), (&json!(false), &json!(false)));
+    write(&folder, "castoff.yaml", yaml);
+    apply(&cast.admin, &folder).expect(0);
+    settled(&cast.admin, &folder, &[]);
+}
+
 /// Files that are wrong are refused as a whole, before anybody is asked: here nobody is there to ask.
 #[test]
 fn wrong_files_are_refused_before_the_server_is_asked() {
@@ -379,11 +415,12 @@ infrastructures:
     write(&folder, "castoff.yaml", &exported);
     settled(&cast.admin, &folder, &["--prune"]);
 
-    let other = "infrastructures: {kube: {kubernetes: {exposure: {kind: load-balancer}, autoscaling: null}}}";
+    let other = "infrastructures: {kube: {kubernetes: {exposure: {kind: load-balancer}, autoscaling: null, resources: {cpu_limit: null}}}}";
     write(&folder, "castoff.yaml", other);
     apply(&cast.admin, &folder).expect(0);
     let now = cast.admin.get("/infrastructures/kube").expect(200);
     assert_eq!(now["kubernetes"]["exposure"]["kind"], "load-balancer");
     assert_eq!(now["kubernetes"]["autoscaling"], Value::Null);
+    assert_eq!(now["kubernetes"]["resources"]["cpu_limit"], Value::Null);
     settled(&cast.admin, &folder, &[]);
 }

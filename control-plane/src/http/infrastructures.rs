@@ -69,7 +69,7 @@ pub struct InfrastructureChangeIn {
     stage: Option<Stage>,
     description: Option<Description>,
     allow: Option<AllowancesIn>,
-    /// What is absent in it stays; null brings back a default.
+    /// What is absent in it stays; null brings back a default, but for `resources.cpu_limit`, where it is no limit.
     #[schema(value_type = Option<Object>)]
     kubernetes: Option<serde_json::Map<String, serde_json::Value>>,
     /// In place of the one that opens its cluster now.

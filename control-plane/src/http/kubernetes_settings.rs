@@ -77,14 +77,21 @@ fn checked(settings: Kubernetes) -> Result<Kubernetes, Invalid> {
     settings.check().map_err(|invalid| invalid.under("/kubernetes"))
 }
 
-/// Merges, but for an exposure of another kind: what the one before was told means nothing to it.
+/// Merges, but for two things. What an exposure of another kind was told means nothing to the new one; and that there is no
+/// limit of processors is said by null, where one who says nothing has a limit.
 fn change(settings: &mut Value, patch: Map<String, Value>) {
+    let resources = patch.get("resources").and_then(Value::as_object);
+    let unlimited = resources.is_some_and(|resources| resources.get("cpu_limit") == Some(&Value::Null));
     let kind = |exposure: Option<&Value>| exposure.and_then(|exposure| exposure.get("kind")).cloned();
     let (before, after) = (kind(settings.get("exposure")), kind(patch.get("exposure")));
     if let (true, Some(settings)) = (after.is_some() && after != before, settings.as_object_mut()) {
         settings.shift_remove("exposure");
     }
     merge(settings, Value::Object(patch));
+    let resources = settings.get_mut("resources").and_then(Value::as_object_mut);
+    if let (true, Some(resources)) = (unlimited, resources) {
+        resources.insert("cpu_limit".to_owned(), Value::Null);
+    }
 }
 
 /// JSON Merge Patch (RFC 7396).
@@ -132,6 +139,21 @@ mod tests {
             let mut settings = before.clone();
             change(&mut settings, patch.as_object().unwrap().clone());
             assert_eq!(settings["exposure"], exposure, "{patch}");
+        }
+    }
+
+    #[test]
+    fn no_limit_is_another_thing_than_the_default_one() {
+        let before = json!({"namespace": "m", "resources": {"cpu": "1", "cpu_limit": "3"}});
+        for (patch, resources) in [
+            (json!({"cpu_limit": null}), json!({"cpu": "1", "cpu_limit": null})),
+            (json!({"cpu": null}), json!({"cpu_limit": "3"})),
+            (json!({"cpu_limit": "4"}), json!({"cpu": "1", "cpu_limit": "4"})),
+        ] {
+            let mut settings = before.clone();
+            let patch = json!({ "resources": patch });
+            change(&mut settings, patch.as_object().unwrap().clone());
+            assert_eq!(settings["resources"], resources, "{patch}");
         }
     }
 

@@ -115,20 +115,15 @@ pub(super) fn patch(
     sent.collect()
 }
 
-/// One value laid over another, null taking away.
+/// One value laid over another. Null stays: it may be another value than the default of what is left out.
 fn over(before: &Value, value: &Value) -> Value {
     let (Value::Object(before), Value::Object(value)) = (before, value) else {
         return value.clone();
     };
     let mut both = before.clone();
     for (name, value) in value {
-        match value {
-            Value::Null => drop(both.shift_remove(name)),
-            value => {
-                let merged = over(both.get(name).unwrap_or(&Value::Null), value);
-                both.insert(name.clone(), merged);
-            }
-        }
+        let merged = over(both.get(name).unwrap_or(&Value::Null), value);
+        both.insert(name.clone(), merged);
     }
     both.into()
 }
@@ -221,7 +216,16 @@ mod tests {
                 json!({"limits": {"queue": 1, "sessions": 4}, "scale": {"replicas": 3, "autoscaling": {"min": 1, "max": 2}}}),
                 &["limits", "scale"]
             ),
-            json!({"limits": {"queue": 9, "sessions": 4}, "scale": {"replicas": 3}})
+            json!({"limits": {"queue": 9, "sessions": 4}, "scale": {"replicas": 3, "autoscaling": null}})
+        );
+        // Null is no limit, and not the limit of who says nothing.
+        assert_eq!(
+            of(
+                json!({"scale": {"resources": {"cpu_limit": null}}}),
+                json!({"scale": {"replicas": 3, "resources": {"cpu": "1", "cpu_limit": "2"}}}),
+                &["scale"]
+            ),
+            json!({"scale": {"replicas": 3, "resources": {"cpu": "1", "cpu_limit": null}}})
         );
         // One kind of exposure leaves nothing behind for another.
         assert_eq!(

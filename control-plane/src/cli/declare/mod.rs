@@ -10,6 +10,7 @@ mod deployment_steps;
 mod desired;
 mod difference;
 mod export;
+mod infrastructure_steps;
 mod key_steps;
 mod local;
 mod plan;

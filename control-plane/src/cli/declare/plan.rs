@@ -5,7 +5,7 @@
 //! of a list that a file has (the `grants` of a thing, its `keys`), or a deployment of a service that the files describe on
 //! an infrastructure that they name.
 
-use super::desired::{Desired, Grants, Infrastructure, Service};
+use super::desired::{Desired, Grants, Service};
 use super::difference::{Change, between, patch};
 use super::key_steps;
 use super::local::Local;
@@ -41,8 +41,9 @@ pub(super) fn steps(facts: Facts<'_>) -> Vec<Step> {
     for (name, service) in &desired.services {
         facts.versions(name, service, &mut steps);
     }
+    let mut withdrawn = Vec::new();
     for (name, infrastructure) in &desired.infrastructures {
-        steps.extend(facts.infrastructure(name, infrastructure));
+        facts.infrastructure(name, infrastructure, (&mut steps, &mut withdrawn));
     }
     let mut gone = Vec::new();
     for (name, service) in &desired.services {
@@ -93,11 +94,13 @@ pub(super) fn steps(facts: Facts<'_>) -> Vec<Step> {
         .strays
         .iter()
         .for_each(|stray| facts.stray(stray, &mut steps));
+    // Nothing uses it any more.
+    steps.extend(withdrawn);
     steps.extend(gone);
     steps
 }
 
-fn hidden(kind: &str, name: &str) -> String {
+pub(super) fn hidden(kind: &str, name: &str) -> String {
     format!("there is no {kind} {name}, or you may not see it")
 }
 
@@ -133,7 +136,7 @@ impl Facts<'_> {
         self.state.services.get(name)?.body.as_ref()
     }
 
-    fn infrastructure_there(&self, name: &str) -> Option<&Value> {
+    pub(super) fn infrastructure_there(&self, name: &str) -> Option<&Value> {
         self.state.infrastructures.get(name)?.body.as_ref()
     }
 
@@ -146,7 +149,7 @@ impl Facts<'_> {
     }
 
     /// Whoever makes infrastructures may do everything on them.
-    fn on_infrastructure(&self, name: &str) -> Verdict {
+    pub(super) fn on_infrastructure(&self, name: &str) -> Verdict {
         match self.infrastructure_there(name) {
             Some(_) => Self::ask("administer-infrastructure", None, Some(name)),
             None => Self::ask("administer-platform", None, None),
@@ -266,53 +269,6 @@ impl Facts<'_> {
         }
     }
 
-    fn infrastructure(&self, name: &str, wanted: &Infrastructure) -> Option<Step> {
-        let what = format!("infrastructure {name}");
-        let verdict = self.on_infrastructure(name);
-        let Some(there) = self.infrastructure_there(name) else {
-            let mut call = Call::new(
-                Method::POST,
-                &["infrastructures"],
-                Some(named(name, wanted.settings.clone())),
-                None,
-            );
-            let mut changes = between(&wanted.settings, &Value::Null);
-            let mut verdict = verdict;
-            if let Some(lacking) = lacking_to_be_made(&wanted.settings) {
-                let hidden = hidden("infrastructure", name);
-                verdict = Verdict::Impossible(format!("{hidden}; to make it, give its {lacking}"));
-            }
-            if let Some(path) = &wanted.kubeconfig {
-                changes.push(Change::new(
-                    "kubeconfig",
-                    Value::Null,
-                    format!("from {}", path.display()),
-                ));
-                match self.local.secrets.get(path) {
-                    Some(Ok(text)) => call.secret = Some(("kubeconfig", text.clone())),
-                    Some(Err(why)) => verdict = Verdict::Impossible(why.clone()),
-                    None => {}
-                }
-            }
-            return Some(Step::call(Kind::Create, what, changes, verdict, call));
-        };
-        let changes = between(&wanted.settings, there);
-        let body = patch(&wanted.settings, there, &[], &changes);
-        let verdict = match changes.iter().any(|change| change.field == "kind") {
-            true => {
-                Verdict::Impossible("its kind cannot be changed: give another name to one of another kind".to_owned())
-            }
-            false => verdict,
-        };
-        let call = Call::new(
-            Method::PATCH,
-            &["infrastructures", name],
-            Some(body.into()),
-            revision(there),
-        );
-        (!changes.is_empty()).then(|| Step::call(Kind::Change, what, changes, verdict, call))
-    }
-
     fn grants(
         &self,
         kind: &str,
@@ -365,20 +321,6 @@ impl Facts<'_> {
             let call = Call::new(Method::DELETE, &[kind, name, "grants", &group], None, revision(grant));
             gone.push(Step::call(Kind::Remove, what(&group), changes, verdict.clone(), call));
         }
-    }
-}
-
-/// What a new infrastructure must have, and is not said.
-fn lacking_to_be_made(settings: &Map<String, Value>) -> Option<&'static str> {
-    let namespace = settings
-        .get("kubernetes")
-        .and_then(|settings| settings.get("namespace"));
-    match (settings.get("kind"), settings.get("stage")) {
-        (Some(kind), Some(_)) if kind == "kubernetes" && namespace.is_none() => Some("kubernetes.namespace"),
-        (Some(_), Some(_)) => None,
-        (None, Some(_)) => Some("kind"),
-        (Some(_), None) => Some("stage"),
-        (None, None) => Some("kind and stage"),
     }
 }
 

@@ -139,13 +139,13 @@ fn what_differs_is_changed_at_the_revision_that_was_read() {
         [
             r#"PATCH services/iris @3 {"description":"Which"}"#,
             "push v2 f/v2.onnx",
-            r#"PATCH infrastructures/dev @1 {"allow":{"public":false}}"#,
             r#"PUT services/iris/grants/devops @5 {"privileges":["read"]}"#,
             r#"PUT services/iris/grants/ds @0 {"privileges":["read"]}"#,
             r#"PATCH deployments/iris-on-dev @9 {"limits":{"queue":9,"sessions":1},"route":[{"version":"v1","weight":90},{"version":"v2","weight":10}]}"#,
             "POST deployments/iris-on-dev/disable @9",
             r#"POST deployments/iris-on-dev/keys {"name":"app"}"#,
             r#"PATCH deployments/iris-on-dev/keys/new @2 {"expires_at":"2027-01-01T00:00:00Z"}"#,
+            r#"PATCH infrastructures/dev @1 {"allow":{"public":false}}"#,
         ]
     );
 }
@@ -317,6 +317,41 @@ fn what_is_left_out_goes_only_when_it_is_said_and_last() {
         json!({"services": {"iris": {}}, "deployments": {"iris-on-dev": {"service": "iris", "infrastructure": "dev"}}});
     state.strays.clear();
     assert_eq!(calls(&planned(document, &state, &Local::default(), true)), [""; 0]);
+}
+
+#[test]
+fn what_is_allowed_comes_before_its_users_and_goes_after_them() {
+    let mut state = there();
+    let iris = state.deployments.get_mut("iris-on-dev").unwrap().body.as_mut().unwrap();
+    iris["access"] = "public".into();
+    state.infrastructures.get_mut("dev").unwrap().body.as_mut().unwrap()["allow"]["inherit"] = false.into();
+    let stray = json!({"name": "iris-old", "service": "iris", "infrastructure": "dev", "access": "public",
+        "enabled": false, "route": [{"version": "v1", "weight": 100}], "revision": 4});
+    state.others.push(stray.clone());
+    let document = |access: &str| {
+        json!({"services": {"iris": {}},
+            "infrastructures": {"dev": {"allow": {"inherit": true, "public": false, "personal_keys": null}}},
+            "deployments": {"iris-on-dev": {"service": "iris", "infrastructure": "dev", "access": access}}})
+    };
+    let stays = |deployment: &str| {
+        format!("! change infrastructure dev: deployment {deployment} uses it: give that another access first")
+    };
+    let calls = |access: &str, state: &State| calls(&planned(document(access), state, &Local::default(), true));
+    assert_eq!(calls("inherit", &state).last(), Some(&stays("iris-old")));
+    state.strays.push(stray);
+    assert_eq!(
+        calls("inherit", &state),
+        [
+            r#"PATCH infrastructures/dev @1 {"allow":{"inherit":true}}"#,
+            r#"PATCH deployments/iris-on-dev @9 {"access":"inherit"}"#,
+            "DELETE deployments/iris-old @4",
+            r#"PATCH infrastructures/dev @1 {"allow":{"public":false}}"#,
+        ]
+    );
+    assert_eq!(calls("public", &state).last(), Some(&stays("iris-on-dev")));
+    // What inherits from a public service is public.
+    state.services.get_mut("iris").unwrap().body.as_mut().unwrap()["access"] = "public".into();
+    assert_eq!(calls("inherit", &state).last(), Some(&stays("iris-on-dev")));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! Only read: what follows from it is decided in the plan.
 
-use super::desired::Desired;
+use super::desired::{Desired, Infrastructure};
 use crate::cli::Desk;
 use crate::cli::failure::Failure;
 use crate::cli::table::cell;
@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) groups: BTreeSet<String>,
     /// Deployments that no file names, of services and on infrastructures that files do name; read for pruning only.
     pub(super) strays: Vec<Value>,
+    /// Deployments that no file names; read for pruning, and where an infrastructure is not to allow everything.
+    pub(super) others: Vec<Value>,
 }
 
 /// One thing, if it is there, with what belongs to it.
@@ -101,9 +103,15 @@ impl State {
             let groups = desk.server.list(&["groups"], &[], usize::MAX).await?;
             state.groups = groups.iter().map(|group| cell(group, "/name")).collect();
         }
-        if prune {
+        let less = desired.infrastructures.values().any(allows_less);
+        if prune || less {
             let all = desk.server.list(&["deployments"], &[], usize::MAX).await?;
-            state.strays = all.into_iter().filter(|found| is_stray(desired, found)).collect();
+            if prune {
+                let strays = all.iter().filter(|found| is_stray(desired, found));
+                state.strays = strays.cloned().collect();
+            }
+            let unnamed = |found: &Value| !desired.deployments.contains_key(&cell(found, "/name"));
+            state.others = all.into_iter().filter(unnamed).collect();
         }
         Ok(state)
     }
@@ -120,6 +128,12 @@ impl State {
         }
         Ok(())
     }
+}
+
+/// Whether a file says of an infrastructure that it does not allow something.
+fn allows_less(wanted: &Infrastructure) -> bool {
+    let allow = wanted.settings.get("allow").and_then(Value::as_object);
+    allow.is_some_and(|allow| allow.values().any(|allowed| *allowed == Value::Bool(false)))
 }
 
 /// Whether pruning is about this deployment: files describe its service, and name its infrastructure, but not itself.
@@ -181,7 +195,7 @@ pub(super) async fn part(desk: &Desk, path: &[&str]) -> Result<Part, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::declare::desired::{Deployment, Infrastructure, Service};
+    use crate::cli::declare::desired::{Deployment, Service};
     use serde_json::json;
 
     #[test]
