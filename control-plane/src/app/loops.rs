@@ -9,9 +9,9 @@ use crate::domain::package::Digest;
 use crate::domain::{InfrastructureKind, Time};
 use crate::launch::kubernetes::{Clusters, Kubernetes};
 use crate::launch::local::{Local, Settings, program_beside_this};
-use crate::launch::rotation::Rotation;
-use crate::launch::static_nodes::StaticNodes;
-use crate::launch::{AddressSource, JoinSource, Launcher, Leave, NodeBook, NodeLogs, StoredTokens};
+use crate::launch::{
+    AddressSource, JoinSource, Launcher, Leave, NodeBook, NodeLogs, StoredTokens, rotation, static_nodes,
+};
 use crate::lease::{Home, Keeper, Term};
 use crate::push::{Joins, Push};
 use crate::store::{Gone, Presence, Store};
@@ -75,8 +75,8 @@ impl Loops {
             clusters,
             launchers: [
                 tokio::spawn(Box::new(local).run(terms.clone(), leaving.clone())),
-                tokio::spawn(Box::new(StaticNodes::new(store.system())).run(terms.clone(), leaving.clone())),
-                tokio::spawn(Box::new(Rotation::new(store.system())).run(terms.clone(), leaving.clone())),
+                tokio::spawn(static_nodes::run(store.system(), terms.clone(), leaving.clone())),
+                tokio::spawn(rotation::run(store.system(), terms.clone(), leaving.clone())),
                 tokio::spawn(Box::new(kubernetes).run(terms.clone(), leaving)),
             ],
             collecting: tokio::spawn(collector::run(
