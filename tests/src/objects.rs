@@ -26,6 +26,7 @@ pub struct Objects {
     pub id: String,
     /// By which they prove it.
     pub secret: String,
+    tls: bool,
     child: Option<Child>,
 }
 
@@ -53,6 +54,16 @@ impl Objects {
     /// The same at another address of this machine.
     #[track_caller]
     pub fn start_at(host: &str) -> Self {
+        Self::start_with(host, false)
+    }
+
+    /// With TLS and a certificate for 127.0.0.1, signed by [`Objects::authority`].
+    #[track_caller]
+    pub fn start_with_tls() -> Self {
+        Self::start_with("127.0.0.1", true)
+    }
+
+    fn start_with(host: &str, tls: bool) -> Self {
         let folder = scratch::subfolder("objects");
         fs::create_dir_all(folder.join("data").join(BUCKET)).expect("a bucket");
         let mut store = Self {
@@ -60,8 +71,12 @@ impl Objects {
             address: format!("{host}:{}", ports::one()),
             id: "castoff-tests".to_owned(),
             secret: uuid::Uuid::new_v4().simple().to_string(),
+            tls,
             child: None,
         };
+        if tls {
+            certify(&store.folder, host);
+        }
         store.launch();
         store
     }
@@ -74,7 +89,10 @@ impl Objects {
             .append(true)
             .open(self.folder.join("log"))
             .expect("a log");
+        let certificate = [("--cert", "tls.crt"), ("--key", "tls.key")];
+        let certificate = certificate.map(|(name, file)| [name.into(), self.folder.join(file)]);
         let child = Command::new(program())
+            .args(certificate.iter().flatten().filter(|_| self.tls))
             .args(["--port", &self.address, "posix"])
             .arg(self.folder.join("data"))
             .env("ROOT_ACCESS_KEY", &self.id)
@@ -106,9 +124,15 @@ impl Objects {
         });
     }
 
-    /// `http://host:port`.
+    /// `http://host:port`, or `https://…`.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The file of the authority that has signed for it.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.join("ca.crt")
     }
 
     /// A file with what opens it, as the AWS tools write it.
@@ -132,8 +156,10 @@ impl Objects {
             ("--packages-endpoint", self.url()),
             ("--packages-credentials-file", credentials),
         ];
-        let named = named.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);
-        named.collect()
+        let authority = self.authority().display().to_string();
+        let trusted = self.tls.then_some(("--packages-ca", authority));
+        let named = named.into_iter().chain(trusted);
+        named.flat_map(|(name, value)| [name.to_owned(), value]).collect()
     }
 
     /// An address by which whoever has it gets a kept file, for so long.
@@ -176,6 +202,21 @@ impl Objects {
             file.set_modified(SystemTime::now() - by).expect("a time");
         }
     }
+}
+
+/// An authority of its own, and a certificate of it for this address.
+fn certify(folder: &Path, host: &str) {
+    let script = "
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=store-authority -keyout ca.key -out ca.crt
+        openssl req -newkey rsa:2048 -nodes -subj /CN=store -keyout tls.key -out tls.csr
+        echo subjectAltName=IP:$0 > extensions
+        openssl x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile extensions -out tls.crt";
+    let made = Command::new("sh")
+        .args(["-ec", script, host])
+        .current_dir(folder)
+        .output();
+    let made = made.expect("openssl is there");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 /// Every file below a folder.

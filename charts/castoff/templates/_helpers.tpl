@@ -63,7 +63,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (gt (int .Values.replicas) 1) (include "castoff.hasVolume" .) (not .Values.persistence.existingClaim) (ne .Values.persistence.accessMode "ReadWriteMany") }}
 {{- fail "replicas > 1 needs a place for packages that all of them reach: set objectStore.url, or a volume that all of them can write by persistence.accessMode=ReadWriteMany or persistence.existingClaim" }}
 {{- end }}
-{{- if and (not .Values.objectStore.url) (or .Values.objectStore.endpoint .Values.objectStore.region .Values.objectStore.existingSecret) }}
+{{- if and (not .Values.objectStore.url) (or .Values.objectStore.endpoint .Values.objectStore.region .Values.objectStore.existingSecret .Values.objectStore.caSecret) }}
 {{- fail "objectStore needs objectStore.url, such as s3://BUCKET" }}
 {{- end }}
 {{- if and (hasPrefix "http://" .Values.objectStore.endpoint) (not .Values.objectStore.insecureHttp) }}

@@ -160,10 +160,16 @@ impl Bucket {
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Looked::Wrong(format!(
                 "{place}: the object store at {at} refuses these credentials: they must allow to put, get, list and delete objects there"
             )),
-            error => Looked::Away(format!(
-                "{place}: the object store at {at} does not answer as it should: {}",
-                chain(error)
-            )),
+            error => {
+                let why = chain(error);
+                let advice = match why.contains("invalid peer certificate") {
+                    true => ": name the authority of its certificate with --packages-ca",
+                    false => "",
+                };
+                Looked::Away(format!(
+                    "{place}: the object store at {at} does not answer as it should: {why}{advice}"
+                ))
+            }
         }
     }
 }

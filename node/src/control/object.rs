@@ -43,6 +43,9 @@ pub enum NotGiven {
     /// Nobody answers there, or not the one that should.
     #[error("the object store cannot be reached: {0}")]
     Io(#[from] io::Error),
+    /// Nobody vouches for the one who answers there.
+    #[error("the object store shows a certificate {0}")]
+    Untrusted(String),
     /// It did not keep to the protocol.
     #[error("the object store broke off: {}", if .0.is_timeout() { "too slow" } else { "not HTTP, or not to its end" })]
     Broken(#[from] hyper::Error),
@@ -154,8 +157,26 @@ impl Place {
         }
         let name = ServerName::try_from(self.host.clone()).map_err(|_| NotGiven::Unknown)?;
         let tls = TlsConnector::from(Arc::new(trusting(authorities)?));
-        talk(tls.connect(name, tcp).await?).await
+        talk(tls.connect(name, tcp).await.map_err(refused)?).await
     }
+}
+
+/// Why hands were not shaken.
+fn refused(error: io::Error) -> NotGiven {
+    use rustls::{CertificateError, Error};
+    let Some(Error::InvalidCertificate(why)) = error.get_ref().and_then(|inner| inner.downcast_ref()) else {
+        return error.into();
+    };
+    NotGiven::Untrusted(match why {
+        // The other is of one that only calls itself the same.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "of an authority that is not trusted here: name it to the control plane with --packages-ca".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "that is not for its name".to_owned()
+        }
+        other => format!("that does not hold: {other}"),
+    })
 }
 
 /// Speaks HTTP/1.1 over this. What is said goes on beside us, until it is aborted.

@@ -18,6 +18,8 @@ struct Orphan {
     edge: Edge,
     objects: Objects,
     node: Option<ByHand>,
+    /// Whom the node is told to trust.
+    authority: Option<String>,
     kept: Key,
     revoked: Key,
     file: Sha256,
@@ -30,7 +32,10 @@ fn now_ms() -> u64 {
 
 impl Orphan {
     fn leave_alone() -> Self {
-        let objects = Objects::start();
+        Self::beside(Objects::start())
+    }
+
+    fn beside(objects: Objects) -> Self {
         let mut edge = Edge::of(beside(&objects, Database::Sqlite));
         let url = format!("http://{}", edge.cast.world.server.node);
         let node = edge.node(&url);
@@ -43,6 +48,7 @@ impl Orphan {
             edge,
             objects,
             node: Some(node),
+            authority: None,
             kept,
             revoked,
             file: Sha256::of(&models::read("iris-columns.onnx")),
@@ -59,7 +65,7 @@ impl Orphan {
         let hex = self.file.to_string().replace("sha256:", "");
         self.tell(
             &folder,
-            &json!({"expires_at_ms": expires_at_ms, "files": {hex: address}}),
+            &json!({"expires_at_ms": expires_at_ms, "files": {hex: address}, "ca_pem": self.authority}),
         );
         let url = format!("http://{}", self.edge.cast.world.server.node);
         let environment = (
@@ -130,6 +136,29 @@ fn it_says_what_is_missing_and_goes_on_when_it_is_there() {
     orphan.says(UNREACHABLE, "the object store cannot be reached");
     // It asks again and again.
     orphan.objects.launch();
+    let node = orphan.node.as_ref().unwrap();
+    orphan.edge.serves(node, &orphan.kept);
+    assert_eq!(node.call(&orphan.revoked.key), 401);
+}
+
+/// Over TLS it believes the system's authorities and whom it is told to, and says of whom it does not.
+#[test]
+fn a_store_that_nobody_vouches_for_gets_no_question() {
+    let mut orphan = Orphan::beside(Objects::start_with_tls());
+    let later = now_ms() + 600_000;
+    let address = orphan.objects.address(&orphan.file, LIFE);
+    assert!(address.starts_with("https://127.0.0.1:"), "{address}");
+    let own = fs::read_to_string(orphan.objects.authority()).unwrap();
+    let strangers = fs::read_to_string(Objects::start_with_tls().authority()).unwrap();
+    for authority in [None, Some(strangers)] {
+        orphan.authority = authority;
+        orphan.start(later, &address);
+        orphan.says(UNREACHABLE, "a certificate of an authority that is not trusted here");
+    }
+    orphan.authority = Some(own);
+    orphan.start(later, &address.replace("127.0.0.1", "localhost"));
+    orphan.says(UNREACHABLE, "a certificate that is not for its name");
+    orphan.start(later, &address);
     let node = orphan.node.as_ref().unwrap();
     orphan.edge.serves(node, &orphan.kept);
     assert_eq!(node.call(&orphan.revoked.key), 401);

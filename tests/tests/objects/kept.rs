@@ -44,6 +44,32 @@ fn a_model_is_kept_there_and_nowhere_else_and_answers() {
     assert!(!log.contains(&objects.secret), "what opens the bucket is in the log");
 }
 
+/// Over TLS, by the authority that it is told of; without that it says what it lacks, and what it does not need goes on.
+#[test]
+fn a_certificate_that_is_not_trusted_is_told_as_such() {
+    let objects = Objects::start_with_tls();
+    let arguments = objects.arguments();
+    let trusting: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (rest, _) = trusting.split_at(trusting.len() - 2);
+    assert!(!rest.contains(&"--packages-ca") && trusting.contains(&"--packages-ca"));
+    let cast = World::with_cast_and(Database::Sqlite, rest);
+    let log = cast.world.server.logged();
+    assert!(
+        log.contains("name the authority of its certificate with --packages-ca"),
+        "{log}"
+    );
+    cast.dana.post("/services", json!({"name": "iris"})).expect(201);
+    let refused = cast
+        .dana
+        .upload("iris", "v1", models::read("iris-tensor.onnx"))
+        .expect(503);
+    assert!(refused.string("/detail").contains("object store"), "{}", refused.text());
+    assert!(objects.kept().is_empty());
+    let cast = beside(&objects, Database::Sqlite);
+    cast.iris();
+    assert_eq!(objects.kept().len(), 1);
+}
+
 #[test]
 fn two_control_planes_need_no_folder_in_common() {
     let Some(database) = Database::postgres() else { return };
