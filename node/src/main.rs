@@ -157,9 +157,9 @@ async fn ready(node: &Node) {
 
 fn line(booted: Booted, node: Arc<Node>, introduction: Introduction, end: CancellationToken) -> Line<Node> {
     let copy = booted.orders.copy.clone();
-    if let Some(contact_ms) = copy.contact_ms() {
-        // Staleness counts from the last contact, not from this start; a clock that was set back does not help.
-        Serves::contact(&*node, contact_ms.min(now_ms()));
+    if let Some(contact_ms) = booted.contact_ms {
+        // Staleness counts from the last contact, not from this start.
+        Serves::contact(&*node, contact_ms);
     }
     let follower = Follower::new(node.clone(), booted.orders, booted.kept);
     Line::new(node, follower, booted.dialer, copy, introduction, end)

@@ -139,7 +139,8 @@ pub struct Limits {
     /// How long a node that is asked to end keeps accepting, in milliseconds.
     #[schema(maximum = 60_000)]
     pub drain_delay_ms: u32,
-    /// Deny when cut off from the control plane for longer, in seconds; 0: never.
+    /// Deny when cut off from the control plane for longer, in seconds; 0: never. A pod that starts without having heard it
+    /// counts from when it last vouched for what the pod starts with: half of this before, or 15 s.
     #[schema(maximum = 2_592_000)]
     pub max_staleness_s: u32,
 }

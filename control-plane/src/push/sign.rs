@@ -1,9 +1,11 @@
 //! Signing configs with the installation's key.
 
 use super::plan;
-use crate::store::{ConfigFacts, Installation, Publish, Published};
+use crate::domain::Time;
+use crate::store::{ConfigFacts, Installation, Publish, Published, StoredConfig};
+use castoff_wire::proto::{Position, SignedVouched, Vouched};
 use castoff_wire::sha256;
-use castoff_wire::signed::{config_message, key_id};
+use castoff_wire::signed::{config_message, key_id, vouched_message};
 use prost::Message;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
@@ -49,5 +51,24 @@ impl Publish for Publisher {
             signature,
             config,
         }
+    }
+
+    fn vouch(&self, config: &StoredConfig, at: Time) -> Vec<u8> {
+        let vouched = Vouched {
+            deployment_id: config.deployment_id.as_bytes().to_vec(),
+            position: Some(Position {
+                epoch: config.epoch,
+                version: config.version,
+                digest: config.digest.clone(),
+            }),
+            at_ms: at.ms(),
+        }
+        .encode_to_vec();
+        let signed = SignedVouched {
+            key_id: self.key_id.clone(),
+            signature: self.pair.sign(&vouched_message(&vouched)).as_ref().to_vec(),
+            vouched,
+        };
+        signed.encode_to_vec()
     }
 }

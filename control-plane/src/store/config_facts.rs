@@ -3,6 +3,7 @@
 //! The store gathers the facts and keeps the result, both in the transaction of the cause; push knows how a config is
 //! written and signed. A trait stands between, because push may look at the store and not the other way.
 
+use super::StoredConfig;
 use crate::domain::package::{Digest, Manifest};
 use crate::domain::{HeaderName, Limits, Time, VersionName};
 use castoff_wire::key::KeyHash;
@@ -74,4 +75,6 @@ pub struct Published {
 pub trait Publish: Send + Sync {
     /// The config of these facts. Pure but for the signature, and cannot fail.
     fn publish(&self, facts: &ConfigFacts) -> Published;
+    /// That this config was the newest one at a moment, signed and encoded. The same each time.
+    fn vouch(&self, config: &StoredConfig, at: Time) -> Vec<u8>;
 }

@@ -198,6 +198,11 @@ impl SystemStore {
         self.store.stored_config(deployment_id).await
     }
 
+    /// That this config was the newest one at a moment, signed and encoded for nodes that start alone.
+    pub fn vouch(&self, config: &StoredConfig, at: Time) -> Vec<u8> {
+        self.store.publisher.vouch(config, at)
+    }
+
     /// (deployment, epoch, version) of every config.
     ///
     /// # Errors

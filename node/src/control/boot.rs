@@ -8,6 +8,8 @@ use super::copy::{DurableCopy, Kept, Opened};
 use super::dial::Dialer;
 use super::durable;
 use super::fetch::Packages;
+use super::stream::now_ms;
+use super::vouched::{self, Believed};
 use crate::config::Args;
 use castoff_wire::{Join, Trust};
 use std::io;
@@ -52,6 +54,8 @@ pub struct Booted {
     pub dialer: Dialer,
     /// What the durable copy holds. Nothing but that it is damaged, when it was refused.
     pub kept: Kept,
+    /// When the control plane was last heard, or vouched for what the node starts with; in milliseconds since 1970.
+    pub contact_ms: Option<i64>,
 }
 
 /// Reads what lies on disk.
@@ -85,10 +89,12 @@ pub fn boot(args: &Args) -> Result<Booted, NotStarted> {
             ..Kept::default()
         }
     });
-    let kept = match &args.boot_config {
+    // A copy that is written from here on is younger than what is in it.
+    let noted = copy.contact_ms().map(|noted| noted.min(now_ms()));
+    let (kept, contact_ms) = match &args.boot_config {
         // A copy that cannot be read may have held revocations.
-        Some(path) if !kept.damaged => adopt(path, kept, &copy, &trust, join.deployment),
-        _ => kept,
+        Some(path) if !kept.damaged => adopt(path, (kept, noted), &copy, &trust, join.deployment),
+        _ => (kept, noted),
     };
     let orders = Orders {
         deployment: join.deployment,
@@ -101,11 +107,34 @@ pub fn boot(args: &Args) -> Result<Booted, NotStarted> {
         orders,
         dialer,
         kept,
+        contact_ms,
     })
 }
 
-/// Takes the config that came beside the join document, when it is newer than what was kept.
-fn adopt(path: &Path, kept: Kept, copy: &DurableCopy, trust: &Trust, deployment: Uuid) -> Kept {
+/// Takes the config that came beside the join document, when it is newer than what was kept; with it comes when it was
+/// known to be the newest.
+fn adopt(
+    path: &Path,
+    (kept, noted): (Kept, Option<i64>),
+    copy: &DurableCopy,
+    trust: &Trust,
+    deployment: Uuid,
+) -> (Kept, Option<i64>) {
+    let before = kept.config.as_ref().map(|config| config.position.clone());
+    let kept = newer(path, kept, copy, trust, deployment);
+    let Some(config) = &kept.config else {
+        return (kept, noted);
+    };
+    let adopted = before.as_ref() != Some(&config.position);
+    let believed = Believed { trust, deployment };
+    let contact = vouched::last_contact(noted, (path, adopted), config, &believed, now_ms());
+    if let Some(contact_ms) = contact {
+        vouched::note(copy, contact_ms);
+    }
+    (kept, contact)
+}
+
+fn newer(path: &Path, kept: Kept, copy: &DurableCopy, trust: &Trust, deployment: Uuid) -> Kept {
     let opened = match Opened::read(path, trust, deployment) {
         Ok(None) => return kept,
         Ok(Some(opened)) => opened,
@@ -197,6 +226,27 @@ mod tests {
         }
         write(5);
         assert_eq!(version(&args), None, "a torn copy may have held revocations");
+    }
+
+    /// A pod of today with a Secret of last week, and its container when it starts again.
+    #[test]
+    fn what_a_node_starts_with_is_as_old_as_it_was_vouched_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let signer = Signer::new(1);
+        let mut args = args(folder.path());
+        args.boot_config = Some(folder.path().join("config"));
+        std::fs::create_dir_all(&args.data_dir).unwrap();
+        std::fs::write(&args.join, signer.join("http://127.0.0.1:1", "t")).unwrap();
+        let signed = signer.config(1, 3, &[]);
+        let opened = Opened::open(signed.clone(), &signer.trust, signer.deployment).unwrap();
+        let write = |name: &str, bytes: Vec<u8>| std::fs::write(folder.path().join(name), bytes).unwrap();
+        write("config", prost::Message::encode_to_vec(&signed));
+        let last_week = now_ms() - 7 * 86_400_000;
+        let vouched = signer.vouched(&opened.position, last_week);
+        write("vouched", prost::Message::encode_to_vec(&vouched));
+        for _ in 0..2 {
+            assert_eq!(boot(&args).ok().unwrap().contact_ms, Some(last_week));
+        }
     }
 
     #[test]

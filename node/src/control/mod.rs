@@ -27,6 +27,7 @@ pub mod serves;
 pub mod socket;
 pub mod stir;
 pub mod stream;
+pub mod vouched;
 
 #[cfg(test)]
 mod signing;

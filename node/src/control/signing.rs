@@ -1,7 +1,8 @@
 //! A control plane's pen, for tests.
 
 use castoff_wire::proto::{
-    Access, Config, Delta, Endpoint, File, Key, Position, RoutedVersion, Serving, Signed, SignedDelta,
+    Access, Config, Delta, Endpoint, File, Key, Position, RoutedVersion, Serving, Signed, SignedDelta, SignedVouched,
+    Vouched,
 };
 use castoff_wire::{Trust, signed};
 use prost::Message;
@@ -92,6 +93,22 @@ impl Signer {
         let signature = self.pair.sign(&signed::config_message(&config)).as_ref().to_vec();
         Signed {
             config,
+            key_id: signed::key_id(&self.public),
+            signature,
+        }
+    }
+
+    /// That a config was the newest one then.
+    pub(crate) fn vouched(&self, position: &Position, at_ms: i64) -> SignedVouched {
+        let vouched = Vouched {
+            deployment_id: self.deployment.as_bytes().to_vec(),
+            position: Some(position.clone()),
+            at_ms,
+        }
+        .encode_to_vec();
+        let signature = self.pair.sign(&signed::vouched_message(&vouched)).as_ref().to_vec();
+        SignedVouched {
+            vouched,
             key_id: signed::key_id(&self.public),
             signature,
         }

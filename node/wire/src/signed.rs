@@ -1,6 +1,6 @@
-//! Opening what is signed: the only way from bytes to a [`Config`] or a [`Delta`] that a node may obey.
+//! Opening what is signed: the only way from bytes to a [`Config`], a [`Delta`] or a [`Vouched`] that a node may obey.
 
-use crate::proto::{Config, Delta, Position, Signed, SignedDelta};
+use crate::proto::{Config, Delta, Position, Signed, SignedDelta, SignedVouched, Vouched};
 use crate::sha256;
 use prost::Message;
 use ring::signature::{ED25519, UnparsedPublicKey};
@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 const CONFIG_CONTEXT: &[u8] = b"castoff-config-v1\0";
 const DELTA_CONTEXT: &[u8] = b"castoff-delta-v1\0";
+const VOUCHED_CONTEXT: &[u8] = b"castoff-vouched-v1\0";
 
 /// The keys that a node believes: at most two, so that one can replace the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +59,11 @@ pub fn config_message(config: &[u8]) -> Vec<u8> {
 /// What the signature of a delta is over.
 pub fn delta_message(delta: &[u8]) -> Vec<u8> {
     message(DELTA_CONTEXT, delta)
+}
+
+/// What the signature of a moment is over.
+pub fn vouched_message(vouched: &[u8]) -> Vec<u8> {
+    message(VOUCHED_CONTEXT, vouched)
 }
 
 /// The id of a signing key: the first 16 hex digits of the SHA-256 of its public half.
@@ -111,6 +117,21 @@ impl SignedDelta {
             return Err(Refused::OtherDeployment);
         }
         Ok(delta)
+    }
+}
+
+impl SignedVouched {
+    /// The moment inside, when a trusted key signed it for this deployment.
+    ///
+    /// # Errors
+    /// [`Refused`] says which of the three did not hold.
+    pub fn open(&self, trust: &Trust, deployment: Uuid) -> Result<Vouched, Refused> {
+        trust.verify(&self.key_id, VOUCHED_CONTEXT, &self.vouched, &self.signature)?;
+        let vouched = Vouched::decode(self.vouched.as_slice()).map_err(|_| Refused::Malformed("not a moment"))?;
+        if vouched.deployment_id != deployment.as_bytes() {
+            return Err(Refused::OtherDeployment);
+        }
+        Ok(vouched)
     }
 }
 

@@ -120,6 +120,59 @@ fn all_pods_come_back_with_the_control_plane_away() {
     assert!(!harbour.cast.world.server.logged().contains("X-Amz"));
 }
 
+/// A pod that has never heard the control plane is as far from it as its Secret, whenever it starts.
+#[test]
+fn a_new_pod_is_as_stale_as_what_it_starts_with() {
+    let Some(cluster) = Cluster::there() else { return };
+    let objects = Objects::start_at(&cluster.outside);
+    let mut harbour = open(cluster, &objects, "stale", &[]);
+    harbour.deploy(json!({"replicas": 1}));
+    let key = harbour.key("shop");
+    let vouched = || {
+        let template = "go-template={{.data.vouched}}";
+        harbour
+            .namespace
+            .kubectl(&["get", "secret", "iris-on-kube", "-o", template])
+    };
+    assert_eq!(vouched().expect("it is there"), "<no value>", "nothing counts");
+    let (limits, before) = (json!({"limits": {"max_staleness_s": 20}}), harbour.uids());
+    let changed = harbour.cast.dana.patch("/deployments/iris-on-kube?wait=30s", limits);
+    changed.expect(200);
+    let first = vouched().expect("it is there");
+    assert_ne!(first, "<no value>");
+    eventually("it is said anew", || match vouched()? {
+        now if now == first => Err(now),
+        _ => Ok(()),
+    });
+    assert_eq!(harbour.uids(), before);
+
+    harbour.cast.world.server.kill();
+    let ours = "castoff.dev/installation";
+    let at = Forward::to(&harbour.namespace, "service/iris-on-kube", 8000);
+    eventually("it is cut off for too long", || match call(&at.url, Some(&key)) {
+        503 => Ok(()),
+        other => Err(other),
+    });
+    harbour
+        .namespace
+        .kubectl(&["delete", "pods", "-l", ours, "--wait"])
+        .expect("they are there");
+    eventually("another one is ready", || {
+        let ready = harbour.field("deployment", "/status/readyReplicas")?;
+        match ready == "1" && harbour.uids().is_disjoint(&before) {
+            true => Ok(()),
+            false => Err(ready),
+        }
+    });
+    let at = Forward::to(&harbour.namespace, "service/iris-on-kube", 8000);
+    assert_eq!([call(&at.url, Some(&key)), call(&at.url, None)], [503, 401]);
+    harbour.cast.world.server.launch();
+    eventually("it hears it", || match call(&at.url, Some(&key)) {
+        200 => Ok(()),
+        other => Err(other),
+    });
+}
+
 /// Again and again, without a new version of the config and without another pod.
 #[test]
 fn addresses_are_made_anew_before_they_end() {

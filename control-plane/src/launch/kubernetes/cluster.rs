@@ -235,7 +235,11 @@ impl Care {
             Wanted::Absent => self.take_away(&place, id).await,
             Wanted::Present(present) => {
                 let (desired, deployment) = *present;
-                self.bring_about(&place, &desired, &deployment).await
+                self.bring_about(&place, &desired, &deployment).await?;
+                if let Some(vouched) = &desired.boot.vouched {
+                    self.queue.add_later(id, vouched.again);
+                }
+                Ok(())
             }
         }
     }

@@ -137,6 +137,7 @@ impl Clusters {
                 join: String::new(),
                 config: Vec::new(),
                 position: (0, 0),
+                vouched: None,
                 uncopied_token: None,
                 packages: None,
             },

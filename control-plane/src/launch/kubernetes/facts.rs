@@ -1,6 +1,7 @@
 //! What a deployment should be in its cluster, from the database.
 
-use super::objects::{Boot, Desired, Dialled};
+use super::objects::{Boot, Desired, Dialled, Vouched};
+use super::vouch::moment;
 use crate::authn::{Secret, SecretKind};
 use crate::domain::{Deployment, InfrastructureKind};
 use crate::launch::{AddressSource, JoinSource};
@@ -51,6 +52,7 @@ impl Facts {
             join.ca_pem = own.ca.clone().or(join.ca_pem);
         }
         let packages = self.addresses(&deployment, &config).await?;
+        let moment = moment(id, &deployment.limits, system.now()).filter(|_| deployment.enabled);
         let uncopied_token = self.uncopied_token(id, &join).await?;
         let control_plane = dialled(&join.control_plane);
         let join = serde_json::to_string(&join).map_err(|_| Error::Unreadable("a join document"))?;
@@ -66,6 +68,10 @@ impl Facts {
             boot: Boot {
                 join,
                 position: (config.epoch, config.version),
+                vouched: moment.map(|(at, again)| Vouched {
+                    document: system.vouch(&config, at),
+                    again,
+                }),
                 config: encoded(config),
                 uncopied_token,
                 packages,

@@ -17,6 +17,7 @@ mod own;
 mod plan;
 mod queue;
 mod renew;
+mod vouch;
 mod watch;
 
 pub use door::{Clusters, Finding};

@@ -37,6 +37,16 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// To be looked at in a while, unless it is to be sooner.
+    pub(super) fn add_later(&self, deployment: Uuid, wait: Duration) {
+        let then = Instant::now() + wait;
+        let mut inner = self.inner();
+        let due = inner.due.entry(deployment).or_insert(then);
+        *due = then.min(*due);
+        drop(inner);
+        self.changed.notify_one();
+    }
+
     /// The next one; it is busy until it is done.
     pub(super) async fn next(&self) -> Uuid {
         loop {
@@ -130,6 +140,20 @@ mod tests {
         assert_eq!(queue.take(Instant::now()).0, Some(id));
         queue.done(id, false);
         assert_eq!(queue.take(Instant::now() + MOST).0, None);
+    }
+
+    #[test]
+    fn what_is_due_later_waits_unless_it_is_asked_for_sooner() {
+        let (queue, id, minute) = (Queue::default(), Uuid::from_u128(1), Duration::from_secs(60));
+        queue.add_later(id, minute);
+        assert_eq!(queue.take(Instant::now() + minute / 2).0, None);
+        queue.add_later(id, minute / 4);
+        queue.add_later(id, minute);
+        assert_eq!(queue.take(Instant::now() + minute / 2).0, Some(id));
+        queue.done(id, false);
+        queue.add_later(id, minute);
+        queue.add([id]);
+        assert_eq!(queue.take(Instant::now()).0, Some(id));
     }
 
     #[test]

@@ -17,6 +17,7 @@ use crate::domain::{DeploymentName, Limits, Scale};
 use serde_json::{Map, Value, json};
 use std::marker::PhantomData;
 use std::net::IpAddr;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// All that decides what a deployment becomes. It holds a token, and so has no Debug.
@@ -43,10 +44,21 @@ pub(super) struct Boot {
     /// The signed config, encoded, and where it stands.
     pub(super) config: Vec<u8>,
     pub(super) position: (u64, u64),
+    /// That it was the newest one a while ago, where nodes count from there.
+    pub(super) vouched: Option<Vouched>,
     /// The hash of the join document's token, while nobody has noted that a Secret has it.
     pub(super) uncopied_token: Option<Vec<u8>>,
     /// Where the files of the config can be fetched without a control plane.
     pub(super) packages: Option<Vec<u8>>,
+}
+
+/// That a config was the newest one at a moment.
+#[derive(Clone)]
+pub(super) struct Vouched {
+    /// Signed, encoded.
+    pub(super) document: Vec<u8>,
+    /// In what time it is said anew.
+    pub(super) again: Duration,
 }
 
 /// Where pods dial.

@@ -1,5 +1,6 @@
 //! What a pod starts with when there is nobody to ask: its join document, the newest signed config and, from an object
-//! store, where its packages are. The last is in a key of its own: it is made anew again and again, and has no version.
+//! store, where its packages are. What is made anew again and again, these and until when the config was the newest, is in
+//! keys of its own and has no version.
 
 use super::super::labels::{CONFIG, position};
 use super::{Desired, Kind, Object};
@@ -13,11 +14,11 @@ pub(super) fn object(desired: &Desired) -> Object {
         "type": "Opaque",
         "data": {"join.json": STANDARD.encode(&boot.join), "config": STANDARD.encode(&boot.config)},
     });
-    if let (Some(packages), Some(data)) = (
-        &boot.packages,
-        fields.pointer_mut("/data").and_then(Value::as_object_mut),
-    ) {
-        data.insert("packages".to_owned(), STANDARD.encode(packages).into());
+    if let Some(data) = fields.pointer_mut("/data").and_then(Value::as_object_mut) {
+        let vouched = boot.vouched.as_ref().map(|vouched| &vouched.document);
+        for (name, bytes) in [("packages", boot.packages.as_ref()), ("vouched", vouched)] {
+            data.extend(bytes.map(|bytes| (name.to_owned(), STANDARD.encode(bytes).into())));
+        }
     }
     let mut made = super::object(desired, Kind::Secret, fields);
     let annotations = made

@@ -16,6 +16,7 @@ fn desired() -> Desired {
             join: r#"{"token":"very-secret"}"#.to_owned(),
             config: vec![1, 2, 3],
             position: (1, 7),
+            vouched: None,
             uncopied_token: None,
             packages: None,
         },
@@ -157,14 +158,21 @@ fn a_change_of_keys_changes_no_pod() {
 }
 
 #[test]
-fn new_addresses_of_packages_change_nothing_but_the_secret() {
-    let other = with(|desired| desired.boot.packages = Some(b"{}".to_vec()));
+fn what_is_made_anew_changes_nothing_but_the_secret() {
+    let other = with(|desired| {
+        desired.boot.packages = Some(b"{}".to_vec());
+        desired.boot.vouched = Some(Vouched {
+            document: b"[]".to_vec(),
+            again: Duration::from_secs(1),
+        });
+    });
     let all = |desired: &Desired| build(desired).items().to_vec();
     for (before, after) in all(&desired()).iter().zip(all(&other)) {
         assert_eq!(*before == after, before.kind != Kind::Secret, "{:?}", before.kind);
         assert_eq!(before.position(), after.position());
     }
     assert_eq!(at(&other, Kind::Secret, "/data/packages"), "e30=");
+    assert_eq!(at(&other, Kind::Secret, "/data/vouched"), "W10=");
 }
 
 #[test]
