@@ -1,8 +1,10 @@
 //! The way to a cluster, and what its troubles mean in plain words.
 
+use super::bounds::{Bounds, TooMuch, words};
 use crate::domain::kubernetes::{ClusterUser, Kubeconfig};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kube::client::ClientBuilder;
 use kube::config::AuthInfo;
 use kube::{Client, Config};
 use rustls::pki_types::CertificateDer;
@@ -56,8 +58,8 @@ pub(super) fn connect(kubeconfig: Option<&Kubeconfig>) -> Result<Client, Trouble
         })?,
     };
     config.connect_timeout = Some(CONNECT);
-    Client::try_from(config)
-        .map_err(|error| Trouble::refused(format!("the kubeconfig cannot be used: {}", root(&error))))
+    let client = ClientBuilder::try_from(config).map(|client| client.with_layer(&Bounds).build());
+    client.map_err(|error| Trouble::refused(format!("the kubeconfig cannot be used: {}", root(&error))))
 }
 
 fn from(kubeconfig: &Kubeconfig) -> Result<Config, Trouble> {
@@ -111,6 +113,10 @@ fn unreached(why: &str) -> String {
 pub(super) fn trouble(error: &kube::Error) -> Trouble {
     let kube::Error::Api(status) = error else {
         let sentence = match error {
+            _ if is_too_much(error) => format!(
+                "the cluster answers too much ({}): give the infrastructure a kubeconfig that names a Kubernetes API server",
+                root(error)
+            ),
             kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => {
                 unreached(&root(error))
             }
@@ -121,7 +127,7 @@ pub(super) fn trouble(error: &kube::Error) -> Trouble {
             cause: Cause::Away,
         };
     };
-    let message = status.message.as_str();
+    let message = words(&status.message);
     let (sentence, cause) = match status.code {
         401 => (
             "the cluster does not take Castoff's credential any more: give the infrastructure a new kubeconfig"
@@ -148,6 +154,12 @@ pub(super) fn trouble(error: &kube::Error) -> Trouble {
         _ => (format!("the cluster refused it: {message}"), Cause::Refused),
     };
     Trouble { sentence, cause }
+}
+
+/// Whether it is an answer that was not read to its end.
+pub(super) fn is_too_much(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut reasons = std::iter::successors(Some(error), |error| error.source());
+    reasons.any(|reason| reason.is::<TooMuch>())
 }
 
 /// The innermost reason: the outer ones say only that something failed.

@@ -1,5 +1,6 @@
 //! What people ask of a cluster: whether it can be used, and what its pods log. Answered by any control plane, whoever acts.
 
+use super::bounds::{PAGE, words};
 use super::connection::{Cause, Trouble, answer, connect};
 use super::labels::DEPLOYMENT;
 use super::objects::{Boot, Desired, Dialled, Kind, pod};
@@ -7,7 +8,7 @@ use crate::domain::Kubernetes;
 use crate::domain::kubernetes::{PERMISSIONS, Permission};
 use crate::domain::{DeploymentName, Limits, Scale};
 use crate::store::{Cluster, Error, SystemStore};
-use futures::{StreamExt, TryStreamExt};
+use futures::{AsyncReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::api::{ListParams, LogParams, PostParams};
@@ -18,9 +19,10 @@ use uuid::Uuid;
 /// Questions to a cluster at a time.
 const AT_ONCE: usize = 8;
 /// Of the logs of all pods together, of which each has its share.
-const MOST_LOG_BYTES: i64 = 16 << 20;
-/// As many as a deployment can have.
-const MOST_PODS: u32 = 200;
+const MOST_LOG_BYTES: u64 = 16 << 20;
+/// As many as a deployment can have, and in how many pages they come, some of which may not be full.
+const MOST_PODS: usize = 200;
+const MOST_PAGES: usize = 8;
 
 /// The way to the clusters for whoever asks.
 #[derive(Clone)]
@@ -82,7 +84,7 @@ impl Clusters {
     async fn look(&self, client: &Client, cluster: &Cluster) -> Vec<Finding> {
         let settings = &cluster.settings;
         let version = answer(client.apiserver_version()).await;
-        let version = version.map(|version| format!("Kubernetes {}", version.git_version));
+        let version = version.map(|version| format!("Kubernetes {}", words(&version.git_version)));
         let reached = Finding::new("cluster", version.map_err(|trouble| trouble.sentence));
         if !reached.works {
             return vec![reached];
@@ -172,21 +174,31 @@ async fn tails(cluster: &Cluster, deployment: Uuid, tail: usize) -> Result<Vec<(
     let api: Api<Pod> = Api::namespaced(client, cluster.settings.namespace.as_str());
     let labelled = ListParams::default()
         .labels(&format!("{DEPLOYMENT}={deployment}"))
-        .limit(MOST_PODS);
-    let pods = answer(api.list(&labelled)).await?;
+        .limit(PAGE);
+    let (mut pods, mut asked) = (Vec::new(), labelled.clone());
+    for _ in 0..MOST_PAGES {
+        let mut page = answer(api.list(&asked)).await?;
+        pods.append(&mut page.items);
+        match page.metadata.continue_.filter(|next| !next.is_empty()) {
+            Some(next) => asked = labelled.clone().continue_token(&next),
+            None => break,
+        }
+    }
+    pods.truncate(MOST_PODS);
+    let share = MOST_LOG_BYTES / u64::try_from(pods.len().max(1)).unwrap_or(MOST_LOG_BYTES);
     let parameters = LogParams {
         tail_lines: i64::try_from(tail).ok(),
-        limit_bytes: Some(MOST_LOG_BYTES / i64::try_from(pods.items.len().max(1)).unwrap_or(MOST_LOG_BYTES)),
+        limit_bytes: i64::try_from(share).ok(),
         ..LogParams::default()
     };
-    let named = pods.items.into_iter().filter_map(|pod| {
+    let named = pods.into_iter().filter_map(|pod| {
         let id = pod.metadata.uid?.parse::<Uuid>().ok()?;
         Some((id, pod.metadata.name?))
     });
     let (api, parameters) = (&api, &parameters);
     let asked = named.map(|(id, name)| async move {
         // One that has no container yet has no log.
-        match answer(api.logs(&name, parameters)).await {
+        match answer(log(api, &name, parameters, share)).await {
             Ok(text) => Ok((id, text)),
             Err(trouble) if trouble.cause == Cause::Away => Err(trouble),
             Err(_) => Ok((id, String::new())),
@@ -196,6 +208,15 @@ async fn tails(cluster: &Cluster, deployment: Uuid, tail: usize) -> Result<Vec<(
         .buffered(AT_ONCE)
         .try_collect()
         .await
+}
+
+/// What a pod has logged; its share of it, whatever the cluster says.
+async fn log(api: &Api<Pod>, name: &str, parameters: &LogParams, share: u64) -> Result<String, kube::Error> {
+    let stream = api.log_stream(name, parameters).await?;
+    let mut bytes = Vec::new();
+    let mut stream = std::pin::pin!(stream.take(share));
+    stream.read_to_end(&mut bytes).await.map_err(kube::Error::ReadEvents)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What the account may do of what it needs, a finding for each resource.
@@ -261,7 +282,7 @@ async fn may(client: &Client, settings: &Kubernetes, permission: &Permission, ve
 /// What the namespace's quotas leave.
 async fn quota(client: &Client, settings: &Kubernetes) -> Result<String, String> {
     let api: Api<ResourceQuota> = Api::namespaced(client.clone(), settings.namespace.as_str());
-    let quotas = answer(api.list(&ListParams::default()))
+    let quotas = answer(api.list(&ListParams::default().limit(PAGE)))
         .await
         .map_err(|trouble| trouble.sentence)?;
     let mut said = Vec::new();
@@ -274,6 +295,6 @@ async fn quota(client: &Client, settings: &Kubernetes) -> Result<String, String>
     }
     match said.is_empty() {
         true => Ok("none".to_owned()),
-        false => Ok(said.join(", ")),
+        false => Ok(words(&said.join(", "))),
     }
 }

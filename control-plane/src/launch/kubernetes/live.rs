@@ -3,6 +3,7 @@
 //! Apart from watching, which fills it. The rule a newcomer would break: an object that looks as it did right after it was
 //! applied is as it should be; a cluster adds defaults and fields of others, so it is never compared with what was built.
 
+use super::bounds::{MOST_NAME, MOST_OBJECTS, MOST_PODS, MOST_UNREAD, words};
 use super::labels::{APPLIED, CONFIG, DEPLOYMENT, INSTALLATION, manager, parse_position};
 use super::objects::{Kind, Object};
 use super::observe::Pod;
@@ -45,16 +46,16 @@ pub(super) struct Live {
     objects: HashMap<Key, Seen>,
     pods: HashMap<String, Pod>,
     by_deployment: BTreeMap<Uuid, BTreeSet<Key>>,
+    /// Bytes of objects that are still to be compared.
+    unread: usize,
 }
 
 impl Seen {
     /// From an object as the API server gives it.
     pub(super) fn of(object: &Value) -> Self {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let noted = |of: &str, name: &str| {
-            let notes = object.pointer("/metadata")?.get(of)?;
-            notes.get(name)?.as_str().map(str::to_owned)
-        };
+        let short = |value: &Value| value.as_str().filter(|text| text.len() <= MOST_NAME).map(str::to_owned);
+        let text = |pointer: &str| object.pointer(pointer).and_then(short);
+        let noted = |of: &str, name: &str| object.pointer("/metadata")?.get(of)?.get(name).and_then(short);
         let decided = decided(object);
         let failure = object
             .pointer("/status/conditions")
@@ -63,7 +64,7 @@ impl Seen {
                 let failed = conditions
                     .iter()
                     .find(|condition| condition.get("type").is_some_and(|kind| kind == "ReplicaFailure"))?;
-                failed.get("message")?.as_str().map(str::to_owned)
+                failed.get("message")?.as_str().map(words)
             });
         Self {
             deployment: noted("labels", DEPLOYMENT).and_then(|id| id.parse().ok()),
@@ -91,6 +92,10 @@ impl Seen {
         }
     }
 
+    fn unread_bytes(&self) -> usize {
+        self.unread.as_ref().map_or(0, |unread| unread.len())
+    }
+
     /// Versions of one object grow, as far as they are numbers.
     fn order(&self) -> u64 {
         self.resource_version.parse().unwrap_or(0)
@@ -112,6 +117,11 @@ impl Seen {
 }
 
 impl Live {
+    /// Whether there is no room for one more object.
+    pub(super) fn is_full(&self) -> bool {
+        self.objects.len() >= MOST_OBJECTS || self.pods.len() >= MOST_PODS
+    }
+
     /// Notes an object, and says of which deployments it is and was.
     pub(super) fn see(&mut self, key: Key, seen: Seen) -> Vec<Uuid> {
         let before = self.objects.get(&key);
@@ -128,12 +138,17 @@ impl Live {
             }
         }
         let settled = seen.settled.or(before.and_then(|before| before.settled));
+        let mut touched = self.forget(&key);
+        // One that cannot be compared is written once more.
+        let unread = seen
+            .unread
+            .filter(|unread| settled.is_none() && self.unread + unread.len() <= MOST_UNREAD);
         let seen = Seen {
-            unread: if settled.is_some() { None } else { seen.unread },
+            unread,
             settled,
             ..seen
         };
-        let mut touched = self.forget(&key);
+        self.unread += seen.unread_bytes();
         if let Some(deployment) = seen.deployment {
             self.by_deployment.entry(deployment).or_default().insert(key.clone());
             touched.push(deployment);
@@ -144,7 +159,9 @@ impl Live {
 
     /// Notes that an object is not there any more.
     pub(super) fn forget(&mut self, key: &Key) -> Vec<Uuid> {
-        let before = self.objects.remove(key).and_then(|seen| seen.deployment);
+        let before = self.objects.remove(key);
+        self.unread -= before.as_ref().map_or(0, Seen::unread_bytes);
+        let before = before.and_then(|seen| seen.deployment);
         if let Some(deployment) = before
             && let Some(keys) = self.by_deployment.get_mut(&deployment)
         {
@@ -159,6 +176,7 @@ impl Live {
     /// Takes an object as it was compared: it is as it should be.
     pub(super) fn settle(&mut self, key: &Key) {
         if let Some(seen) = self.objects.get_mut(key) {
+            self.unread -= seen.unread_bytes();
             (seen.settled, seen.unread) = (Some(seen.look), None);
         }
     }

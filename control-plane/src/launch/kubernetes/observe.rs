@@ -1,5 +1,6 @@
 //! What becomes of a deployment's pods, in plain words: pure.
 
+use super::bounds::words;
 use super::labels::DEPLOYMENT;
 use serde_json::Value;
 use uuid::Uuid;
@@ -52,7 +53,7 @@ fn hindrance(pod: &Value) -> Option<Hindrance> {
     let unscheduled = list("/status/conditions").find_map(|condition| {
         let word = |name: &str| condition.get(name).and_then(Value::as_str).unwrap_or_default();
         let is = word("type") == "PodScheduled" && word("status") == "False";
-        is.then(|| Hindrance::Unschedulable(word("message").to_owned()))
+        is.then(|| Hindrance::Unschedulable(words(word("message"))))
     });
     let container = list("/status/containerStatuses").find_map(|container| {
         let word = |pointer: &str| container.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -64,16 +65,16 @@ fn hindrance(pod: &Value) -> Option<Hindrance> {
                 "OOMKilled" => Hindrance::OutOfMemory,
                 _ => Hindrance::Ended {
                     code,
-                    why: word(&format!("/{state}/terminated/message")).to_owned(),
+                    why: words(word(&format!("/{state}/terminated/message"))),
                 },
             })
         };
         let message = word("/state/waiting/message");
         match word("/state/waiting/reason") {
             "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-                Some(Hindrance::Image(message.to_owned()))
+                Some(Hindrance::Image(words(message)))
             }
-            "CrashLoopBackOff" => ended("lastState").or_else(|| Some(Hindrance::Other(message.to_owned()))),
+            "CrashLoopBackOff" => ended("lastState").or_else(|| Some(Hindrance::Other(words(message)))),
             "" | "ContainerCreating" | "PodInitializing" => {
                 // A first end is told at once; one long ago, of a pod that works again, is not.
                 ended("state").or_else(|| {
@@ -81,7 +82,7 @@ fn hindrance(pod: &Value) -> Option<Hindrance> {
                     if is_ready { None } else { ended("lastState") }
                 })
             }
-            reason => Some(Hindrance::Other(format!("{reason}: {message}"))),
+            reason => Some(Hindrance::Other(words(&format!("{reason}: {message}")))),
         }
     });
     container.max(unscheduled)

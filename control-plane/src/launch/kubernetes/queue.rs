@@ -10,6 +10,8 @@ use uuid::Uuid;
 /// Between two tries of what fails, at first and at most.
 const FIRST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(60);
+/// Deployments that wait. There are never so many: only a cluster that makes them up names more.
+const MOST_WAITING: usize = 100_000;
 
 /// Deployments that are to be looked at. One that is being looked at waits until that is done.
 #[derive(Default)]
@@ -31,7 +33,9 @@ impl Queue {
         let now = Instant::now();
         let mut inner = self.inner();
         for deployment in deployments {
-            inner.due.insert(deployment, now);
+            if inner.due.len() < MOST_WAITING || inner.due.contains_key(&deployment) {
+                inner.due.insert(deployment, now);
+            }
         }
         drop(inner);
         self.changed.notify_one();

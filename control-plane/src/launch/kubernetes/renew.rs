@@ -14,6 +14,9 @@ use serde::Deserialize;
 /// What is asked for; a cluster may give less.
 const ASKED_S: i64 = 86_400;
 
+/// Those of clusters have about a thousand.
+const MOST_TOKEN_BYTES: usize = 16 << 10;
+
 /// A token of an account, as far as it says so itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AccountToken {
@@ -66,6 +69,7 @@ impl AccountToken {
         let given = answer(accounts.create_token_request(&self.account, &parameters, &request)).await?;
         let given = given
             .status
+            .filter(|given| (1..=MOST_TOKEN_BYTES).contains(&given.token.len()))
             .ok_or_else(|| Trouble::refused("the cluster gave no token"))?;
         Ok(Kubeconfig {
             user: ClusterUser::Token(given.token),

@@ -1,5 +1,6 @@
 //! Watching a namespace: every kind of object of an installation, and its pods.
 
+use super::bounds::{MOST_NAME, MOST_OBJECTS, PAGE, PAGE_OF_SECRETS};
 use super::connection::{Cause, Trouble, trouble};
 use super::labels::of_installation;
 use super::live::{Live, Seen};
@@ -15,8 +16,13 @@ use kube::{Api, Client};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch::{Receiver, Sender};
+use tokio::time::sleep;
 use uuid::Uuid;
+
+/// Between two looks whether a namespace holds less.
+const CROWDED: Duration = Duration::from_secs(60);
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,13 +104,35 @@ impl View {
     }
 
     async fn watch_one(&self, what: Watched, client: Client, namespace: &str, installation: Uuid, queue: &Queue) {
-        let config = watcher::Config::default().labels(&of_installation(installation));
+        loop {
+            self.follow(what, client.clone(), namespace, installation, queue).await;
+            let why = "the namespace holds more objects with the label of this installation than Castoff remembers: \
+                       remove those that are not its own"
+                .to_owned();
+            self.stands(what, Sight::Lost { why, was_clear: false });
+            sleep(CROWDED).await;
+        }
+    }
+
+    /// Watches until there is more than can be remembered.
+    async fn follow(&self, what: Watched, client: Client, namespace: &str, installation: Uuid, queue: &Queue) {
+        let page = match what {
+            Watched::Objects(Kind::Secret) => PAGE_OF_SECRETS,
+            Watched::Objects(_) | Watched::Pods => PAGE,
+        };
+        let config = watcher::Config::default()
+            .labels(&of_installation(installation))
+            .page_size(page);
         let events = watcher(what.api(client, namespace), config).default_backoff();
         let mut events = std::pin::pin!(events.into_stream());
         // Of a new list, what it has named so far.
         let mut listed: Option<HashSet<String>> = None;
         while let Some(event) = events.next().await {
+            if self.live().is_full() || listed.as_ref().is_some_and(|listed| listed.len() > MOST_OBJECTS) {
+                return;
+            }
             match event {
+                Ok(Event::InitApply(object) | Event::Apply(object)) if !is_named(&object) => {}
                 Ok(Event::Init) => listed = Some(HashSet::new()),
                 Ok(Event::InitApply(object)) => {
                     if let (Some(listed), Some(name)) = (&mut listed, &object.metadata.name) {
@@ -216,6 +244,12 @@ impl Watched {
         };
         Api::namespaced_with(client, namespace, &resource([group, version, kind, plural]))
     }
+}
+
+/// Whether it has a name, as every object of a cluster has.
+fn is_named(object: &DynamicObject) -> bool {
+    let name = object.metadata.name.as_ref();
+    name.is_some_and(|name| (1..=MOST_NAME).contains(&name.len()))
 }
 
 /// The objects of a kind in a namespace.
