@@ -74,16 +74,22 @@ pub(super) async fn of_nodes(api: &Api, permit: &Permit<View, Deployment>, query
     let tail = query.tail()?;
     let is_asked = |id: Uuid| query.is_asked(id);
     let mut logs = match permit.kind {
-        InfrastructureKind::Kubernetes => of_pods(api, permit, tail).await?,
+        InfrastructureKind::Kubernetes => of_pods(api, permit, tail, is_asked).await?,
         InfrastructureKind::Local | InfrastructureKind::Static => of_processes(api, permit, tail, is_asked).await?,
     };
     logs.retain(|(id, _)| is_asked(*id));
     Ok(logs)
 }
 
-async fn of_pods(api: &Api, permit: &Permit<View, Deployment>, tail: usize) -> Answer<Logs> {
+async fn of_pods(
+    api: &Api,
+    permit: &Permit<View, Deployment>,
+    tail: usize,
+    is_asked: impl Fn(Uuid) -> bool,
+) -> Answer<Logs> {
     let pods = api.clusters.logs(permit.infrastructure_id, permit.id, tail).await?;
-    pods.map_err(|why| Problem::unavailable(&why))
+    let pods = pods.map_err(|why| Problem::unavailable(&why))?;
+    Ok(pods.iter().filter(|(id, _)| is_asked(*id)).cloned().collect())
 }
 
 /// Of nodes that are not asked for only that they are there.

@@ -4,6 +4,7 @@ use super::bounds::{PAGE, words};
 use super::connection::{Cause, Trouble, answer, connect};
 use super::labels::DEPLOYMENT;
 use super::objects::{Boot, Desired, Dialled, Kind, pod};
+use super::recent::{Recent, Tails};
 use crate::domain::Kubernetes;
 use crate::domain::kubernetes::{PERMISSIONS, Permission};
 use crate::domain::{DeploymentName, Limits, Scale};
@@ -14,6 +15,7 @@ use k8s_openapi::api::core::v1::{Pod, ResourceQuota};
 use kube::api::{ListParams, LogParams, PostParams};
 use kube::{Api, Client};
 use serde_json::Value;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Questions to a cluster at a time.
@@ -30,6 +32,7 @@ pub struct Clusters {
     store: SystemStore,
     installation: Uuid,
     image: String,
+    recent: Recent,
 }
 
 /// One thing that was looked at.
@@ -59,6 +62,7 @@ impl Clusters {
             store,
             installation,
             image,
+            recent: Recent::default(),
         }
     }
 
@@ -150,22 +154,19 @@ impl Clusters {
         })
     }
 
-    /// The last lines that each pod of a deployment logged, by its node's id.
+    /// The last lines that each pod of a deployment logged, by its node's id, not older than a moment.
     ///
     /// # Errors
     /// The database failed; within, why the cluster does not tell.
-    pub async fn logs(
-        &self,
-        id: Uuid,
-        deployment: Uuid,
-        tail: usize,
-    ) -> Result<Result<Vec<(Uuid, String)>, String>, Error> {
+    pub async fn logs(&self, id: Uuid, deployment: Uuid, tail: usize) -> Result<Tails, Error> {
         let Some(cluster) = self.cluster(id).await? else {
-            return Ok(Ok(Vec::new()));
+            return Ok(Ok(Arc::default()));
         };
-        Ok(tails(&cluster, deployment, tail)
-            .await
-            .map_err(|trouble| trouble.sentence))
+        let ask = async {
+            let tails = tails(&cluster, deployment, tail).await;
+            tails.map(Arc::new).map_err(|trouble| trouble.sentence)
+        };
+        Ok(self.recent.get((deployment, tail), ask).await)
     }
 }
 

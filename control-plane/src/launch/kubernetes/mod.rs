@@ -17,6 +17,7 @@ mod observe;
 mod own;
 mod plan;
 mod queue;
+mod recent;
 mod renew;
 mod vouch;
 mod watch;
