@@ -17,7 +17,8 @@ use clap::Parser;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -39,12 +40,20 @@ const AGE: Duration = Duration::from_secs(60);
 /// How often a starting node looks whether it may accept.
 const READY_LOOK: Duration = Duration::from_millis(10);
 
+/// Without this in its environment when it is loaded, ONNX Runtime keeps a file in the home of its user, from which it tells
+/// its makers of its use, and logs that it cannot.
+const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
+
 fn main() -> ExitCode {
     let started_at_ms = now_ms();
     let args = Args::parse();
+    let untold = leave_telemetry_out();
     // Fails for the leader of a process group only, which has no terminal's session to leave.
     let alone = !args.new_session || rustix::process::setsid().is_ok();
     telemetry::start();
+    if let Err(error) = untold {
+        tracing::warn!(%error, "ONNX Runtime's telemetry was not switched off: set {NO_TELEMETRY}=1");
+    }
     if !alone {
         tracing::warn!("--new-session: this process leads its group already and stays in its session");
     }
@@ -56,6 +65,20 @@ fn main() -> ExitCode {
     let ran = runtime.block_on(run(args, started_at_ms));
     runtime.shutdown_timeout(LAST_WAIT);
     ran.map_or_else(|error| fail(&error), |()| ExitCode::SUCCESS)
+}
+
+/// Begins again as the same process with that in its environment, where it is not: a process that runs cannot change its own
+/// without danger.
+fn leave_telemetry_out() -> io::Result<()> {
+    if std::env::var_os(NO_TELEMETRY).is_some() {
+        return Ok(());
+    }
+    let mut arguments = std::env::args_os();
+    let mut again = Command::new(std::env::current_exe()?);
+    if let Some(name) = arguments.next() {
+        again.arg0(name);
+    }
+    Err(again.args(arguments).env(NO_TELEMETRY, "1").exec())
 }
 
 fn fail(error: &NotStarted) -> ExitCode {

@@ -142,3 +142,26 @@ fn a_receipt_knows_nothing_of_a_hidden_deployment() {
     eventually("the node obeys", || node.call(&revoked.string("/key")) == 401);
     assert_eq!(node.call(&kept.string("/key")), 200);
 }
+
+/// A node keeps nothing outside of its folder, and nobody but its control plane hears of it: not the makers of the runtime.
+#[test]
+fn the_runtime_tells_nobody() {
+    let cast = edge();
+    let join = cast
+        .dana
+        .post("/deployments/iris-on-edge/node-tokens", json!({}))
+        .expect(201);
+    let home = cast.world.folder().join("home");
+    std::fs::create_dir(&home).unwrap();
+    let environment = ["HOME", "XDG_CACHE_HOME", "TMPDIR"].map(|name| (name, home.display().to_string()));
+    let node = ByHand::start_in(&cast.world.folder().join("by-hand"), &join["join"], &environment);
+    eventually("its model is loaded", || {
+        let ready = Request::get(format!("http://{}/readyz", node.ops())).try_send()?;
+        match ready.status {
+            200 => Ok(()),
+            _ => Err(ready.text()),
+        }
+    });
+    assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
+    assert!(!node.logged().to_lowercase().contains("telemetry"), "{}", node.logged());
+}
