@@ -1,7 +1,7 @@
 //! What a grant on an infrastructure gives, and to whom. Groups are granted; a deployment is where two grants meet.
 
 use acceptance::world::{grant, has};
-use acceptance::{Actor, Cast, Database, World, json};
+use acceptance::{Actor, Cast, Database, World, json, on_both_databases};
 
 /// A cast with the service `iris`, and nora of the group `crew`, which was granted nothing.
 fn with_crew() -> (Cast, Actor) {
@@ -180,4 +180,38 @@ fn k16_admin_changes_settings_and_permissions() {
     // Of another one, nothing.
     nora.get("/infrastructures/prod").expect(404);
     nora.delete("/infrastructures/dev").expect(204);
+}
+
+on_both_databases! {
+    /// How a cluster is laid out and entered is for those who administer it, wherever it is written; what a deployment gets
+    /// there is for everybody who may see it.
+    fn how_pods_run_is_shown_to_those_who_administer(cast: Cast) {
+        let kubeconfig = json!({
+            "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "c", "user": {"token": "t"}}],
+        });
+        let settings = json!({"namespace": "hidden-place", "resources": {"cpu": "123m"}, "egress": [{"cidr": "10.9.8.0/24", "port": 443}]});
+        let body = json!({"name": "kube", "kind": "kubernetes", "stage": "test", "kubernetes": settings, "kubeconfig": kubeconfig.to_string()});
+        cast.admin.post("/infrastructures", body).expect(201);
+        cast.admin.patch("/infrastructures/kube", json!({"kubernetes": {"packages": "3Gi"}})).expect(200);
+        grant(&cast.admin, "infrastructures", "kube", "data-scientists", &["deploy"]);
+        cast.admin.post("/groups", json!({"name": "sre"})).expect(201);
+        let nora = cast.world.user("nora", &["sre"]);
+        grant(&cast.admin, "infrastructures", "kube", "sre", &["admin"]);
+        for path in ["/infrastructures/kube", "/infrastructures", "/audit?object=kube"] {
+            for (by, knows) in [(&cast.dana, false), (&nora, true), (&cast.admin, true)] {
+                let said = by.get(path).expect(200).text();
+                for part in ["hidden-place", "10.9.8.0/24", "127.0.0.1:1", "3Gi"] {
+                    assert_eq!(said.contains(part), knows, "{path}: {part}: {said}");
+                }
+                assert!(said.contains("create-infrastructure") || said.contains("123m"), "{said}");
+            }
+        }
+        let shown = cast.dana.get("/infrastructures/kube").expect(200);
+        assert_eq!(shown["pods"]["resources"]["cpu"], "123m");
+        assert!(cast.dana.get("/infrastructures/dev").expect(200)["pods"].is_null());
+        // With the right it goes from the audit, too.
+        cast.admin.put("/infrastructures/kube/grants/sre", json!({"privileges": ["view"]})).expect(200);
+        assert!(!nora.get("/audit?object=kube").expect(200).text().contains("hidden-place"));
+    }
 }

@@ -236,6 +236,8 @@ fn facts(infrastructure: &Value) -> Table {
         ("allows inherited access", "/allow/inherit"),
         ("allows public access", "/allow/public"),
         ("allows personal keys", "/allow/personal_keys"),
+        ("a pod's processor", "/pods/resources/cpu"),
+        ("a pod's memory", "/pods/resources/memory"),
         ("namespace", "/kubernetes/namespace"),
         ("cluster", "/kubernetes/cluster"),
         ("image", "/kubernetes/image"),

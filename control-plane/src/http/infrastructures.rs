@@ -7,7 +7,8 @@ use super::output::{Answer, Created, Etagged, List};
 use super::permit::admit;
 use super::state::Api;
 use crate::authn::Actor;
-use crate::authz::{Administer, Standing, View};
+use crate::authz::{Action, Administer, Standing, View};
+use crate::domain::kubernetes::{Autoscaling, Resources};
 use crate::domain::{
     Allowances, Description, Infrastructure, InfrastructureKind, InfrastructureName, Invalid, Kubernetes, Stage, Time,
 };
@@ -32,6 +33,9 @@ pub struct InfrastructureOut {
     allow: Allowances,
     /// Of kind kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
+    pods: Option<PodDefaults>,
+    /// Of kind kubernetes, for those who administer it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     kubernetes: Option<Kubernetes>,
     /// What the caller may do on it.
     my_privileges: Vec<&'static str>,
@@ -40,6 +44,23 @@ pub struct InfrastructureOut {
     created_at: Time,
     updated_at: Time,
     revision: i64,
+}
+
+/// What everybody who may see an infrastructure knows of its pods: what they take and how many there are, unless their
+/// deployment says otherwise. How the cluster is laid out and entered is known to those who administer it.
+#[derive(Serialize, ToSchema)]
+pub struct PodDefaults {
+    resources: Resources,
+    autoscaling: Option<Autoscaling>,
+}
+
+impl PodDefaults {
+    fn of(settings: &Kubernetes) -> Self {
+        Self {
+            resources: settings.resources,
+            autoscaling: settings.autoscaling,
+        }
+    }
 }
 
 /// An infrastructure to be made.
@@ -105,7 +126,10 @@ fn render(api: &Api, row: Infrastructure, standing: &Standing, admin_groups: Vec
         stage: row.stage,
         description: row.description,
         allow: row.allow,
-        kubernetes: row.kubernetes,
+        pods: row.kubernetes.as_ref().map(PodDefaults::of),
+        kubernetes: row
+            .kubernetes
+            .filter(|_| api.table.allows(Action::AdministerInfrastructure, standing)),
         my_privileges: api.table.infrastructure_privileges(standing).names(),
         admin_groups,
         created_at: row.created_at,

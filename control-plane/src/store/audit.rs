@@ -1,6 +1,6 @@
 //! Who did what: a row in the same transaction as the deed.
 
-use super::entity::{accounts, audit, groups};
+use super::entity::{accounts, audit, groups, infrastructures};
 use super::{Error, Facts, Page, PageRequest, Store};
 use crate::authn::Actor;
 use crate::domain::{AccountKind, Time};
@@ -11,6 +11,7 @@ use sea_orm::{
     QuerySelect,
 };
 use serde_json::Value;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// One deed, as it goes into the audit. `before` and `after` hold no secret: they are built from what lists show.
@@ -194,7 +195,32 @@ impl Store {
             .limit(page.fetch())
             .all(&self.db)
             .await?;
-        Ok(page.cut(rows, |row| row.id.to_string()).map(AuditRow::from))
+        let withheld = self.withheld(seen, &rows).await?;
+        let told = |row: audit::Model| {
+            let withheld = row.infrastructure_id.is_some_and(|id| withheld.contains(&id));
+            let row = AuditRow::from(row);
+            if withheld { row.without_settings() } else { row }
+        };
+        Ok(page.cut(rows, |row| row.id.to_string()).map(told))
+    }
+
+    /// Of the infrastructures in these rows those whose settings the actor may not know.
+    async fn withheld(&self, seen: &super::Seen, rows: &[audit::Model]) -> Result<HashSet<Uuid>, Error> {
+        let named = rows.iter().filter(|row| row.object_kind == "infrastructure");
+        let mut withheld: HashSet<Uuid> = named.filter_map(|row| row.infrastructure_id).collect();
+        if seen.is_everything() || withheld.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let administered: Vec<Uuid> = infrastructures::Entity::find()
+            .select_only()
+            .column(infrastructures::Column::Id)
+            .filter(infrastructures::Column::Id.is_in(withheld.iter().copied()))
+            .filter(infrastructures::Column::Id.in_subquery(seen.administered()))
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        withheld.retain(|id| !administered.contains(id));
+        Ok(withheld)
     }
 
     /// Puts on record what was not allowed; `facts` say on which service and infrastructure.
@@ -232,6 +258,18 @@ impl Store {
         let accounts = accounts::Entity::find().filter(accounts::Column::Name.eq(name));
         let groups = groups::Entity::find().filter(groups::Column::Name.eq(name));
         Ok(accounts.count(&self.db).await? + groups.count(&self.db).await? > 0)
+    }
+}
+
+impl AuditRow {
+    /// For those who may see an infrastructure and do not administer it.
+    fn without_settings(mut self) -> Self {
+        for side in [&mut self.before, &mut self.after] {
+            if let Some(members) = side.as_mut().and_then(Value::as_object_mut) {
+                members.retain(|name, _| !matches!(name.as_str(), "kubernetes" | "kubeconfig"));
+            }
+        }
+        self
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Seen {
     account_id: Uuid,
     service_bits: ServiceMask,
     infrastructure_bits: InfrastructureMask,
+    /// One of these is enough to administer an infrastructure.
+    administering_bits: InfrastructureMask,
 }
 
 /// The column with all that the actor's groups were granted on a thing; NULL without a grant.
@@ -82,6 +84,7 @@ impl Seen {
             account_id: actor.account_id,
             service_bits: table.service_bits(Action::SeeService),
             infrastructure_bits: table.infrastructure_bits(Action::SeeInfrastructure),
+            administering_bits: table.infrastructure_bits(Action::AdministerInfrastructure),
         }
     }
 
@@ -132,6 +135,14 @@ impl Seen {
                 .to_owned();
         }
         self.granted(&self.on_infrastructures())
+    }
+
+    /// The ids of the infrastructures that the actor administers by a grant.
+    pub(super) fn administered(&self) -> SelectStatement {
+        self.granted(&Grants {
+            enough: self.administering_bits.into(),
+            ..self.on_infrastructures()
+        })
     }
 
     /// Whether the actor may see the service of a row of the query.

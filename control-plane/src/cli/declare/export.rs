@@ -114,6 +114,9 @@ async fn chosen(desk: &Desk, kind: &str, names: &[String], whole: bool) -> Resul
 
 async fn infrastructure(desk: &Desk, name: &str, found: &Value) -> Result<Value, Failure> {
     let mut infrastructure = taken(found, &["kind", "stage", "description", "allow", "kubernetes"]);
+    if infrastructure.get("kind") == Some(&json!("kubernetes")) && !infrastructure.contains_key("kubernetes") {
+        left_out(desk, "settings", "infrastructures", name);
+    }
     let settings = infrastructure.get_mut("kubernetes").and_then(Value::as_object_mut);
     let cluster = settings.and_then(|settings| settings.shift_remove("cluster"));
     if cluster.is_some_and(|cluster| !cluster.is_null()) {

@@ -6,7 +6,7 @@
 use super::desired::Infrastructure;
 use super::difference::{Change, between, patch};
 use super::plan::{Facts, hidden, named, revision};
-use super::step::{Call, Kind, Step, Verdict};
+use super::step::{Act, Call, Kind, Step, Verdict};
 use crate::cli::table::cell;
 use axum::http::Method;
 use serde_json::{Map, Value};
@@ -25,7 +25,21 @@ impl Facts<'_> {
             steps.push(self.new_infrastructure(name, wanted, what, verdict));
             return;
         };
-        let (now, later) = apart(&wanted.settings, there);
+        let (mut now, later) = apart(&wanted.settings, there);
+        // Who does not administer it is not shown how it runs pods.
+        let is_hidden = there.get("kind") == Some(&Value::from("kubernetes")) && there.get("kubernetes").is_none();
+        if is_hidden && now.shift_remove("kubernetes").is_some() {
+            let what = format!("settings of {what}");
+            let (kind, verdict) = (Kind::Compare, verdict.clone());
+            let (changes, act) = (Vec::new(), Act::Nothing);
+            steps.push(Step {
+                kind,
+                what,
+                changes,
+                verdict,
+                act,
+            });
+        }
         let step = |settings: &Map<String, Value>, verdict: Verdict| {
             let changes = between(settings, there);
             let body = patch(settings, there, &[], &changes);

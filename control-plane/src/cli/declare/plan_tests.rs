@@ -355,6 +355,24 @@ fn what_is_allowed_comes_before_its_users_and_goes_after_them() {
 }
 
 #[test]
+fn settings_that_are_not_shown_are_not_compared() {
+    let mut state = there();
+    let dev = state.infrastructures.get_mut("dev").unwrap().body.as_mut().unwrap();
+    dev["kind"] = "kubernetes".into();
+    let document = json!({"infrastructures": {"dev": {"stage": "dev", "kubernetes": {"packages": "1Gi"}}}});
+    let hidden = planned(document.clone(), &state, &Local::default(), false);
+    assert_eq!(hidden.len(), 1);
+    assert_eq!(hidden[0].title(), "compare settings of infrastructure dev");
+    assert!(matches!(&hidden[0].verdict, Verdict::Ask(question) if question.action == "administer-infrastructure"));
+    // Who names none needs to see none; who administers it sees them.
+    let document_without = json!({"infrastructures": {"dev": {"stage": "dev"}}});
+    assert!(planned(document_without, &state, &Local::default(), false).is_empty());
+    let dev = state.infrastructures.get_mut("dev").unwrap().body.as_mut().unwrap();
+    dev["kubernetes"] = json!({"packages": "1Gi"});
+    assert!(planned(document, &state, &Local::default(), false).is_empty());
+}
+
+#[test]
 fn what_cannot_be_seen_cannot_be_compared() {
     let mut state = there();
     let problem = json!({"missing": ["admin on service iris"], "ask": {"owner": "dana"}});
