@@ -40,7 +40,7 @@ const AGE: Duration = Duration::from_secs(60);
 /// How often a starting node looks whether it may accept.
 const READY_LOOK: Duration = Duration::from_millis(10);
 
-/// Without this in its environment when it is loaded, ONNX Runtime keeps a file in the home of its user, from which it tells
+/// Without this in its environment when it is loaded, ONNX Runtime keeps a file in the home of its user, from which it can tell
 /// its makers of its use, and logs that it cannot.
 const NO_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
 
