@@ -385,6 +385,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_to_be_compared_has_a_bound() {
+        let mut live = Live::default();
+        let (one, other) = (key(), (Kind::Secret, "iris".to_owned()));
+        let large = |version: &str| {
+            let mut given = given(version, 2, "");
+            given["metadata"]["annotations"]["x"] = "x".repeat(MOST_UNREAD / 2 + 1).into();
+            Seen::of(&given)
+        };
+        live.see(one.clone(), large("1"));
+        live.see(other.clone(), large("1"));
+        let kept = |live: &Live, key: &Key| live.objects[key].unread_bytes();
+        assert!(kept(&live, &one) > 0 && kept(&live, &other) == 0);
+        live.see(one.clone(), large("2"));
+        assert_eq!(live.unread, kept(&live, &one), "it took the place of itself");
+        live.settle(&one);
+        live.see(other.clone(), large("2"));
+        assert!(kept(&live, &one) == 0 && live.unread == kept(&live, &other));
+        live.forget(&other);
+        assert_eq!(live.unread, 0);
+    }
+
+    #[test]
     fn what_is_gone_belongs_to_nobody() {
         let mut live = Live::default();
         live.see(key(), Seen::of(&given("1", 2, "")));
