@@ -25,6 +25,7 @@ mod m0009_kubernetes;
 mod m0010_upgrades;
 mod m0011_package_addresses;
 mod m0012_rotations;
+mod m0013_rate_limits;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -45,6 +46,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_upgrades::Migration),
             Box::new(m0011_package_addresses::Migration),
             Box::new(m0012_rotations::Migration),
+            Box::new(m0013_rate_limits::Migration),
         ]
     }
 

@@ -184,6 +184,9 @@ fn line(booted: Booted, node: Arc<Node>, introduction: Introduction, end: Cancel
         // Staleness counts from the last contact, not from this start.
         Serves::contact(&*node, contact_ms);
     }
+    if let Some(nodes) = copy.nodes() {
+        node.share(nodes);
+    }
     let follower = Follower::new(node.clone(), booted.orders, booted.kept);
     Line::new(node, follower, booted.dialer, copy, introduction, end)
 }

@@ -39,6 +39,7 @@ async fn show(State((node, handle)): State<(Arc<Node>, PrometheusHandle)>) -> Re
     metrics::gauge!("castoff_node_in_flight").set(in_flight);
     metrics::gauge!("castoff_node_queued").set(queued);
     metrics::gauge!("castoff_node_ready").set(if node.unready().is_none() { 1 } else { 0 });
+    metrics::gauge!("castoff_node_limit_nodes").set(node.nodes());
     if let Some(serving) = &node.in_force().serving {
         metrics::gauge!("castoff_node_config_version").set(serving.position.version as f64);
         for version in &serving.versions {

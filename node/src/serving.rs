@@ -4,6 +4,7 @@
 //! stranger had written it; what does not hold refuses the whole config, and the one in force stays.
 
 use crate::engine::{Engine, Model};
+use crate::limiter::{Limiter, Rate};
 use crate::predict::route::Weighted;
 use castoff_wire::proto;
 use castoff_wire::sha256;
@@ -110,6 +111,8 @@ pub struct Key {
     pub expires_at_ms: i64,
     /// Its counters, which outlive this snapshot.
     pub usage: Arc<KeyUsage>,
+    /// How often it may be used; `None`: as often as anybody likes. It outlives this snapshot, too.
+    pub limiter: Option<Arc<Limiter>>,
 }
 
 /// Who may call.
@@ -204,6 +207,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) engine: &'a Engine,
     pub(crate) files: &'a Files<'a>,
     pub(crate) previous: Option<&'a Serving>,
+    /// What calls are judged by now.
+    pub(crate) in_force: Option<&'a Serving>,
     pub(crate) usage: &'a mut dyn FnMut(Uuid) -> Arc<KeyUsage>,
 }
 
@@ -321,6 +326,13 @@ fn access(access: &proto::Access, sources: &mut Sources<'_>) -> Result<Access, N
             .map_err(|_| malformed(format!("key {id} without a hash")))?;
         let endpoints = (!key.endpoints.is_empty()).then(|| key.endpoints.iter().cloned().collect());
         let usage = (sources.usage)(id);
+        let limiter = match &key.rate_limit {
+            Some(limit) => {
+                let rate = Rate::of(limit).ok_or_else(|| malformed(format!("key {id} may never be used")))?;
+                Some(limiter(rate, hash, sources.in_force))
+            }
+            None => None,
+        };
         let (not_before_ms, expires_at_ms) = (key.not_before_ms, key.expires_at_ms);
         let key = Key {
             id,
@@ -329,6 +341,7 @@ fn access(access: &proto::Access, sources: &mut Sources<'_>) -> Result<Access, N
             not_before_ms,
             expires_at_ms,
             usage,
+            limiter,
         };
         if keys.insert(hash, Arc::new(key)).is_some() {
             return Err(malformed(format!("key {id} has the hash of another")));
@@ -339,6 +352,16 @@ fn access(access: &proto::Access, sources: &mut Sources<'_>) -> Result<Access, N
         key_header,
         keys,
     })
+}
+
+/// That of the key in force, when its rate is the same: what has been used of it stays used, however often a config comes.
+fn limiter(rate: Rate, hash: [u8; 32], in_force: Option<&Serving>) -> Arc<Limiter> {
+    let key = in_force.and_then(|in_force| in_force.access.keys.get(&hash));
+    let kept = key.and_then(|key| key.limiter.as_ref());
+    match kept.filter(|kept| kept.rate() == rate) {
+        Some(kept) => Arc::clone(kept),
+        None => Arc::new(Limiter::new(rate)),
+    }
 }
 
 fn endpoint(

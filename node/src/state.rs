@@ -10,8 +10,9 @@ use arc_swap::ArcSwap;
 use castoff_listen::body::Budget;
 use castoff_wire::proto;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use uuid::Uuid;
 
 /// What a node is started with.
@@ -41,6 +42,9 @@ pub struct Node {
     deployment: Uuid,
     engine: Engine,
     clock: Clock,
+    started: Instant,
+    /// How many nodes share each rate limit, this one among them.
+    nodes: AtomicU32,
     in_force: ArcSwap<InForce>,
     /// Held while the pointer is replaced, so that no writer undoes another.
     writing: Mutex<()>,
@@ -64,6 +68,8 @@ impl Node {
             deployment: settings.deployment,
             engine: settings.engine,
             clock: settings.clock,
+            started: Instant::now(),
+            nodes: AtomicU32::new(1),
             in_force: ArcSwap::default(),
             writing: Mutex::new(()),
             usage: Mutex::default(),
@@ -107,10 +113,12 @@ impl Node {
         previous: Option<&Serving>,
     ) -> Result<Arc<Serving>, NotServed> {
         let mut usage = |id| Arc::clone(lock(&self.usage).entry(id).or_default());
+        let in_force = self.in_force.load().serving.clone();
         let mut sources = Sources {
             engine: &self.engine,
             files,
             previous,
+            in_force: in_force.as_deref(),
             usage: &mut usage,
         };
         Serving::build(config, position.clone(), &mut sources).map(Arc::new)
@@ -160,6 +168,24 @@ impl Node {
     /// What a call is judged and answered by.
     pub fn in_force(&self) -> arc_swap::Guard<Arc<InForce>> {
         self.in_force.load()
+    }
+
+    /// How many nodes take calls of this deployment: each keeps one of so many parts of every rate limit. Until it is told,
+    /// a node takes itself for the only one. Whether this is news.
+    pub fn share(&self, nodes: u32) -> bool {
+        let nodes = nodes.max(1);
+        self.nodes.swap(nodes, Ordering::Relaxed) != nodes
+    }
+
+    /// How many nodes share each rate limit.
+    pub fn nodes(&self) -> u32 {
+        self.nodes.load(Ordering::Relaxed)
+    }
+
+    /// Nanoseconds between the node's start and this moment. Clocks that are set do not count.
+    pub(crate) fn since_start(&self, moment: Instant) -> u64 {
+        let since = moment.saturating_duration_since(self.started);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
     /// The control plane was heard at that time. After a restart, give the time that was stored, not that of the start.

@@ -24,6 +24,7 @@ mod infrastructures;
 mod keys;
 mod kubernetes;
 mod leaving;
+mod limits;
 mod line;
 mod lists;
 mod migrations;

@@ -5,13 +5,13 @@
 use super::Desk;
 use super::credentials::read_secret;
 use super::failure::Failure;
+use super::key_bounds::{Bounds, rate};
 use super::service::{put, something, word};
 use super::session::{hand_over, may_save};
-use super::span::{Span, When};
+use super::span::Span;
 use super::table::{Table, cell, moment};
-use crate::clock::Clock;
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::path::PathBuf;
 
 /// What can be done with keys.
@@ -20,6 +20,7 @@ pub enum Command {
     /// Make a key; it is shown this once
     #[command(after_help = "Examples:
   castoff keys create web-shop --deployment iris-on-dev --save key.txt
+  castoff keys create partner --deployment iris-on-dev --rate-limit 100/1m --burst 20
   castoff keys create old-key --deployment iris-on-dev --import old-key.txt")]
     Create(Create),
     /// The keys, masked
@@ -48,8 +49,11 @@ Exit code 9 when a node has not confirmed in time; the key is revoked neverthele
         #[command(flatten)]
         which: Which,
     },
-    /// Rename a key or change when it is accepted
-    #[command(after_help = "Example:\n  castoff keys set web-shop --deployment iris-on-dev --expires 90d")]
+    /// Rename a key, or change when, for what and how often it is accepted
+    #[command(after_help = "Examples:
+  castoff keys set web-shop --deployment iris-on-dev --expires 90d
+  castoff keys set web-shop --deployment iris-on-dev --rate-limit 50/1s
+  castoff keys set web-shop --deployment iris-on-dev --rate-limit none")]
     Set {
         #[command(flatten)]
         which: Which,
@@ -89,20 +93,6 @@ pub struct Which {
     key: String,
     #[command(flatten)]
     of: Owner,
-}
-
-/// When a key is accepted, and for what.
-#[derive(Args, Debug)]
-pub struct Bounds {
-    /// Not accepted before: a time, or a span from now
-    #[arg(long, value_name = "WHEN")]
-    not_before: Option<When>,
-    /// Not accepted after: a time, a span from now, or never
-    #[arg(long, value_name = "WHEN")]
-    expires: Option<When>,
-    /// For these endpoints only
-    #[arg(long, value_delimiter = ',', value_name = "ENDPOINT")]
-    endpoints: Option<Vec<String>>,
 }
 
 /// A key to make.
@@ -224,21 +214,6 @@ fn pick(keys: &[Value], wanted: &str) -> Result<String, Failure> {
     }
 }
 
-impl Bounds {
-    /// Adds those that are given. `never` is null, which takes a bound away.
-    fn put(&self, body: &mut Map<String, Value>) {
-        let now = Clock::default().now();
-        for (name, when) in [("not_before", self.not_before), ("expires_at", self.expires)] {
-            if let Some(when) = when {
-                body.insert(name.to_owned(), json!(when.ahead(now)));
-            }
-        }
-        if let Some(endpoints) = &self.endpoints {
-            body.insert("endpoints".to_owned(), json!(endpoints));
-        }
-    }
-}
-
 impl Command {
     pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         match self {
@@ -247,7 +222,16 @@ impl Command {
                 let items = desk.server.list(&of.path(), &[], usize::MAX).await?;
                 desk.out.list(
                     &items,
-                    &["NAME", "KEY", "STATE", "EXPIRES", "LAST USED", "CALLS", "ID"],
+                    &[
+                        "NAME",
+                        "KEY",
+                        "STATE",
+                        "EXPIRES",
+                        "RATE LIMIT",
+                        "LAST USED",
+                        "CALLS",
+                        "ID",
+                    ],
                     row,
                 )
             }
@@ -410,6 +394,7 @@ fn row(key: &Value) -> Vec<String> {
         if weak { format!("{masked} (weak)") } else { masked },
         cell(key, "/state"),
         moment(key, "/expires_at"),
+        rate(key),
         moment(key, "/last_used_at"),
         cell(key, "/calls"),
         cell(key, "/id"),
@@ -419,6 +404,7 @@ fn row(key: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn keys_are_named_by_id_or_by_a_name_that_is_one() {

@@ -14,6 +14,7 @@ mod deployment;
 mod events;
 mod failure;
 mod infra;
+mod key_bounds;
 mod keys;
 mod logs;
 mod manifest;

@@ -1,6 +1,6 @@
 //! API keys of services and deployments.
 
-use super::{Invalid, Time, Title};
+use super::{Invalid, RateLimit, Time, Title};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -65,6 +65,8 @@ pub struct ApiKey {
     pub not_before: Option<Time>,
     /// Until when it opens.
     pub expires_at: Option<Time>,
+    /// How often it may be used; none: as often as anybody likes.
+    pub rate_limit: Option<RateLimit>,
     /// When it was revoked, if it is.
     pub revoked_at: Option<Time>,
     /// As the nodes reported.

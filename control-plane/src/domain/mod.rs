@@ -10,6 +10,7 @@ mod infrastructure;
 mod invalid;
 mod key;
 pub mod kubernetes;
+mod limit;
 mod name;
 pub mod package;
 mod refusal;
@@ -23,6 +24,7 @@ pub use infrastructure::{Allowances, Infrastructure, InfrastructureKind};
 pub use invalid::Invalid;
 pub use key::{ApiKey, KeyClass, KeyPlace, KeyState, KeyText};
 pub use kubernetes::Kubernetes;
+pub use limit::{RateLimit, SaidRateLimit};
 pub use name::{
     AccountName, DeploymentName, Description, DisplayName, EndpointName, GroupName, HeaderName, ImageName,
     InfrastructureName, NamespaceName, ObjectName, ServiceName, Stage, Title, VersionName,

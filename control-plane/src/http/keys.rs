@@ -7,7 +7,10 @@ use super::problem::Problem;
 use super::receipts::{Receipt, collect, status};
 use super::state::Api;
 use crate::authz::{Administer, Deploy, ListKeys, View};
-use crate::domain::{ApiKey, Deployment, EndpointName, Invalid, KeyClass, KeyState, KeyText, Service, Time, Title};
+use crate::domain::{
+    ApiKey, Deployment, EndpointName, Invalid, KeyClass, KeyState, KeyText, RateLimit, SaidRateLimit, Service, Time,
+    Title,
+};
 use crate::store::{Changed, KeyChange, KeyRing, NewKey, Permit, WritableRing};
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -33,6 +36,8 @@ pub struct KeyOut {
     expires_at: Option<Time>,
     /// The endpoints that it opens; empty: all.
     endpoints: Vec<String>,
+    /// How often it may be used; null: as often as anybody likes.
+    rate_limit: Option<RateLimit>,
     created_by: String,
     created_at: Time,
     revoked_at: Option<Time>,
@@ -68,6 +73,9 @@ pub struct NewKeyIn {
     #[serde(default)]
     #[schema(max_items = 64, value_type = Vec<EndpointName>)]
     endpoints: Vec<String>,
+    /// How often it may be used: at each deployment that it opens so often, whatever the number of nodes. As often as
+    /// anybody likes when absent.
+    rate_limit: Option<SaidRateLimit>,
 }
 
 /// What is to be changed of a key.
@@ -86,6 +94,10 @@ pub struct KeyChangeIn {
     expires_at: Option<Option<Time>>,
     #[schema(max_items = 64, value_type = Option<Vec<EndpointName>>)]
     endpoints: Option<Vec<String>>,
+    /// Replaced as a whole, and what has been used of it is forgotten. Null takes it away.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<SaidRateLimit>)]
+    rate_limit: Option<Option<SaidRateLimit>>,
 }
 
 /// How a key is replaced.
@@ -116,6 +128,7 @@ fn render(key: ApiKey, now: Time) -> KeyOut {
         not_before: key.not_before,
         expires_at: key.expires_at,
         endpoints: key.endpoints,
+        rate_limit: key.rate_limit,
         created_by: key.created_by,
         created_at: key.created_at,
         revoked_at: key.revoked_at,
@@ -135,6 +148,11 @@ fn endpoints(names: Vec<String>) -> Result<Vec<String>, Invalid> {
         EndpointName::parse(name).map_err(|invalid| invalid.under(&format!("/endpoints/{place}")))?;
     }
     Ok(names)
+}
+
+fn rate_limit(said: Option<SaidRateLimit>) -> Result<Option<RateLimit>, Invalid> {
+    let limit = said.map(RateLimit::try_from).transpose();
+    limit.map_err(|invalid| invalid.under("/rate_limit"))
 }
 
 fn id(text: &str) -> Result<Uuid, Problem> {
@@ -201,6 +219,7 @@ async fn create(
         endpoints: endpoints(input.endpoints)?,
         not_before: input.not_before,
         expires_at: input.expires_at,
+        rate_limit: rate_limit(input.rate_limit)?,
     };
     made(api, ring, place, api.store.create_key(ring, new).await?, wait).await
 }
@@ -219,6 +238,7 @@ async fn patch(
         endpoints: input.endpoints.map(endpoints).transpose()?,
         not_before: input.not_before,
         expires_at: input.expires_at,
+        rate_limit: input.rate_limit.map(rate_limit).transpose()?,
     };
     let done = api
         .store
@@ -291,7 +311,7 @@ macro_rules! handlers {
                 super::create(&api, &ring, &place(&permit), input, &wait).await
             }
 
-            #[doc = concat!("Change the name, bounds or scope of a key of a ", $what, ".")]
+            #[doc = concat!("Change the name, bounds, scope or rate limit of a key of a ", $what, ".")]
             #[utoipa::path(patch, path = concat!("/", $base, "/{", $param, "}/keys/{key}"), tag = "keys",
                 params(($param = String, Path), ("key" = Uuid, Path), WaitQuery, IfMatch), request_body = KeyChangeIn,
                 responses((status = 200, body = KeyOut), (status = 202, body = KeyOut, description = "Some nodes do not have it yet")))]

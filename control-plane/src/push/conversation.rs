@@ -9,6 +9,7 @@ use super::grpc::Framed;
 use super::hub::{Hub, Newest, Pushed, Tokens};
 use super::said::{introduced, reason, refusal};
 use super::sessions::Session;
+use super::share::Told;
 use crate::store::{NodeReport, token_id};
 use castoff_wire::life::{LONGEST_MESSAGE, Life, SILENCE};
 use castoff_wire::proto::{
@@ -55,6 +56,8 @@ pub(super) struct Conversation {
 pub(super) struct Line {
     pub(super) newest: watch::Receiver<Newest>,
     pub(super) tokens: watch::Receiver<Tokens>,
+    /// How many nodes share the rate limits.
+    pub(super) nodes: Told,
     /// Hash of the token that the node came with, or of a newer one that it was sent since.
     pub(super) token: Vec<u8>,
     pub(super) life: Life,
@@ -115,6 +118,8 @@ impl Conversation {
         mut inbox: Streaming<FromNode>,
         ending: Ending,
     ) -> Result<std::convert::Infallible, Ended> {
+        // First of all: the share is known when the config comes into force.
+        self.beat()?;
         self.line.newest.mark_unchanged();
         let current = self.current()?;
         if hello.have.as_ref() == Some(&current.position) {
@@ -227,9 +232,12 @@ impl Conversation {
 
     /// Sends a heartbeat, unless the place is taken by another: what comes before it is a sign of life, too.
     fn beat(&self) -> Result<(), Ended> {
-        let sent_at_ms = self.hub.store.now().ms();
+        let beat = Heartbeat {
+            sent_at_ms: self.hub.store.now().ms(),
+            nodes: self.line.nodes.nodes(),
+        };
         match self.outbox.capacity() {
-            OUTBOX => self.send(to_node::Message::Heartbeat(Heartbeat { sent_at_ms })),
+            OUTBOX => self.send(to_node::Message::Heartbeat(beat)),
             _ => Ok(()),
         }
     }

@@ -3,12 +3,13 @@
 use super::grpc::Framed;
 use super::ledger::Ledger;
 use super::sessions::Sessions;
+use super::share::{Share, Told};
 use crate::authn::Secret;
 use crate::store::{Change, Error, SystemStore};
 use castoff_wire::proto::{Position, Signed, ToNode, to_node};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,8 @@ pub(super) struct Hub {
 struct Followed {
     newest: watch::Sender<Newest>,
     tokens: watch::Sender<Tokens>,
+    /// How many nodes share its rate limits.
+    share: Share,
     /// Held by whoever asks the database: others wait for the answer, and none overtakes another.
     loading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -81,22 +84,41 @@ impl Hub {
         &self,
         deployment_id: Uuid,
         have: Option<&Position>,
-    ) -> Result<(watch::Receiver<Newest>, watch::Receiver<Tokens>), Error> {
+    ) -> Result<(watch::Receiver<Newest>, watch::Receiver<Tokens>, Told), Error> {
         // Subscribed before it is looked for: what is raised in between is told.
         let receivers = {
             let mut followed = self.followed();
             let one = followed.entry(deployment_id).or_insert_with(|| Followed {
                 newest: watch::channel(None).0,
                 tokens: watch::Sender::default(),
+                share: Share::default(),
                 loading: Arc::default(),
             });
-            (one.newest.subscribe(), one.tokens.subscribe())
+            (one.newest.subscribe(), one.tokens.subscribe(), one.share.told())
         };
         // A node that has a newer one got it from another replica, before this one looked.
         let have = have.map(|have| (have.epoch, have.version));
         self.load_unless(deployment_id, |known| known.is_some() && known >= have)
             .await?;
+        self.count_first(deployment_id, &receivers.2).await?;
         Ok(receivers)
+    }
+
+    /// The first node that comes is told how many there were when they last said so.
+    async fn count_first(&self, deployment_id: Uuid, told: &Told) -> Result<(), Error> {
+        let loading = self.followed().get(&deployment_id).map(|one| Arc::clone(&one.loading));
+        let Some(loading) = loading.filter(|_| told.nodes() == 0) else {
+            return Ok(());
+        };
+        let _turn = loading.lock().await;
+        if told.nodes() > 0 {
+            return Ok(());
+        }
+        let nodes = self.store.last_serving_nodes(deployment_id).await?;
+        if let Some(one) = self.followed().get_mut(&deployment_id) {
+            one.share.count(nodes, Instant::now());
+        }
+        Ok(())
     }
 
     /// Looks for raised configs until it is told to stop.
@@ -152,7 +174,18 @@ impl Hub {
             let stored = stored.get(&id).copied();
             self.load_unless(id, |known| known == stored).await?;
         }
-        self.look_for_tokens().await
+        self.look_for_tokens().await?;
+        self.look_for_nodes().await
+    }
+
+    /// Counts the nodes that share the rate limits of a deployment.
+    async fn look_for_nodes(&self) -> Result<(), Error> {
+        let serving = self.store.serving_nodes().await?;
+        let now = Instant::now();
+        for (id, one) in self.followed().iter_mut() {
+            one.share.count(serving.get(id).copied().unwrap_or(0), now);
+        }
+        Ok(())
     }
 
     /// Tells those that follow a deployment which tokens are valid, when that has changed.

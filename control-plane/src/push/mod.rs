@@ -15,6 +15,7 @@ mod plan;
 mod receipts;
 mod said;
 mod sessions;
+mod share;
 mod sign;
 mod stream;
 

@@ -72,13 +72,18 @@ fn key(deployment_id: Uuid, fact: &KeyFact) -> proto::Key {
         endpoints: fact.endpoints.clone(),
         not_before_ms: bound(fact.not_before),
         expires_at_ms: bound(fact.expires_at),
+        rate_limit: fact.rate_limit.map(|limit| proto::RateLimit {
+            requests: limit.requests(),
+            seconds: limit.seconds(),
+            burst: limit.burst(),
+        }),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{HeaderName, Limits};
+    use crate::domain::{HeaderName, Limits, SaidRateLimit};
     use castoff_wire::key::KeyHash;
     use prost::Message;
 
@@ -104,6 +109,7 @@ mod tests {
             endpoints: Vec::new(),
             not_before: None,
             expires_at: Some(Time::from_ms(5)),
+            rate_limit: None,
         }
     }
 
@@ -121,6 +127,26 @@ mod tests {
         let keys = config(&facts(vec![fact(1)])).access.unwrap().keys;
         assert_eq!(keys[0].hash, KeyHash::of(b"1").at(Uuid::from_u128(7)));
         assert_eq!((keys[0].not_before_ms, keys[0].expires_at_ms), (0, 5));
+    }
+
+    #[test]
+    fn a_node_gets_the_whole_limit_of_a_key() {
+        let limit = SaidRateLimit {
+            requests: 3,
+            seconds: Some(60),
+            burst: None,
+        };
+        let limited = KeyFact {
+            rate_limit: Some(limit.try_into().unwrap()),
+            ..fact(1)
+        };
+        let keys = config(&facts(vec![limited, fact(2)])).access.unwrap().keys;
+        let limit = proto::RateLimit {
+            requests: 3,
+            seconds: 60,
+            burst: 3,
+        };
+        assert_eq!((keys[0].rate_limit, keys[1].rate_limit), (Some(limit), None));
     }
 
     #[test]

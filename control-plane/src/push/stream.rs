@@ -106,7 +106,7 @@ impl Streams {
         }
         let node_id =
             Uuid::from_slice(&hello.node_id).map_err(|_| Status::invalid_argument("node_id must be a UUID"))?;
-        let (newest, tokens) = self
+        let (newest, tokens, nodes) = self
             .hub
             .follow(deployment_id, hello.have.as_ref())
             .await
@@ -115,6 +115,7 @@ impl Streams {
         let line = Line {
             newest,
             tokens,
+            nodes,
             token,
             life,
         };

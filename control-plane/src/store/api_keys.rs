@@ -13,7 +13,7 @@ use super::services::{parse_word, word};
 use super::vault::Place;
 use super::{Change, Error, Page, PageRequest, Store, commit, configs, json};
 use crate::authn::random_bytes;
-use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyState, KeyText, Time, Title};
+use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyState, KeyText, RateLimit, Time, Title};
 use castoff_wire::key::KeyHash;
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
@@ -35,6 +35,8 @@ pub struct NewKey {
     pub not_before: Option<Time>,
     /// Until when it opens.
     pub expires_at: Option<Time>,
+    /// How often it may be used.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// What is to be changed of a key; what is absent stays, and `Some(None)` takes a bound away.
@@ -48,6 +50,18 @@ pub struct KeyChange {
     pub not_before: Option<Option<Time>>,
     /// Until when it opens.
     pub expires_at: Option<Option<Time>>,
+    /// How often it may be used.
+    pub rate_limit: Option<Option<RateLimit>>,
+}
+
+/// How often a key may be used, as it is stored.
+pub(super) fn rate_limit(text: Option<&str>) -> Result<Option<RateLimit>, Error> {
+    stored(text.map(serde_json::from_str).transpose(), "a key's rate limit")
+}
+
+fn rate_limit_text(limit: Option<RateLimit>) -> Result<Option<String>, Error> {
+    let text = limit.as_ref().map(serde_json::to_string).transpose();
+    stored(text, "a key's rate limit")
 }
 
 fn key(row: api_keys::Model) -> Result<ApiKey, Error> {
@@ -69,6 +83,7 @@ fn key(row: api_keys::Model) -> Result<ApiKey, Error> {
         created_at: Time::from_ms(row.created_at),
         not_before: row.not_before.map(Time::from_ms),
         expires_at: row.expires_at.map(Time::from_ms),
+        rate_limit: rate_limit(row.rate_limit.as_deref())?,
         revoked_at: row.revoked_at.map(Time::from_ms),
         last_used_at: row.last_used_at.map(Time::from_ms),
         calls: u64::try_from(row.calls).unwrap_or(0),
@@ -126,24 +141,14 @@ impl Store {
     ///
     /// # Errors
     /// The same key is there already, there are too many, its bounds do not fit, or the database failed.
-    pub async fn create_key(&self, ring: &WritableRing<'_>, new: NewKey) -> Result<(KeyText, Changed), Error> {
+    pub async fn create_key(&self, ring: &WritableRing<'_>, mut new: NewKey) -> Result<(KeyText, Changed), Error> {
         let ring = &ring.0;
         check_bounds(new.not_before, new.expires_at)?;
         let random = random_bytes::<32>().map_err(|_| Error::NoRandom)?;
-        let text = new.imported.unwrap_or_else(|| KeyText::mint(&random));
+        let text = new.imported.take().unwrap_or_else(|| KeyText::mint(&random));
         let tx = self.begin_creation().await?;
         configs::lock_services(&tx, &[ring.service_id]).await?;
-        let made = self
-            .insert_key(
-                ring,
-                &tx,
-                &text,
-                &new.name,
-                new.class,
-                new.endpoints,
-                (new.not_before, new.expires_at),
-            )
-            .await?;
+        let made = self.insert_key(ring, &tx, &text, new).await?;
         ring.deed("create-key", made.name.as_str())
             .change(None, Some(ring.look(&made)))
             .record(&tx, ring.actor, made.created_at)
@@ -154,19 +159,15 @@ impl Store {
         Ok((text, Changed { key: made, raised }))
     }
 
-    #[allow(clippy::too_many_arguments)]
     async fn insert_key(
         &self,
         ring: &KeyRing<'_>,
         tx: &DatabaseTransaction,
         text: &KeyText,
-        name: &Title,
-        class: KeyClass,
-        endpoints: Vec<String>,
-        (not_before, expires_at): (Option<Time>, Option<Time>),
+        new: NewKey,
     ) -> Result<ApiKey, Error> {
         let (id, now) = (Uuid::now_v7(), self.clock.now());
-        let sealed = match class {
+        let sealed = match new.class {
             KeyClass::RevealOnce => None,
             KeyClass::Recoverable => {
                 let place = Place {
@@ -185,18 +186,19 @@ impl Store {
             id: Set(id),
             service_id: Set(service_id),
             deployment_id: Set(deployment_id),
-            name: Set(name.to_string()),
-            class: Set(word(&class)?),
+            name: Set(new.name.to_string()),
+            class: Set(word(&new.class)?),
             hash: Set(KeyHash::of(text.expose().as_bytes()).as_bytes().to_vec()),
             sealed: Set(sealed),
             masked: Set(text.masked()),
             weak: Set(text.is_weak()),
-            endpoints: Set(stored(serde_json::to_string(&endpoints), "a key's endpoints")?),
+            endpoints: Set(stored(serde_json::to_string(&new.endpoints), "a key's endpoints")?),
             created_by_id: Set(ring.actor.account_id),
             created_by: Set(ring.actor.name.clone()),
             created_at: Set(now.ms()),
-            not_before: Set(not_before.map(Time::ms)),
-            expires_at: Set(expires_at.map(Time::ms)),
+            not_before: Set(new.not_before.map(Time::ms)),
+            expires_at: Set(new.expires_at.map(Time::ms)),
+            rate_limit: Set(rate_limit_text(new.rate_limit)?),
             revoked_at: Set(None),
             last_used_at: Set(None),
             calls: Set(0),
@@ -212,7 +214,7 @@ impl Store {
         key(row)
     }
 
-    /// Changes a key's name, scope or bounds.
+    /// Changes a key's name, scope, bounds or limit.
     ///
     /// # Errors
     /// It has changed since `revision`, there is none, its bounds do not fit, or the database failed.
@@ -228,6 +230,7 @@ impl Store {
             key.endpoints = change.endpoints.unwrap_or_else(|| key.endpoints.clone());
             key.not_before = change.not_before.unwrap_or(key.not_before);
             key.expires_at = change.expires_at.unwrap_or(key.expires_at);
+            key.rate_limit = change.rate_limit.unwrap_or(key.rate_limit);
             check_bounds(key.not_before, key.expires_at)
         })
         .await
@@ -294,6 +297,10 @@ impl Store {
             )
             .col_expr(api_keys::Column::NotBefore, Expr::value(after.not_before.map(Time::ms)))
             .col_expr(api_keys::Column::ExpiresAt, Expr::value(after.expires_at.map(Time::ms)))
+            .col_expr(
+                api_keys::Column::RateLimit,
+                Expr::value(rate_limit_text(after.rate_limit)?),
+            )
             .col_expr(api_keys::Column::RevokedAt, Expr::value(after.revoked_at.map(Time::ms)))
             .col_expr(api_keys::Column::Revision, Expr::value(after.revision))
             .filter(api_keys::Column::Id.eq(id))
@@ -308,7 +315,10 @@ impl Store {
             .record(&tx, ring.actor, now)
             .await?;
         // A name is in no config.
-        let opens = |key: &ApiKey| (key.endpoints.clone(), key.not_before, key.expires_at, key.revoked_at);
+        let opens = |key: &ApiKey| {
+            let bounds = (key.not_before, key.expires_at, key.revoked_at);
+            (key.endpoints.clone(), bounds, key.rate_limit)
+        };
         let raised = if action == "change-key" && opens(&before) == opens(&after) {
             Vec::new()
         } else {
@@ -319,7 +329,7 @@ impl Store {
         Ok(Changed { key: after, raised })
     }
 
-    /// Makes the successor of a key, with its class, scope and end; the old one opens for the overlap and no longer than
+    /// Makes the successor of a key, with its class, scope, end and limit; the old one opens for the overlap and no longer than
     /// it would have.
     ///
     /// # Errors
@@ -356,11 +366,16 @@ impl Store {
             .filter(api_keys::Column::Id.eq(id))
             .exec(&tx)
             .await?;
-        let name = name.unwrap_or_else(|| old.name.clone());
-        let bounds = (old.not_before, old.expires_at);
-        let made = self
-            .insert_key(ring, &tx, &text, &name, old.class, old.endpoints.clone(), bounds)
-            .await?;
+        let heir = NewKey {
+            name: name.unwrap_or_else(|| old.name.clone()),
+            class: old.class,
+            imported: None,
+            endpoints: old.endpoints.clone(),
+            not_before: old.not_before,
+            expires_at: old.expires_at,
+            rate_limit: old.rate_limit,
+        };
+        let made = self.insert_key(ring, &tx, &text, heir).await?;
         let mut after = ring.look(&made);
         if let Some(after) = after.as_object_mut() {
             after.insert("overlap_ends".to_owned(), json!(ends));

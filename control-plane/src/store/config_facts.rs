@@ -5,7 +5,7 @@
 
 use super::StoredConfig;
 use crate::domain::package::{Digest, Manifest};
-use crate::domain::{HeaderName, Limits, Time, VersionName};
+use crate::domain::{HeaderName, Limits, RateLimit, Time, VersionName};
 use castoff_wire::key::KeyHash;
 use uuid::Uuid;
 
@@ -57,6 +57,8 @@ pub struct KeyFact {
     pub not_before: Option<Time>,
     /// Until when.
     pub expires_at: Option<Time>,
+    /// How often.
+    pub rate_limit: Option<RateLimit>,
 }
 
 /// A config as it is stored and sent.

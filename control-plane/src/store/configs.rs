@@ -261,6 +261,7 @@ async fn keys(tx: &DatabaseTransaction, deployment_id: Uuid, service_id: Option<
                 endpoints: json::read(&row.endpoints, "a key's endpoints")?,
                 not_before: row.not_before.map(Time::from_ms),
                 expires_at: row.expires_at.map(Time::from_ms),
+                rate_limit: super::api_keys::rate_limit(row.rate_limit.as_deref())?,
             })
         })
         .collect()

@@ -14,6 +14,7 @@ use crate::domain::package::Digest;
 use crate::domain::{AccessToken, AccountKind, AccountName, Deployment, GroupName, Time, Title};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::sync::broadcast;
 use uuid::Uuid;
@@ -265,6 +266,22 @@ impl SystemStore {
     /// The database failed.
     pub async fn progress(&self, deployment_id: Uuid) -> Result<Vec<Progress>, Error> {
         self.store.progress(deployment_id).await
+    }
+
+    /// How many nodes take calls of each deployment that has such.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn serving_nodes(&self) -> Result<HashMap<Uuid, u32>, Error> {
+        self.store.serving_nodes().await
+    }
+
+    /// How many nodes took calls of a deployment when they were last heard.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn last_serving_nodes(&self, deployment_id: Uuid) -> Result<u32, Error> {
+        self.store.last_serving_nodes(deployment_id).await
     }
 
     /// Adds what nodes counted to the keys.

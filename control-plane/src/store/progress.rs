@@ -3,7 +3,8 @@
 use super::entity::nodes;
 use super::nodes::{LOST_AFTER_MS, position};
 use super::{Error, Store};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// How far a node has come, as far as it is written down.
@@ -59,5 +60,37 @@ impl Store {
             }
         };
         Ok(rows.into_iter().map(progress).collect())
+    }
+
+    /// How many nodes take calls of each deployment: those that said so and are not lost.
+    pub(super) async fn serving_nodes(&self) -> Result<HashMap<Uuid, u32>, Error> {
+        use nodes::Column;
+        let oldest = self.clock.now().after_ms(-LOST_AFTER_MS);
+        let rows: Vec<(Uuid, i64)> = nodes::Entity::find()
+            .select_only()
+            .column(Column::DeploymentId)
+            .column_as(Column::Id.count(), "nodes")
+            .filter(Column::Ready.eq(true))
+            .filter(Column::LastSeenAt.gt(oldest.ms()))
+            .group_by(Column::DeploymentId)
+            .into_tuple()
+            .all(&self.db)
+            .await?;
+        let counted = rows.into_iter();
+        Ok(counted
+            .map(|(id, nodes)| (id, u32::try_from(nodes).unwrap_or(u32::MAX)))
+            .collect())
+    }
+
+    /// How many nodes took calls of a deployment when they were last heard, however long ago: after an outage they have not
+    /// all dialled again.
+    pub(super) async fn last_serving_nodes(&self, deployment_id: Uuid) -> Result<u32, Error> {
+        use nodes::Column;
+        let nodes = nodes::Entity::find()
+            .filter(Column::DeploymentId.eq(deployment_id))
+            .filter(Column::Ready.eq(true))
+            .count(&self.db)
+            .await?;
+        Ok(u32::try_from(nodes).unwrap_or(u32::MAX))
     }
 }

@@ -261,6 +261,44 @@ async fn usage_is_counted_for_the_keys_of_the_deployment() {
 }
 
 #[tokio::test]
+async fn nodes_are_told_how_many_of_them_take_calls() {
+    let world = World::new().await;
+    let ready = |ready| {
+        Up::Health(proto::Health {
+            ready,
+            ..proto::Health::default()
+        })
+    };
+    let mut nodes = Vec::new();
+    for _ in 0..3 {
+        nodes.push(world.join(world.hello(Uuid::new_v4())).await);
+    }
+    for node in &mut nodes {
+        assert_eq!(
+            node.told().await,
+            (1, true),
+            "before any config, and nobody is ready yet"
+        );
+        node.send(ready(true)).await;
+    }
+    // All of them listen, or they would be taken for lost.
+    let all_told = async |nodes: &mut [FakeNode], expected: u32| {
+        let waits = nodes
+            .iter_mut()
+            .map(async |node| while node.told().await.0 != expected {});
+        futures::future::join_all(waits).await;
+    };
+    all_told(&mut nodes, 3).await;
+    // One that comes to many is told at once; one that takes no calls any more counts no more, by and by.
+    let mut late = world.join(world.hello(Uuid::new_v4())).await;
+    assert_eq!(late.told().await, (3, true));
+    nodes[0].send(ready(false)).await;
+    nodes.push(late);
+    all_told(&mut nodes, 2).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn the_later_stream_of_a_node_speaks_for_it() {
     let world = World::new().await;
     let id = Uuid::new_v4();

@@ -190,6 +190,7 @@ impl World {
             endpoints: Vec::new(),
             not_before: None,
             expires_at: None,
+            rate_limit: None,
         };
         let (text, changed) = store.create_key(&ring, new).await.unwrap();
         (text.expose().to_owned(), changed.key.id)
@@ -311,6 +312,23 @@ impl FakeNode {
             }
         };
         tokio::time::timeout(PATIENCE, next).await.unwrap()
+    }
+
+    /// What the next heartbeat says of the nodes that share the rate limits, and whether it came before anything else.
+    pub async fn told(&mut self) -> (u32, bool) {
+        let beat = async {
+            let mut first = true;
+            loop {
+                match self.from_control.message().await.unwrap().unwrap().message.unwrap() {
+                    Down::Heartbeat(heartbeat) => {
+                        self.send(Up::Heartbeat(proto::Heartbeat::default())).await;
+                        return (heartbeat.nodes, first);
+                    }
+                    _ => first = false,
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, beat).await.unwrap()
     }
 
     pub async fn snapshot(&mut self) -> Signed {

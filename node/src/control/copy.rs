@@ -2,7 +2,7 @@
 //!
 //! `config` is the config in force; `offered` is a newer one whose models are not loaded (yet), kept because its key set
 //! is in force already; `revoked` holds signed deltas whose config has not come; `token` the newest node token;
-//! `control-planes` where others can be dialled;
+//! `control-planes` where others can be dialled; `nodes` how many share the rate limits;
 //! `contact` the last moment at which the control plane was heard. Of the first three there is a twin beside each, for a
 //! file that somebody spoils: both are written before anything is acknowledged, so the newest valid one of the two is
 //! never older than what was. The rule a newcomer would break: nothing of this is believed because of where it lies; each
@@ -310,6 +310,20 @@ impl DurableCopy {
     /// When the folder cannot be written.
     pub fn keep_contact(&self, ms: i64) -> io::Result<()> {
         durable::replace(&self.folder.join("contact"), ms.to_string().as_bytes(), PRIVATE)
+    }
+
+    /// How many nodes share the rate limits, as it was last told.
+    pub fn nodes(&self) -> Option<u32> {
+        let bytes = durable::read_bounded(&self.folder.join("nodes"), 32).ok().flatten()?;
+        std::str::from_utf8(&bytes).ok()?.trim().parse().ok()
+    }
+
+    /// Keeps how many nodes share the rate limits.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn keep_nodes(&self, nodes: u32) -> io::Result<()> {
+        durable::replace(&self.folder.join("nodes"), nodes.to_string().as_bytes(), PRIVATE)
     }
 
     /// What the files look like now.

@@ -41,6 +41,10 @@ impl Serves for Node {
         self.set_revoked(key_ids.iter().filter_map(|id| Uuid::from_slice(id).ok()).collect());
     }
 
+    fn share(&self, nodes: u32) -> bool {
+        Self::share(self, nodes)
+    }
+
     fn contact(&self, at_ms: i64) {
         Self::contact(self, at_ms);
     }

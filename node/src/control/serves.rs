@@ -43,6 +43,10 @@ pub trait Serves: Send + Sync + 'static {
     /// The keys that are refused whatever the config says. Replaces those of before.
     fn revoke_at_once(&self, key_ids: Vec<Vec<u8>>);
 
+    /// So many nodes take calls of this deployment: each keeps one of so many parts of every rate limit. Whether this is
+    /// news.
+    fn share(&self, nodes: u32) -> bool;
+
     /// The control plane was heard at this moment, in milliseconds since 1970.
     fn contact(&self, at_ms: i64);
 

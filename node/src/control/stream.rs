@@ -247,7 +247,7 @@ impl<S: Serves> Line<S> {
                 }
                 () = sleep_until(heard + LONGEST_MESSAGE) => return self.broken("a message took too long", heard),
                 () = until(grace) => { self.go_on_without(); None }
-                _ = heartbeat.tick() => Some(Up::Heartbeat(Heartbeat { sent_at_ms: now_ms() })),
+                _ = heartbeat.tick() => Some(Up::Heartbeat(Heartbeat { sent_at_ms: now_ms(), nodes: 0 })),
                 _ = report.tick() => {
                     self.report(&line.outbox);
                     told = None;
@@ -287,7 +287,11 @@ impl<S: Serves> Line<S> {
                 Some(answer.unwrap_or_else(|| received(digest)))
             }
             Down::Delta(signed) => self.follower.delta(signed).await,
-            Down::Heartbeat(_) | Down::MoveOn(_) => None,
+            Down::MoveOn(_) => None,
+            Down::Heartbeat(heartbeat) => {
+                self.share(heartbeat.nodes).await;
+                None
+            }
             Down::ControlPlanes(all) => {
                 if let Err(error) = self.dialer.learn(&all.urls) {
                     tracing::error!(%error, "where other control planes are was not kept");
@@ -342,6 +346,18 @@ impl<S: Serves> Line<S> {
             tracing::error!(%error, "the moment of contact was not noted");
         }
         self.unnoted = noted.is_err();
+    }
+
+    /// Takes its part of the rate limits, and keeps it for a start without the control plane.
+    async fn share(&self, nodes: u32) {
+        if nodes == 0 || !self.serves.share(nodes) {
+            return;
+        }
+        tracing::info!(nodes, "so many nodes share the rate limits");
+        let copy = self.copy.clone();
+        if let Err(error) = on_disk(move || copy.keep_nodes(nodes)).await {
+            tracing::error!(%error, "how many nodes share the rate limits was not kept");
+        }
     }
 
     fn report(&self, outbox: &Outbox) {

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Seconds after which a caller that was told to come back should.
 const RETRY_AFTER_SECONDS: u32 = 1;
@@ -38,6 +39,8 @@ pub enum Reason {
     Encoding,
     /// As many calls wait as may.
     Full,
+    /// The key has been used as often as it may; in so many seconds it may again.
+    Limited(u32),
     /// The deadline passed.
     Late,
     /// Nothing is served now.
@@ -95,6 +98,16 @@ impl Failure {
         }
     }
 
+    /// A key that may be used again after this wait.
+    pub fn limited(wait: Duration) -> Self {
+        // Whoever comes back too soon has to wait again: what is left of a second counts as a whole one.
+        let seconds = u32::try_from(wait.as_millis().div_ceil(1_000))
+            .unwrap_or(u32::MAX)
+            .max(1);
+        let detail = format!("the API key is over its rate limit; come back in {seconds} s");
+        Self::new(Reason::Limited(seconds), detail)
+    }
+
     /// The status, which the dialects agree on but for a wrong input and a wrong key.
     pub fn status(&self, dialect: Dialect) -> StatusCode {
         match (self.reason, dialect) {
@@ -108,7 +121,7 @@ impl Failure {
             (Reason::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
             (Reason::SlowBody, _) => StatusCode::REQUEST_TIMEOUT,
             (Reason::Encoding, _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            (Reason::Full, _) => StatusCode::TOO_MANY_REQUESTS,
+            (Reason::Full | Reason::Limited(_), _) => StatusCode::TOO_MANY_REQUESTS,
             (Reason::Late, _) => StatusCode::GATEWAY_TIMEOUT,
             (Reason::Unavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
             (Reason::Broken, _) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -130,8 +143,13 @@ impl Failure {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge(dialect)));
         }
-        if matches!(self.reason, Reason::Full | Reason::Unavailable) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
+        let retry_after = match self.reason {
+            Reason::Full | Reason::Unavailable => Some(RETRY_AFTER_SECONDS),
+            Reason::Limited(seconds) => Some(seconds),
+            _ => None,
+        };
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Reason::Method(allowed) = self.reason {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
@@ -146,7 +164,7 @@ impl Failure {
             Reason::Request | Reason::Input | Reason::Output | Reason::Encoding | Reason::Method(_) => "invalid",
             Reason::NotFound => "not-found",
             Reason::TooLarge => "too-large",
-            Reason::Full | Reason::SlowBody => "slow-down",
+            Reason::Full | Reason::Limited(_) | Reason::SlowBody => "slow-down",
             Reason::Late | Reason::Unavailable => "unavailable",
             Reason::Broken => "internal",
         };
@@ -248,6 +266,36 @@ mod tests {
                 "{reason:?} {dialect:?}"
             );
         }
+    }
+
+    #[test]
+    fn whoever_comes_too_often_is_told_when_to_come_back() {
+        for (wait, seconds) in [
+            (Duration::ZERO, "1"),
+            (Duration::from_nanos(1), "1"),
+            (Duration::from_millis(1_001), "2"),
+            (Duration::from_secs(3_600), "3600"),
+            (Duration::MAX, "4294967295"),
+        ] {
+            let failure = Failure::limited(wait);
+            for dialect in [Dialect::V2, Dialect::Records, Dialect::Simple] {
+                let response = failure.render(dialect);
+                assert_eq!(response.status(), 429, "{dialect:?}");
+                assert_eq!(response.headers()[header::RETRY_AFTER], seconds, "{dialect:?}");
+            }
+            assert_eq!(
+                failure.simple_detail(StatusCode::TOO_MANY_REQUESTS),
+                json!(failure.detail)
+            );
+        }
+        let failure = Failure::limited(Duration::from_secs(7));
+        assert_eq!(failure.detail, "the API key is over its rate limit; come back in 7 s");
+        assert!(
+            failure.problem(StatusCode::TOO_MANY_REQUESTS)["type"]
+                .as_str()
+                .unwrap()
+                .ends_with("/slow-down")
+        );
     }
 
     #[test]

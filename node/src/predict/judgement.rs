@@ -7,7 +7,8 @@ use super::call::Call;
 use super::caller::{self, Caller, Refusal};
 use super::failure::{Failure, Reason};
 use super::place::Place;
-use crate::serving::Serving;
+use crate::limiter::Over;
+use crate::serving::{Key, Serving};
 use crate::state::Node;
 use axum::extract::Query;
 use http::request::Parts;
@@ -47,6 +48,10 @@ pub(super) fn admit(node: &Node, place: &Place, head: &Parts, arrived: Instant) 
     match verdict {
         Ok(Caller::Anonymous) => node.count_anonymous(),
         Ok(Caller::Holder(key)) => {
+            if let Some(limiter) = &key.limiter {
+                let taken = limiter.take(node.since_start(arrived), node.nodes());
+                taken.map_err(|over| limited(&key, over))?;
+            }
             key.usage.record(now_ms);
             tracing::debug!(key.id = %key.id, endpoint, "a call was let in");
         }
@@ -84,6 +89,17 @@ fn has_column(serving: &Serving, endpoint: Option<&str>, name: &str) -> bool {
                 .any(|column| column == name)
         })
     })
+}
+
+/// A key that is valid and comes too often. Logged once until it is let in again: such a caller may come a thousand times
+/// a second.
+fn limited(key: &Key, over: Over) -> Failure {
+    const REASON: &str = "rate-limited";
+    metrics::counter!("castoff_node_refused_total", "reason" => REASON).increment(1);
+    if over.is_first {
+        tracing::info!(key.id = %key.id, reason = REASON, "a key was refused");
+    }
+    Failure::limited(over.wait)
 }
 
 fn refused(node: &Node, reason: &'static str, refusal: Option<Refusal>) {

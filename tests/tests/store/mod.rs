@@ -119,6 +119,7 @@ fn new_key(name: &str) -> NewKey {
         endpoints: Vec::new(),
         not_before: None,
         expires_at: None,
+        rate_limit: None,
     }
 }
 

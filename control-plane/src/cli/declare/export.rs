@@ -204,7 +204,10 @@ fn described(key: &Value, file: &str) -> Value {
         "weak" => value == &Value::Bool(false),
         _ => value.is_null() || value.as_array().is_some_and(Vec::is_empty),
     };
-    let bounds = taken(key, &["class", "weak", "not_before", "expires_at", "endpoints"]);
+    let bounds = taken(
+        key,
+        &["class", "weak", "not_before", "expires_at", "endpoints", "rate_limit"],
+    );
     said.extend(bounds.into_iter().filter(|(name, value)| !ordinary(name, value)));
     said.into()
 }
@@ -299,15 +302,16 @@ mod tests {
     #[test]
     fn a_key_is_described_without_what_is_as_always() {
         let key = json!({"id": "1", "name": "shop", "class": "reveal-once", "masked": "cst_abcd…wxyz", "weak": false,
-            "state": "active", "not_before": null, "expires_at": "2027-01-31T12:00:00.000Z", "endpoints": []});
+            "state": "active", "not_before": null, "expires_at": "2027-01-31T12:00:00.000Z", "endpoints": [], "rate_limit": null});
         assert_eq!(
             described(&key, "f"),
             json!({"import": "f", "expires_at": "2027-01-31T12:00:00.000Z"})
         );
-        let key = json!({"class": "recoverable", "weak": true, "state": "revoked", "endpoints": ["iris"]});
+        let limit = json!({"requests": 5, "seconds": 60, "burst": 5});
+        let key = json!({"class": "recoverable", "weak": true, "state": "revoked", "endpoints": ["iris"], "rate_limit": limit});
         assert_eq!(
             described(&key, "f"),
-            json!({"revoked": true, "class": "recoverable", "weak": true, "endpoints": ["iris"]})
+            json!({"revoked": true, "class": "recoverable", "weak": true, "endpoints": ["iris"], "rate_limit": limit})
         );
     }
 }

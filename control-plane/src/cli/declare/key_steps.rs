@@ -154,7 +154,8 @@ impl<'a> Place<'a> {
         if changes.is_empty() {
             return;
         }
-        let body = patch(&settings, found, &[], &changes);
+        // The API takes a limit as a whole.
+        let body = patch(&settings, found, &["rate_limit"], &changes);
         let verdict = match changes.iter().any(|change| change.field == "class") {
             true => Verdict::Impossible("whether a key can be shown again is said when it is made".to_owned()),
             false => self.verdict.clone(),

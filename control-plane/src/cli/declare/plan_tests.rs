@@ -49,7 +49,8 @@ fn there() -> State {
     );
     let key = |id: &str, state: &str, at: &str| {
         json!({"id": id, "name": "shop", "state": state, "created_at": at, "revision": 2, "class": "reveal-once",
-            "masked": "cst_abcd…wxyz", "expires_at": null, "not_before": null, "endpoints": []})
+            "masked": "cst_abcd…wxyz", "expires_at": null, "not_before": null, "endpoints": [],
+            "rate_limit": {"requests": 9, "seconds": 60}})
     };
     deployment.keys = Part::Known(vec![
         key("old", "active", "2026-01-01T00:00:00.000Z"),
@@ -127,7 +128,7 @@ fn what_differs_is_changed_at_the_revision_that_was_read() {
         "infrastructures": {"dev": {"allow": {"public": false}}},
         "deployments": {"iris-on-dev": {"service": "iris", "infrastructure": "dev", "enabled": false,
             "route": [{"version": "v1", "weight": 90}, {"version": "v2", "weight": 10}], "limits": {"queue": 9},
-            "keys": {"shop": {"expires_at": "2027-01-01T00:00:00Z"}, "app": {"save": "app.txt"}}}}});
+            "keys": {"shop": {"expires_at": "2027-01-01T00:00:00Z", "rate_limit": {"requests": 5}}, "app": {"save": "app.txt"}}}}});
     let mut local = Local::default();
     let package = Package {
         size: 3,
@@ -144,7 +145,7 @@ fn what_differs_is_changed_at_the_revision_that_was_read() {
             r#"PATCH deployments/iris-on-dev @9 {"limits":{"queue":9,"sessions":1},"route":[{"version":"v1","weight":90},{"version":"v2","weight":10}]}"#,
             "POST deployments/iris-on-dev/disable @9",
             r#"POST deployments/iris-on-dev/keys {"name":"app"}"#,
-            r#"PATCH deployments/iris-on-dev/keys/new @2 {"expires_at":"2027-01-01T00:00:00Z"}"#,
+            r#"PATCH deployments/iris-on-dev/keys/new @2 {"expires_at":"2027-01-01T00:00:00Z","rate_limit":{"requests":5,"seconds":60}}"#,
             r#"PATCH infrastructures/dev @1 {"allow":{"public":false}}"#,
         ]
     );

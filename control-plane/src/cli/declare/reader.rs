@@ -52,7 +52,7 @@ const DEPLOYMENT: Noun = Noun {
 
 const KEY: Noun = Noun {
     schema: "NewKey",
-    settings: &["class", "weak", "not_before", "expires_at", "endpoints"],
+    settings: &["class", "weak", "not_before", "expires_at", "endpoints", "rate_limit"],
     own: &["import", "save", "revoked"],
 };
 

@@ -25,6 +25,8 @@ pub struct Model {
     pub created_at: i64,
     pub not_before: Option<i64>,
     pub expires_at: Option<i64>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub rate_limit: Option<String>,
     pub revoked_at: Option<i64>,
     pub last_used_at: Option<i64>,
     pub calls: i64,

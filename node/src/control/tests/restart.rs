@@ -4,9 +4,10 @@ use super::process::Node;
 use super::world::{Fake, eventually};
 use crate::control::overlay::Overlay;
 use crate::control::signing::Signer;
-use castoff_wire::proto::UpToDate;
 use castoff_wire::proto::nack::Code;
 use castoff_wire::proto::to_node::Message as Down;
+use castoff_wire::proto::{Heartbeat, UpToDate};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 /// An address where nobody listens: somebody did, a moment ago.
@@ -130,4 +131,23 @@ async fn a_booting_node_whose_newer_config_cannot_be_loaded_serves_its_copy_with
     )))
     .await;
     assert_eq!(line.acked().await, 6);
+}
+
+#[tokio::test]
+async fn a_share_of_the_rate_limits_is_kept_until_another_is_told() {
+    let mut control = Fake::start().await;
+    let node = Node::start(&control.signer, &control.address);
+    let line = control.line().await;
+    let tell = async |nodes| line.say(Down::Heartbeat(Heartbeat { sent_at_ms: 0, nodes })).await;
+    let share = || (node.stage.nodes.load(Ordering::Relaxed), node.copy.nodes());
+    assert_eq!(share(), (0, None), "nothing was told");
+    for nodes in [3, 2] {
+        tell(nodes).await;
+        eventually("the share is kept", || share() == (nodes, Some(nodes))).await;
+    }
+    // One that does not know says nothing.
+    tell(0).await;
+    line.say(Down::Snapshot(control.signer.config(1, 4, &["a"]))).await;
+    eventually("what came after it is in force", || node.stage.version() == 4).await;
+    assert_eq!(share(), (2, Some(2)));
 }

@@ -11,7 +11,7 @@ use castoff_wire::proto::{
 use std::collections::HashMap;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -295,6 +295,7 @@ pub(super) struct Stage {
     refusal: Mutex<Option<Refusal>>,
     trouble: Mutex<Option<String>>,
     pub(super) stale: AtomicBool,
+    pub(super) nodes: AtomicU32,
     gate: (Mutex<bool>, Condvar),
 }
 
@@ -364,6 +365,10 @@ impl Serves for Stage {
 
     fn revoke_at_once(&self, key_ids: Vec<Vec<u8>>) {
         *self.revoked.lock().unwrap() = key_ids;
+    }
+
+    fn share(&self, nodes: u32) -> bool {
+        self.nodes.swap(nodes, Ordering::Relaxed) != nodes
     }
 
     fn contact(&self, _: i64) {}

@@ -5,6 +5,7 @@
 mod access;
 mod dialects;
 mod document;
+mod limits;
 mod onnx;
 mod overload;
 mod v2;
