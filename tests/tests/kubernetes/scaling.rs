@@ -61,7 +61,8 @@ fn an_autoscaler_takes_over_as_many_pods_as_there_are() {
         .expect_err("it is gone");
 }
 
-/// Load makes one pod three, each of them gets its share, and they go when there is nothing to do; no call fails.
+/// Load makes one pod three, each of them gets its share of it and of the rate limits, and they go when there is nothing to
+/// do; no call fails.
 #[test]
 fn load_brings_pods_and_its_end_takes_them_away() {
     let Some(cluster) = Cluster::there() else { return };
@@ -82,11 +83,15 @@ fn load_brings_pods_and_its_end_takes_them_away() {
             false => Err(format!("{served:?}")),
         }
     });
+    within(LIMIT, "each of them keeps its share of the limits", || {
+        shared_by(&harbour, 3)
+    });
     let steady = load.end();
     assert!(steady.failures.is_empty(), "{steady:?}");
     // A little goes on, so that pods which leave would be noticed.
     let rest = calls.begin(1, 2);
     within(LIMIT, "one pod again", || ready_pods(&harbour, 1));
+    within(LIMIT, "it has the limits for itself", || shared_by(&harbour, 1));
     let steady = rest.end();
     assert!(steady.failures.is_empty(), "{steady:?}");
 }
@@ -101,23 +106,35 @@ fn ready_pods(harbour: &Harbour, count: usize) -> Result<(), String> {
     }
 }
 
+/// Whether there are so many pods, and each knows it.
+fn shared_by(harbour: &Harbour, count: usize) -> Result<(), String> {
+    let told = counted(harbour, "castoff_node_limit_nodes ")?;
+    match told.len() == count && told.values().all(|nodes| *nodes == count as u64) {
+        true => Ok(()),
+        false => Err(format!("{told:?}")),
+    }
+}
+
 /// Calls that each pod has answered.
 fn served(harbour: &Harbour) -> Result<BTreeMap<String, u64>, String> {
+    counted(harbour, "castoff_node_calls_total")
+}
+
+/// What each pod counts: the sum of its figures that begin so.
+fn counted(harbour: &Harbour, metric: &str) -> Result<BTreeMap<String, u64>, String> {
     let path = "jsonpath={range .items[*]}{.metadata.name} {.status.podIP}{\"\\n\"}{end}";
     let pods = ["get", "pods", "-l", "castoff.dev/installation", "-o", path];
     let pods = harbour.namespace.kubectl(&pods)?;
-    let mut served = BTreeMap::new();
+    let mut found = BTreeMap::new();
     for (name, address) in pods.lines().filter_map(|line| line.split_once(' ')) {
         let metrics = Request::get(format!("http://{address}:8002/metrics"))
             .try_send()?
             .text();
-        let counted = metrics
-            .lines()
-            .filter(|line| line.starts_with("castoff_node_calls_total"));
-        let calls = counted
+        let figures = metrics.lines().filter(|line| line.starts_with(metric));
+        let sum = figures
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum::<f64>();
-        served.insert(name.to_owned(), calls as u64);
+        found.insert(name.to_owned(), sum as u64);
     }
-    Ok(served)
+    Ok(found)
 }
