@@ -26,6 +26,7 @@ mod m0010_upgrades;
 mod m0011_package_addresses;
 mod m0012_rotations;
 mod m0013_rate_limits;
+mod m0014_quotas;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -47,6 +48,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_package_addresses::Migration),
             Box::new(m0012_rotations::Migration),
             Box::new(m0013_rate_limits::Migration),
+            Box::new(m0014_quotas::Migration),
         ]
     }
 

@@ -109,6 +109,8 @@ pub struct Key {
     pub not_before_ms: i64,
     /// Milliseconds since 1970; 0: no bound.
     pub expires_at_ms: i64,
+    /// Its quota is used up until then. Milliseconds since 1970; 0: it is not.
+    pub used_up_until_ms: i64,
     /// Its counters, which outlive this snapshot.
     pub usage: Arc<KeyUsage>,
     /// How often it may be used; `None`: as often as anybody likes. It outlives this snapshot, too.
@@ -340,6 +342,7 @@ fn access(access: &proto::Access, sources: &mut Sources<'_>) -> Result<Access, N
             endpoints,
             not_before_ms,
             expires_at_ms,
+            used_up_until_ms: key.used_up_until_ms,
             usage,
             limiter,
         };

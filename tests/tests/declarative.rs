@@ -237,7 +237,7 @@ on_both_databases! {
         cast.dana.upload("iris", "v2", models::read("iris-package.zip")).expect(201);
         let route = json!({"route": [{"version": "v1", "weight": 70}, {"version": "v2", "weight": 30}], "scale": {"replicas": 2}});
         cast.dana.patch("/deployments/iris-on-dev", route).expect(200);
-        let body = json!({"name": "old", "expires_at": "2099-01-01T00:00:00Z", "endpoints": ["iris"], "rate_limit": {"requests": 7}});
+        let body = json!({"name": "old", "expires_at": "2099-01-01T00:00:00Z", "endpoints": ["iris"], "rate_limit": {"requests": 7}, "quota": {"requests": 8, "per": "day"}});
         let made = cast.dana.post("/deployments/iris-on-dev/keys", body).expect(201);
         let revoke = format!("/deployments/iris-on-dev/keys/{}/revoke", made.string("/id"));
         cast.dana.post(&revoke, json!({})).expect_any(&[200, 202]);

@@ -3,6 +3,7 @@
 //! Apart from the commands that make and change keys, which both take all of it.
 
 use super::span::{Span, When};
+use super::table::cell;
 use crate::clock::Clock;
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -26,6 +27,9 @@ pub struct Bounds {
     /// So many requests at once, after a rest; as many as the rate limit says when left out
     #[arg(long, value_name = "REQUESTS", requires = "rate_limit")]
     burst: Option<u32>,
+    /// So many requests per day or month of UTC, such as 100000/month; or none
+    #[arg(long, value_name = "REQUESTS/WINDOW")]
+    quota: Option<Quota>,
 }
 
 /// A rate limit as people type it.
@@ -56,6 +60,31 @@ impl FromStr for RateLimit {
     }
 }
 
+/// A quota as people type it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Quota {
+    None,
+    Per { requests: u64, window: String },
+}
+
+impl FromStr for Quota {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self::None);
+        }
+        let (requests, window) = text.split_once('/').unwrap_or_default();
+        match (requests.parse(), window) {
+            (Ok(requests), "day" | "month") => Ok(Self::Per {
+                requests,
+                window: window.to_owned(),
+            }),
+            _ => Err("give requests per day or month, such as 1000/day or 100000/month, or none".to_owned()),
+        }
+    }
+}
+
 impl Bounds {
     /// Adds those that are given. `never` and `none` are null, which takes a bound away.
     pub(super) fn put(&self, body: &mut Map<String, Value>) {
@@ -70,6 +99,13 @@ impl Bounds {
         }
         if let Some(limit) = self.rate_limit {
             body.insert("rate_limit".to_owned(), said(limit, self.burst));
+        }
+        if let Some(quota) = &self.quota {
+            let quota = match quota {
+                Quota::None => Value::Null,
+                Quota::Per { requests, window } => json!({"requests": requests, "per": window}),
+            };
+            body.insert("quota".to_owned(), quota);
         }
     }
 }
@@ -103,6 +139,17 @@ pub(super) fn rate(key: &Value) -> String {
     }
 }
 
+/// What has been used of a key's quota, in a table.
+pub(super) fn quota(key: &Value) -> String {
+    match key.pointer("/quota/requests").and_then(Value::as_u64) {
+        None => String::new(),
+        Some(requests) => {
+            let [used, window] = ["/quota_used", "/quota/per"].map(|at| cell(key, at));
+            format!("{used} of {requests}/{window}")
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +173,30 @@ mod tests {
         ] {
             assert_eq!(text.parse::<RateLimit>().map_err(drop), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn quotas_are_requests_per_day_or_month() {
+        let per = |requests, window: &str| {
+            Ok(Quota::Per {
+                requests,
+                window: window.to_owned(),
+            })
+        };
+        for (text, expected) in [
+            ("5/day", per(5, "day")),
+            ("5000000000/month", per(5_000_000_000, "month")),
+            ("none", Ok(Quota::None)),
+            ("5/year", Err(())),
+            ("5", Err(())),
+            ("/day", Err(())),
+            ("", Err(())),
+        ] {
+            assert_eq!(text.parse::<Quota>().map_err(drop), expected, "{text}");
+        }
+        let key = json!({"quota": {"requests": 5, "per": "day"}, "quota_used": 3});
+        assert_eq!(quota(&key), "3 of 5/day");
+        assert_eq!(quota(&json!({"quota": null, "quota_used": null})), "");
     }
 
     #[test]

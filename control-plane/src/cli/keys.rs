@@ -5,7 +5,7 @@
 use super::Desk;
 use super::credentials::read_secret;
 use super::failure::Failure;
-use super::key_bounds::{Bounds, rate};
+use super::key_bounds::{Bounds, quota, rate};
 use super::service::{put, something, word};
 use super::session::{hand_over, may_save};
 use super::span::Span;
@@ -220,20 +220,7 @@ impl Command {
             Self::Create(create) => create.run(desk).await,
             Self::List { of } => {
                 let items = desk.server.list(&of.path(), &[], usize::MAX).await?;
-                desk.out.list(
-                    &items,
-                    &[
-                        "NAME",
-                        "KEY",
-                        "STATE",
-                        "EXPIRES",
-                        "RATE LIMIT",
-                        "LAST USED",
-                        "CALLS",
-                        "ID",
-                    ],
-                    row,
-                )
+                desk.out.list(&items, HEADING, row)
             }
             Self::Revoke(turn) => turn.run(desk, "revoke", "revoked").await,
             Self::Activate(turn) => turn.run(desk, "activate", "active").await,
@@ -386,6 +373,18 @@ fn table(receipts: &[Value]) -> Table {
     table
 }
 
+const HEADING: &[&str] = &[
+    "NAME",
+    "KEY",
+    "STATE",
+    "EXPIRES",
+    "RATE LIMIT",
+    "QUOTA USED",
+    "LAST USED",
+    "CALLS",
+    "ID",
+];
+
 fn row(key: &Value) -> Vec<String> {
     let weak = key.get("weak").and_then(Value::as_bool) == Some(true);
     let masked = cell(key, "/masked");
@@ -395,6 +394,7 @@ fn row(key: &Value) -> Vec<String> {
         cell(key, "/state"),
         moment(key, "/expires_at"),
         rate(key),
+        quota(key),
         moment(key, "/last_used_at"),
         cell(key, "/calls"),
         cell(key, "/id"),

@@ -1,6 +1,6 @@
 //! API keys of services and deployments.
 
-use super::{Invalid, RateLimit, Time, Title};
+use super::{Invalid, Quota, QuotaUse, RateLimit, Time, Title};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -67,6 +67,12 @@ pub struct ApiKey {
     pub expires_at: Option<Time>,
     /// How often it may be used; none: as often as anybody likes.
     pub rate_limit: Option<RateLimit>,
+    /// How much it may be used in a day or month; none: as much as anybody likes.
+    pub quota: Option<Quota>,
+    /// What was counted for its quota.
+    pub quota_use: QuotaUse,
+    /// Its nodes have been told that its quota is used up until then.
+    pub used_up_until: Option<Time>,
     /// When it was revoked, if it is.
     pub revoked_at: Option<Time>,
     /// As the nodes reported.
@@ -89,6 +95,11 @@ impl ApiKey {
         } else {
             KeyState::Active
         }
+    }
+
+    /// Until when nothing is left of its quota; none while something is, or it has none.
+    pub fn used_up(&self, now: Time) -> Option<Time> {
+        self.quota?.used_up(self.quota_use, now)
     }
 }
 

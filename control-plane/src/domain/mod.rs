@@ -24,7 +24,7 @@ pub use infrastructure::{Allowances, Infrastructure, InfrastructureKind};
 pub use invalid::Invalid;
 pub use key::{ApiKey, KeyClass, KeyPlace, KeyState, KeyText};
 pub use kubernetes::Kubernetes;
-pub use limit::{RateLimit, SaidRateLimit};
+pub use limit::{Quota, QuotaUse, RateLimit, SaidQuota, SaidRateLimit, Window};
 pub use name::{
     AccountName, DeploymentName, Description, DisplayName, EndpointName, GroupName, HeaderName, ImageName,
     InfrastructureName, NamespaceName, ObjectName, ServiceName, Stage, Title, VersionName,

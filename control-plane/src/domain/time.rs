@@ -1,7 +1,7 @@
 //! A moment, in milliseconds since 1970: what both databases and the wire keep exactly.
 
 use super::Invalid;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
@@ -26,6 +26,24 @@ impl Time {
     /// Later by some milliseconds.
     pub fn after_ms(self, ms: i64) -> Self {
         Self::from_ms(self.0.saturating_add(ms))
+    }
+
+    /// The day of UTC that it lies in: from when, and until when.
+    pub fn day(self) -> (Self, Self) {
+        const DAY_MS: i64 = 86_400_000;
+        let since = Self(self.0 - self.0 % DAY_MS);
+        (since, since.after_ms(DAY_MS))
+    }
+
+    /// The month of UTC that it lies in: from when, and until when.
+    pub fn month(self) -> (Self, Self) {
+        let date = DateTime::<Utc>::from_timestamp_millis(self.0)
+            .unwrap_or_default()
+            .date_naive();
+        let first = date.with_day(1).unwrap_or(date);
+        let next = first.checked_add_months(Months::new(1)).unwrap_or(first);
+        let begin = |date: NaiveDate| Self::from_ms(date.and_time(NaiveTime::MIN).and_utc().timestamp_millis());
+        (begin(first), begin(next))
     }
 
     /// Reads RFC 3339.
@@ -81,6 +99,46 @@ impl<'de> Deserialize<'de> for Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_and_months_are_those_of_utc() {
+        for (at, day, month) in [
+            (
+                "1970-01-01T00:00:00.000Z",
+                ["1970-01-01", "1970-01-02"],
+                ["1970-01-01", "1970-02-01"],
+            ),
+            (
+                "2026-11-28T23:59:59.999Z",
+                ["2026-11-28", "2026-11-29"],
+                ["2026-11-01", "2026-12-01"],
+            ),
+            (
+                "2026-11-29T00:00:00.000Z",
+                ["2026-11-29", "2026-11-30"],
+                ["2026-11-01", "2026-12-01"],
+            ),
+            (
+                "2026-12-31T12:00:00.000Z",
+                ["2026-12-31", "2027-01-01"],
+                ["2026-12-01", "2027-01-01"],
+            ),
+            (
+                "2028-02-29T01:00:00.000Z",
+                ["2028-02-29", "2028-03-01"],
+                ["2028-02-01", "2028-03-01"],
+            ),
+        ] {
+            let moment = Time::parse(at).unwrap();
+            let spans = [(moment.day(), day), (moment.month(), month)];
+            for ((since, until), expected) in spans {
+                let shown = [since, until].map(|end| end.to_string());
+                assert_eq!(shown, expected.map(|date| format!("{date}T00:00:00.000Z")), "{at}");
+            }
+        }
+        let last = Time::from_ms(LATEST_MS);
+        assert_eq!((last.day().1, last.month().1), (last, last), "there is no later one");
+    }
 
     #[test]
     fn what_is_written_is_read() {

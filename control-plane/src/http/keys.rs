@@ -8,8 +8,8 @@ use super::receipts::{Receipt, collect, status};
 use super::state::Api;
 use crate::authz::{Administer, Deploy, ListKeys, View};
 use crate::domain::{
-    ApiKey, Deployment, EndpointName, Invalid, KeyClass, KeyState, KeyText, RateLimit, SaidRateLimit, Service, Time,
-    Title,
+    ApiKey, Deployment, EndpointName, Invalid, KeyClass, KeyState, KeyText, Quota, RateLimit, SaidQuota, SaidRateLimit,
+    Service, Time, Title,
 };
 use crate::store::{Changed, KeyChange, KeyRing, NewKey, Permit, WritableRing};
 use axum::extract::State;
@@ -38,6 +38,12 @@ pub struct KeyOut {
     endpoints: Vec<String>,
     /// How often it may be used; null: as often as anybody likes.
     rate_limit: Option<RateLimit>,
+    /// How much it may be used in a day or month; null: as much as anybody likes.
+    quota: Option<Quota>,
+    /// Calls in the day or month of its quota, as the nodes reported.
+    quota_used: Option<u64>,
+    /// Its quota is used up: nodes refuse it until then.
+    used_up_until: Option<Time>,
     created_by: String,
     created_at: Time,
     revoked_at: Option<Time>,
@@ -76,6 +82,9 @@ pub struct NewKeyIn {
     /// How often it may be used: at each deployment that it opens so often, whatever the number of nodes. As often as
     /// anybody likes when absent.
     rate_limit: Option<SaidRateLimit>,
+    /// How much it may be used in a day or month of UTC, at all deployments together that it opens. Calls are counted as
+    /// nodes report them, so it is refused some seconds after it was used up. As much as anybody likes when absent.
+    quota: Option<SaidQuota>,
 }
 
 /// What is to be changed of a key.
@@ -98,6 +107,10 @@ pub struct KeyChangeIn {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<SaidRateLimit>)]
     rate_limit: Option<Option<SaidRateLimit>>,
+    /// Replaced as a whole; what was used in the same day or month counts. Null takes it away.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<SaidQuota>)]
+    quota: Option<Option<SaidQuota>>,
 }
 
 /// How a key is replaced.
@@ -129,6 +142,9 @@ fn render(key: ApiKey, now: Time) -> KeyOut {
         expires_at: key.expires_at,
         endpoints: key.endpoints,
         rate_limit: key.rate_limit,
+        quota: key.quota,
+        quota_used: key.quota.map(|quota| quota.used(key.quota_use, now)),
+        used_up_until: key.used_up_until.filter(|until| *until > now),
         created_by: key.created_by,
         created_at: key.created_at,
         revoked_at: key.revoked_at,
@@ -153,6 +169,11 @@ fn endpoints(names: Vec<String>) -> Result<Vec<String>, Invalid> {
 fn rate_limit(said: Option<SaidRateLimit>) -> Result<Option<RateLimit>, Invalid> {
     let limit = said.map(RateLimit::try_from).transpose();
     limit.map_err(|invalid| invalid.under("/rate_limit"))
+}
+
+fn quota(said: Option<SaidQuota>) -> Result<Option<Quota>, Invalid> {
+    let quota = said.map(Quota::try_from).transpose();
+    quota.map_err(|invalid| invalid.under("/quota"))
 }
 
 fn id(text: &str) -> Result<Uuid, Problem> {
@@ -220,6 +241,7 @@ async fn create(
         not_before: input.not_before,
         expires_at: input.expires_at,
         rate_limit: rate_limit(input.rate_limit)?,
+        quota: quota(input.quota)?,
     };
     made(api, ring, place, api.store.create_key(ring, new).await?, wait).await
 }
@@ -239,6 +261,7 @@ async fn patch(
         not_before: input.not_before,
         expires_at: input.expires_at,
         rate_limit: input.rate_limit.map(rate_limit).transpose()?,
+        quota: input.quota.map(quota).transpose()?,
     };
     let done = api
         .store
@@ -311,7 +334,7 @@ macro_rules! handlers {
                 super::create(&api, &ring, &place(&permit), input, &wait).await
             }
 
-            #[doc = concat!("Change the name, bounds, scope or rate limit of a key of a ", $what, ".")]
+            #[doc = concat!("Change the name, bounds, scope or limits of a key of a ", $what, ".")]
             #[utoipa::path(patch, path = concat!("/", $base, "/{", $param, "}/keys/{key}"), tag = "keys",
                 params(($param = String, Path), ("key" = Uuid, Path), WaitQuery, IfMatch), request_body = KeyChangeIn,
                 responses((status = 200, body = KeyOut), (status = 202, body = KeyOut, description = "Some nodes do not have it yet")))]

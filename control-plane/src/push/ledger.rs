@@ -225,13 +225,15 @@ impl Ledger {
             .collect();
         // In one order everywhere, so that two replicas do not wait for each other.
         uses.sort_by_key(|used| (used.key_id, used.deployment_id));
-        let counted = self.store.count_key_use(&uses).await;
-        if counted.is_err() {
-            let mut waiting = self.waiting();
-            for (key, used) in taken {
-                waiting.add(key, used);
+        match self.store.count_key_use(&uses).await {
+            Ok(with_quotas) => self.store.end_quotas(&with_quotas).await,
+            Err(error) => {
+                let mut waiting = self.waiting();
+                for (key, used) in taken {
+                    waiting.add(key, used);
+                }
+                Err(error)
             }
         }
-        counted
     }
 }

@@ -77,6 +77,7 @@ fn key(deployment_id: Uuid, fact: &KeyFact) -> proto::Key {
             seconds: limit.seconds(),
             burst: limit.burst(),
         }),
+        used_up_until_ms: bound(fact.used_up_until),
     }
 }
 
@@ -110,6 +111,7 @@ mod tests {
             not_before: None,
             expires_at: Some(Time::from_ms(5)),
             rate_limit: None,
+            used_up_until: None,
         }
     }
 
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_gets_the_whole_limit_of_a_key() {
+    fn a_node_gets_the_limits_of_a_key() {
         let limit = SaidRateLimit {
             requests: 3,
             seconds: Some(60),
@@ -138,6 +140,7 @@ mod tests {
         };
         let limited = KeyFact {
             rate_limit: Some(limit.try_into().unwrap()),
+            used_up_until: Some(Time::from_ms(9)),
             ..fact(1)
         };
         let keys = config(&facts(vec![limited, fact(2)])).access.unwrap().keys;
@@ -147,6 +150,7 @@ mod tests {
             burst: 3,
         };
         assert_eq!((keys[0].rate_limit, keys[1].rate_limit), (Some(limit), None));
+        assert_eq!((keys[0].used_up_until_ms, keys[1].used_up_until_ms), (9, 0));
     }
 
     #[test]

@@ -1,20 +1,24 @@
 //! API keys of services and deployments: every change raises the configs that it concerns, in the same transaction.
 
+mod quota;
 mod reveal;
 mod ring;
+mod row;
 mod usage;
 
 pub use ring::{KeyRing, WritableRing};
+pub(in crate::store) use row::limit;
 pub use usage::MachineKeyUse;
 
 use super::entity::api_keys;
 use super::error::stored;
-use super::services::{parse_word, word};
+use super::services::word;
 use super::vault::Place;
 use super::{Change, Error, Page, PageRequest, Store, commit, configs, json};
 use crate::authn::random_bytes;
-use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyState, KeyText, RateLimit, Time, Title};
+use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyState, KeyText, Quota, RateLimit, Time, Title};
 use castoff_wire::key::KeyHash;
+use row::{key, limit_text};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
@@ -37,6 +41,8 @@ pub struct NewKey {
     pub expires_at: Option<Time>,
     /// How often it may be used.
     pub rate_limit: Option<RateLimit>,
+    /// How much it may be used in a day or month.
+    pub quota: Option<Quota>,
 }
 
 /// What is to be changed of a key; what is absent stays, and `Some(None)` takes a bound away.
@@ -52,43 +58,8 @@ pub struct KeyChange {
     pub expires_at: Option<Option<Time>>,
     /// How often it may be used.
     pub rate_limit: Option<Option<RateLimit>>,
-}
-
-/// How often a key may be used, as it is stored.
-pub(super) fn rate_limit(text: Option<&str>) -> Result<Option<RateLimit>, Error> {
-    stored(text.map(serde_json::from_str).transpose(), "a key's rate limit")
-}
-
-fn rate_limit_text(limit: Option<RateLimit>) -> Result<Option<String>, Error> {
-    let text = limit.as_ref().map(serde_json::to_string).transpose();
-    stored(text, "a key's rate limit")
-}
-
-fn key(row: api_keys::Model) -> Result<ApiKey, Error> {
-    let place = match (row.service_id, row.deployment_id) {
-        (Some(id), None) => KeyPlace::Service(id),
-        (None, Some(id)) => KeyPlace::Deployment(id),
-        _ => return Err(Error::Unreadable("a key's place")),
-    };
-    Ok(ApiKey {
-        id: row.id,
-        place,
-        name: stored(Title::parse(&row.name), "a key's name")?,
-        class: parse_word(&row.class)?,
-        masked: row.masked,
-        weak: row.weak,
-        endpoints: json::read(&row.endpoints, "a key's endpoints")?,
-        created_by_id: row.created_by_id,
-        created_by: row.created_by,
-        created_at: Time::from_ms(row.created_at),
-        not_before: row.not_before.map(Time::from_ms),
-        expires_at: row.expires_at.map(Time::from_ms),
-        rate_limit: rate_limit(row.rate_limit.as_deref())?,
-        revoked_at: row.revoked_at.map(Time::from_ms),
-        last_used_at: row.last_used_at.map(Time::from_ms),
-        calls: u64::try_from(row.calls).unwrap_or(0),
-        revision: row.revision,
-    })
+    /// How much it may be used in a day or month. What was used of another one of the same window counts.
+    pub quota: Option<Option<Quota>>,
 }
 
 fn check_bounds(not_before: Option<Time>, expires_at: Option<Time>) -> Result<(), Error> {
@@ -148,7 +119,7 @@ impl Store {
         let text = new.imported.take().unwrap_or_else(|| KeyText::mint(&random));
         let tx = self.begin_creation().await?;
         configs::lock_services(&tx, &[ring.service_id]).await?;
-        let made = self.insert_key(ring, &tx, &text, new).await?;
+        let made = self.insert_key(ring, &tx, &text, new, None).await?;
         ring.deed("create-key", made.name.as_str())
             .change(None, Some(ring.look(&made)))
             .record(&tx, ring.actor, made.created_at)
@@ -159,13 +130,16 @@ impl Store {
         Ok((text, Changed { key: made, raised }))
     }
 
+    /// A successor has used as much of its quota as the key before it.
     async fn insert_key(
         &self,
         ring: &KeyRing<'_>,
         tx: &DatabaseTransaction,
         text: &KeyText,
         new: NewKey,
+        before: Option<&ApiKey>,
     ) -> Result<ApiKey, Error> {
+        let used = before.map(|before| before.quota_use).unwrap_or_default();
         let (id, now) = (Uuid::now_v7(), self.clock.now());
         let sealed = match new.class {
             KeyClass::RevealOnce => None,
@@ -198,7 +172,11 @@ impl Store {
             created_at: Set(now.ms()),
             not_before: Set(new.not_before.map(Time::ms)),
             expires_at: Set(new.expires_at.map(Time::ms)),
-            rate_limit: Set(rate_limit_text(new.rate_limit)?),
+            rate_limit: Set(limit_text(new.rate_limit)?),
+            quota: Set(limit_text(new.quota)?),
+            quota_since: Set(used.since.map(Time::ms)),
+            quota_calls: Set(configs::to_stored(used.calls)),
+            used_up_until: Set(before.and_then(|before| before.used_up_until).map(Time::ms)),
             revoked_at: Set(None),
             last_used_at: Set(None),
             calls: Set(0),
@@ -214,7 +192,7 @@ impl Store {
         key(row)
     }
 
-    /// Changes a key's name, scope, bounds or limit.
+    /// Changes a key's name, scope, bounds or limits.
     ///
     /// # Errors
     /// It has changed since `revision`, there is none, its bounds do not fit, or the database failed.
@@ -225,12 +203,17 @@ impl Store {
         revision: Option<i64>,
         change: KeyChange,
     ) -> Result<Changed, Error> {
+        let now = self.clock.now();
         self.update_key(&ring.0, id, revision, "change-key", |key| {
             key.name = change.name.unwrap_or_else(|| key.name.clone());
             key.endpoints = change.endpoints.unwrap_or_else(|| key.endpoints.clone());
             key.not_before = change.not_before.unwrap_or(key.not_before);
             key.expires_at = change.expires_at.unwrap_or(key.expires_at);
             key.rate_limit = change.rate_limit.unwrap_or(key.rate_limit);
+            if let Some(quota) = change.quota {
+                key.quota = quota;
+                key.used_up_until = key.used_up(now);
+            }
             check_bounds(key.not_before, key.expires_at)
         })
         .await
@@ -297,9 +280,11 @@ impl Store {
             )
             .col_expr(api_keys::Column::NotBefore, Expr::value(after.not_before.map(Time::ms)))
             .col_expr(api_keys::Column::ExpiresAt, Expr::value(after.expires_at.map(Time::ms)))
+            .col_expr(api_keys::Column::RateLimit, Expr::value(limit_text(after.rate_limit)?))
+            .col_expr(api_keys::Column::Quota, Expr::value(limit_text(after.quota)?))
             .col_expr(
-                api_keys::Column::RateLimit,
-                Expr::value(rate_limit_text(after.rate_limit)?),
+                api_keys::Column::UsedUpUntil,
+                Expr::value(after.used_up_until.map(Time::ms)),
             )
             .col_expr(api_keys::Column::RevokedAt, Expr::value(after.revoked_at.map(Time::ms)))
             .col_expr(api_keys::Column::Revision, Expr::value(after.revision))
@@ -317,7 +302,7 @@ impl Store {
         // A name is in no config.
         let opens = |key: &ApiKey| {
             let bounds = (key.not_before, key.expires_at, key.revoked_at);
-            (key.endpoints.clone(), bounds, key.rate_limit)
+            (key.endpoints.clone(), bounds, key.rate_limit, key.used_up_until)
         };
         let raised = if action == "change-key" && opens(&before) == opens(&after) {
             Vec::new()
@@ -329,7 +314,7 @@ impl Store {
         Ok(Changed { key: after, raised })
     }
 
-    /// Makes the successor of a key, with its class, scope, end and limit; the old one opens for the overlap and no longer than
+    /// Makes the successor of a key, with its class, scope, end and limits; the old one opens for the overlap and no longer than
     /// it would have.
     ///
     /// # Errors
@@ -374,8 +359,9 @@ impl Store {
             not_before: old.not_before,
             expires_at: old.expires_at,
             rate_limit: old.rate_limit,
+            quota: old.quota,
         };
-        let made = self.insert_key(ring, &tx, &text, heir).await?;
+        let made = self.insert_key(ring, &tx, &text, heir, Some(&old)).await?;
         let mut after = ring.look(&made);
         if let Some(after) = after.as_object_mut() {
             after.insert("overlap_ends".to_owned(), json!(ends));

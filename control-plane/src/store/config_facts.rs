@@ -59,6 +59,8 @@ pub struct KeyFact {
     pub expires_at: Option<Time>,
     /// How often.
     pub rate_limit: Option<RateLimit>,
+    /// Its quota is used up until then.
+    pub used_up_until: Option<Time>,
 }
 
 /// A config as it is stored and sent.

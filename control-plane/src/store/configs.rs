@@ -261,7 +261,8 @@ async fn keys(tx: &DatabaseTransaction, deployment_id: Uuid, service_id: Option<
                 endpoints: json::read(&row.endpoints, "a key's endpoints")?,
                 not_before: row.not_before.map(Time::from_ms),
                 expires_at: row.expires_at.map(Time::from_ms),
-                rate_limit: super::api_keys::rate_limit(row.rate_limit.as_deref())?,
+                rate_limit: super::api_keys::limit(row.rate_limit.as_deref())?,
+                used_up_until: row.used_up_until.map(Time::from_ms),
             })
         })
         .collect()

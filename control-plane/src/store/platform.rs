@@ -284,12 +284,20 @@ impl SystemStore {
         self.store.last_serving_nodes(deployment_id).await
     }
 
-    /// Adds what nodes counted to the keys.
+    /// Adds what nodes counted to the keys, and says which of them have a quota.
     ///
     /// # Errors
-    /// The database failed.
-    pub async fn count_key_use(&self, uses: &[MachineKeyUse]) -> Result<(), Error> {
+    /// The database failed, and nothing was added.
+    pub async fn count_key_use(&self, uses: &[MachineKeyUse]) -> Result<Vec<Uuid>, Error> {
         self.store.count_key_use(uses).await
+    }
+
+    /// Has those of these keys refused by their nodes that have used up their quota.
+    ///
+    /// # Errors
+    /// The database failed; what was not done is done when one of them was used again.
+    pub async fn end_quotas(&self, keys: &[Uuid]) -> Result<(), Error> {
+        self.store.end_quotas(keys).await
     }
 
     /// Notes something that happened to a deployment.

@@ -191,6 +191,7 @@ impl World {
             not_before: None,
             expires_at: None,
             rate_limit: None,
+            quota: None,
         };
         let (text, changed) = store.create_key(&ring, new).await.unwrap();
         (text.expose().to_owned(), changed.key.id)

@@ -98,13 +98,13 @@ impl Failure {
         }
     }
 
-    /// A key that may be used again after this wait.
-    pub fn limited(wait: Duration) -> Self {
+    /// A key that is over its rate limit or has used up its quota, and may be used again after this wait.
+    pub fn limited(why: &str, wait: Duration) -> Self {
         // Whoever comes back too soon has to wait again: what is left of a second counts as a whole one.
         let seconds = u32::try_from(wait.as_millis().div_ceil(1_000))
             .unwrap_or(u32::MAX)
             .max(1);
-        let detail = format!("the API key is over its rate limit; come back in {seconds} s");
+        let detail = format!("the API key {why}; come back in {seconds} s");
         Self::new(Reason::Limited(seconds), detail)
     }
 
@@ -277,7 +277,7 @@ mod tests {
             (Duration::from_secs(3_600), "3600"),
             (Duration::MAX, "4294967295"),
         ] {
-            let failure = Failure::limited(wait);
+            let failure = Failure::limited("is tired", wait);
             for dialect in [Dialect::V2, Dialect::Records, Dialect::Simple] {
                 let response = failure.render(dialect);
                 assert_eq!(response.status(), 429, "{dialect:?}");
@@ -288,8 +288,8 @@ mod tests {
                 json!(failure.detail)
             );
         }
-        let failure = Failure::limited(Duration::from_secs(7));
-        assert_eq!(failure.detail, "the API key is over its rate limit; come back in 7 s");
+        let failure = Failure::limited("is tired", Duration::from_secs(7));
+        assert_eq!(failure.detail, "the API key is tired; come back in 7 s");
         assert!(
             failure.problem(StatusCode::TOO_MANY_REQUESTS)["type"]
                 .as_str()

@@ -7,13 +7,12 @@ use super::call::Call;
 use super::caller::{self, Caller, Refusal};
 use super::failure::{Failure, Reason};
 use super::place::Place;
-use crate::limiter::Over;
 use crate::serving::{Key, Serving};
 use crate::state::Node;
 use axum::extract::Query;
 use http::request::Parts;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Lets the call in, or says why not.
 pub(super) fn admit(node: &Node, place: &Place, head: &Parts, arrived: Instant) -> Result<Call, Failure> {
@@ -48,10 +47,7 @@ pub(super) fn admit(node: &Node, place: &Place, head: &Parts, arrived: Instant) 
     match verdict {
         Ok(Caller::Anonymous) => node.count_anonymous(),
         Ok(Caller::Holder(key)) => {
-            if let Some(limiter) = &key.limiter {
-                let taken = limiter.take(node.since_start(arrived), node.nodes());
-                taken.map_err(|over| limited(&key, over))?;
-            }
+            within_limits(node, &key, now_ms, arrived)?;
             key.usage.record(now_ms);
             tracing::debug!(key.id = %key.id, endpoint, "a call was let in");
         }
@@ -91,15 +87,29 @@ fn has_column(serving: &Serving, endpoint: Option<&str>, name: &str) -> bool {
     })
 }
 
-/// A key that is valid and comes too often. Logged once until it is let in again: such a caller may come a thousand times
-/// a second.
-fn limited(key: &Key, over: Over) -> Failure {
-    const REASON: &str = "rate-limited";
-    metrics::counter!("castoff_node_refused_total", "reason" => REASON).increment(1);
-    if over.is_first {
-        tracing::info!(key.id = %key.id, reason = REASON, "a key was refused");
+/// Whether a key that opens may be used once more.
+fn within_limits(node: &Node, key: &Key, now_ms: i64, arrived: Instant) -> Result<(), Failure> {
+    if key.used_up_until_ms > now_ms {
+        let wait = key.used_up_until_ms.saturating_sub(now_ms).unsigned_abs();
+        limited(key, "quota-used-up", false);
+        return Err(Failure::limited("has used up its quota", Duration::from_millis(wait)));
     }
-    Failure::limited(over.wait)
+    if let Some(limiter) = &key.limiter
+        && let Err(over) = limiter.take(node.since_start(arrived), node.nodes())
+    {
+        limited(key, "rate-limited", over.is_first);
+        return Err(Failure::limited("is over its rate limit", over.wait));
+    }
+    Ok(())
+}
+
+/// Who is told to come back may come a thousand times a second: that is in the log once until they are let in again.
+fn limited(key: &Key, reason: &'static str, is_first: bool) {
+    metrics::counter!("castoff_node_refused_total", "reason" => reason).increment(1);
+    match is_first {
+        true => tracing::info!(key.id = %key.id, reason, "a key was refused"),
+        false => tracing::debug!(key.id = %key.id, reason, "a key was refused"),
+    }
 }
 
 fn refused(node: &Node, reason: &'static str, refusal: Option<Refusal>) {

@@ -120,6 +120,7 @@ fn new_key(name: &str) -> NewKey {
         not_before: None,
         expires_at: None,
         rate_limit: None,
+        quota: None,
     }
 }
 

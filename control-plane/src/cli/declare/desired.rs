@@ -66,7 +66,7 @@ pub(super) struct Deployment {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Key {
     pub(super) source: Option<Source>,
-    /// As the API names them: class, weak, not_before, expires_at, endpoints, rate_limit.
+    /// As the API names them: class, weak, not_before, expires_at, endpoints, rate_limit, quota.
     pub(super) settings: Map<String, Value>,
     pub(super) revoked: Option<bool>,
 }

@@ -206,7 +206,15 @@ fn described(key: &Value, file: &str) -> Value {
     };
     let bounds = taken(
         key,
-        &["class", "weak", "not_before", "expires_at", "endpoints", "rate_limit"],
+        &[
+            "class",
+            "weak",
+            "not_before",
+            "expires_at",
+            "endpoints",
+            "rate_limit",
+            "quota",
+        ],
     );
     said.extend(bounds.into_iter().filter(|(name, value)| !ordinary(name, value)));
     said.into()
@@ -302,7 +310,7 @@ mod tests {
     #[test]
     fn a_key_is_described_without_what_is_as_always() {
         let key = json!({"id": "1", "name": "shop", "class": "reveal-once", "masked": "cst_abcd…wxyz", "weak": false,
-            "state": "active", "not_before": null, "expires_at": "2027-01-31T12:00:00.000Z", "endpoints": [], "rate_limit": null});
+            "state": "active", "not_before": null, "expires_at": "2027-01-31T12:00:00.000Z", "endpoints": [], "rate_limit": null, "quota": null, "quota_used": null});
         assert_eq!(
             described(&key, "f"),
             json!({"import": "f", "expires_at": "2027-01-31T12:00:00.000Z"})

@@ -155,7 +155,7 @@ impl<'a> Place<'a> {
             return;
         }
         // The API takes a limit as a whole.
-        let body = patch(&settings, found, &["rate_limit"], &changes);
+        let body = patch(&settings, found, &["rate_limit", "quota"], &changes);
         let verdict = match changes.iter().any(|change| change.field == "class") {
             true => Verdict::Impossible("whether a key can be shown again is said when it is made".to_owned()),
             false => self.verdict.clone(),

@@ -52,7 +52,15 @@ const DEPLOYMENT: Noun = Noun {
 
 const KEY: Noun = Noun {
     schema: "NewKey",
-    settings: &["class", "weak", "not_before", "expires_at", "endpoints", "rate_limit"],
+    settings: &[
+        "class",
+        "weak",
+        "not_before",
+        "expires_at",
+        "endpoints",
+        "rate_limit",
+        "quota",
+    ],
     own: &["import", "save", "revoked"],
 };
 

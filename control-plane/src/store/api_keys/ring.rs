@@ -48,7 +48,8 @@ impl KeyRing<'_> {
     pub(super) fn look(&self, key: &ApiKey) -> serde_json::Value {
         json!({
             "id": key.id, "on": self.of, "name": key.name, "endpoints": key.endpoints, "not_before": key.not_before,
-            "expires_at": key.expires_at, "rate_limit": key.rate_limit, "revoked_at": key.revoked_at,
+            "expires_at": key.expires_at, "rate_limit": key.rate_limit, "quota": key.quota,
+            "revoked_at": key.revoked_at,
         })
     }
 

@@ -1,10 +1,12 @@
 //! Who called with which key: counts that nodes send, added up on the key.
 
-use crate::domain::Time;
+use super::quota::with_quotas;
+use crate::domain::{Quota, Time};
 use crate::store::entity::{api_keys, deployments};
 use crate::store::{Error, Store, commit, configs};
 use sea_orm::sea_query::{Expr, ExprTrait, Query};
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter};
+use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, UpdateMany};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// Calls that a deployment's nodes counted for a key.
@@ -21,8 +23,13 @@ pub struct MachineKeyUse {
 }
 
 impl Store {
-    pub(in crate::store) async fn count_key_use(&self, uses: &[MachineKeyUse]) -> Result<(), Error> {
+    /// Those of the keys that have a quota.
+    pub(in crate::store) async fn count_key_use(&self, uses: &[MachineKeyUse]) -> Result<Vec<Uuid>, Error> {
+        let now = self.clock.now();
+        let ids: Vec<Uuid> = uses.iter().map(|used| used.key_id).collect();
         let tx = self.begin().await?;
+        let quotas = with_quotas(&tx, &ids).await?.into_iter();
+        let quotas: HashMap<Uuid, Quota> = quotas.filter_map(|key| Some((key.id, key.quota?))).collect();
         for used in uses {
             let service = Query::select()
                 .column(deployments::Column::ServiceId)
@@ -30,7 +37,7 @@ impl Store {
                 .and_where(Expr::col(deployments::Column::Id).eq(used.deployment_id))
                 .to_owned();
             let last = used.last_used_at.ms();
-            api_keys::Entity::update_many()
+            let counted = api_keys::Entity::update_many()
                 .col_expr(
                     api_keys::Column::Calls,
                     Expr::col(api_keys::Column::Calls).add(configs::to_stored(used.calls)),
@@ -43,7 +50,12 @@ impl Store {
                     )
                     .finally(last)
                     .into(),
-                )
+                );
+            let counted = match quotas.get(&used.key_id) {
+                Some(quota) => in_window(counted, quota.window().around(now).0, used.calls),
+                None => counted,
+            };
+            counted
                 .filter(api_keys::Column::Id.eq(used.key_id))
                 .filter(
                     api_keys::Column::DeploymentId
@@ -54,6 +66,19 @@ impl Store {
                 .await?;
         }
         commit(tx).await?;
-        Ok(())
+        Ok(quotas.into_keys().collect())
     }
+}
+
+/// Counts in the window that began then, too; calls of another one count no more.
+fn in_window(counted: UpdateMany<api_keys::Entity>, since: Time, calls: u64) -> UpdateMany<api_keys::Entity> {
+    use api_keys::Column;
+    let calls = configs::to_stored(calls);
+    let sum = Expr::case(
+        Expr::col(Column::QuotaSince).eq(since.ms()),
+        Expr::col(Column::QuotaCalls).add(calls),
+    );
+    counted
+        .col_expr(Column::QuotaCalls, sum.finally(calls).into())
+        .col_expr(Column::QuotaSince, Expr::value(since.ms()))
 }

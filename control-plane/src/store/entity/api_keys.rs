@@ -27,6 +27,11 @@ pub struct Model {
     pub expires_at: Option<i64>,
     #[sea_orm(column_type = "Text", nullable)]
     pub rate_limit: Option<String>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub quota: Option<String>,
+    pub quota_since: Option<i64>,
+    pub quota_calls: i64,
+    pub used_up_until: Option<i64>,
     pub revoked_at: Option<i64>,
     pub last_used_at: Option<i64>,
     pub calls: i64,

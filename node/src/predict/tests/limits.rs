@@ -1,6 +1,6 @@
 //! Keys that may be used so often.
 
-use super::world::{Answer, World, key, key_id, with};
+use super::world::{Answer, NOW, World, key, key_id, with};
 use crate::predict::judgement::admit;
 use crate::predict::place::Place;
 use crate::serving::NotServed;
@@ -8,6 +8,7 @@ use castoff_wire::proto::RateLimit;
 use castoff_wire::proto::access::Mode;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::json;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 const INFER: &str = "/v2/models/double/infer";
@@ -148,6 +149,27 @@ async fn whoever_comes_without_a_key_is_not_limited_where_none_is_needed() {
     world.apply().unwrap();
     assert_eq!(answered(&world, 1).await, 2);
     assert_eq!(world.call(with(&[], "POST", INFER, DOUBLE)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_quota_that_is_used_up_ends_with_its_window() {
+    let Some(mut world) = World::new() else { return };
+    world.add_key(2).used_up_until_ms = NOW + 90_500;
+    world.add_key(3).used_up_until_ms = NOW;
+    world.add_key(4).used_up_until_ms = i64::MAX;
+    world.apply().unwrap();
+    let refused = call(&world, 2).await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.headers["retry-after"]),
+        (429, &"91".parse().unwrap())
+    );
+    assert_eq!(
+        refused.json(),
+        json!({ "error": "the API key has used up its quota; come back in 91 s" })
+    );
+    assert_eq!([call(&world, 3).await.status, call(&world, 4).await.status], [200, 429]);
+    world.now.store(NOW + 90_500, Ordering::Relaxed);
+    assert_eq!(call(&world, 2).await.status, 200);
 }
 
 #[tokio::test]
