@@ -14,7 +14,7 @@ use super::entity::api_keys;
 use super::error::stored;
 use super::services::word;
 use super::vault::Place;
-use super::{Change, Error, Page, PageRequest, Store, commit, configs, json};
+use super::{Change, Error, Page, PageRequest, Store, commit, configs};
 use crate::authn::random_bytes;
 use crate::domain::{ApiKey, Invalid, KeyClass, KeyPlace, KeyState, KeyText, Quota, RateLimit, Time, Title};
 use castoff_wire::key::KeyHash;
