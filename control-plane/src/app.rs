@@ -173,6 +173,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     // Nodes stay on the line as long: whoever is sent away now might be sent here again.
     let all_are_elsewhere = async {
         tokio::time::sleep(Duration::from_secs(config.drain_delay)).await;
+        loops.look_around().await;
         push.hand_over().await;
     };
     tokio::select! {

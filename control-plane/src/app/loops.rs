@@ -12,7 +12,7 @@ use crate::launch::local::{Local, Settings, program_beside_this};
 use crate::launch::{
     AddressSource, JoinSource, Launcher, Leave, NodeBook, NodeLogs, StoredTokens, rotation, static_nodes,
 };
-use crate::lease::{Home, Keeper, Term};
+use crate::lease::{Home, Keeper, Neighbours, Term};
 use crate::push::{Joins, Push};
 use crate::store::{Gone, Presence, Store};
 use castoff_wire::PackageAddresses;
@@ -25,10 +25,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+/// For a look at the database before nodes are sent away.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The loops, running.
 pub(super) struct Loops {
     logs: NodeLogs,
     clusters: Clusters,
+    neighbours: Neighbours,
     leave: watch::Sender<Leave>,
     launchers: [JoinHandle<()>; 4],
     collecting: JoinHandle<()>,
@@ -73,6 +77,7 @@ impl Loops {
         Ok(Self {
             logs,
             clusters,
+            neighbours: keeper.neighbours(),
             launchers: [
                 tokio::spawn(Box::new(local).run(terms.clone(), leaving.clone())),
                 tokio::spawn(static_nodes::run(store.system(), terms.clone(), leaving.clone())),
@@ -99,6 +104,12 @@ impl Loops {
     /// Asks clusters.
     pub(super) fn clusters(&self) -> Clusters {
         self.clusters.clone()
+    }
+
+    /// Looks once more which other control planes live: one may have come within the last second.
+    pub(super) async fn look_around(&self) {
+        // Without the database, what is known has to do.
+        let _ = tokio::time::timeout(LOOK, self.neighbours.look()).await;
     }
 
     /// Waits until they have ended; only then another control plane may act.

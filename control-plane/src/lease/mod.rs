@@ -74,14 +74,41 @@ impl Term {
 /// The terms of this control plane, one after the other; none while another acts.
 pub type Terms = watch::Receiver<Option<Term>>;
 
+/// Which control planes live on the database.
+#[derive(Clone)]
+pub struct Neighbours {
+    store: SystemStore,
+    own: Presence,
+    /// Where nodes can dial, as far as this one knows.
+    addresses: watch::Sender<Vec<String>>,
+}
+
+impl Neighbours {
+    /// Says that this one lives, and takes note of all that do.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn look(&self) -> Result<(), Error> {
+        if !self.store.is_shared() {
+            return Ok(());
+        }
+        let living = self.store.say_present(&self.own).await?;
+        let urls: Vec<String> = living.into_iter().map(|presence| presence.url).collect();
+        self.addresses.send_if_modified(|before| {
+            let changed = *before != urls;
+            *before = urls;
+            changed
+        });
+        Ok(())
+    }
+}
+
 /// Asks for the lease, and holds it.
 pub struct Keeper {
     store: SystemStore,
-    own: Presence,
+    neighbours: Neighbours,
     holder: Holder,
     terms: watch::Sender<Option<Term>>,
-    /// Where nodes can dial, as far as this one knows.
-    addresses: watch::Sender<Vec<String>>,
     failing: bool,
 }
 
@@ -91,13 +118,21 @@ impl Keeper {
         let (terms, receiver) = watch::channel(None);
         let keeper = Self {
             holder: home.holder(own.id),
+            neighbours: Neighbours {
+                store: store.clone(),
+                own,
+                addresses,
+            },
             store,
-            own,
             terms,
-            addresses,
             failing: false,
         };
         (keeper, receiver)
+    }
+
+    /// Looks for the others, too.
+    pub fn neighbours(&self) -> Neighbours {
+        self.neighbours.clone()
     }
 
     /// Works until `released`, which is told when nothing acts any more, and gives the lease back then.
@@ -145,17 +180,10 @@ impl Keeper {
             && let Some(gone) = Holder::parse(&other.holder).filter(|other| other.has_ended(&self.holder))
         {
             self.store.end_lease(&other).await?;
-            self.store.say_gone(gone.id()).await?;
             self.store.forget_lines(Gone::One(gone.id())).await?;
             held = self.store.hold_lease(&self.holder.to_string(), None).await?;
         }
-        let living = self.store.say_present(&self.own).await?;
-        let urls: Vec<String> = living.into_iter().map(|presence| presence.url).collect();
-        self.addresses.send_if_modified(|before| {
-            let changed = *before != urls;
-            *before = urls;
-            changed
-        });
+        self.neighbours.look().await?;
         Ok(held)
     }
 
@@ -186,7 +214,7 @@ impl Keeper {
                 };
                 self.store.end_lease(&own).await?;
             }
-            self.store.say_gone(self.own.id).await
+            self.store.say_gone(self.neighbours.own.id).await
         };
         // It ends by itself else.
         if !matches!(tokio::time::timeout(LEASE, given_back).await, Ok(Ok(()))) {

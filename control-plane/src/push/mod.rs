@@ -149,8 +149,8 @@ impl Push {
         })
     }
 
-    /// Has nodes go on with another control plane, where one lives, and waits until it has answered each of them; for those
-    /// that find none not for long. Nobody new is taken from here on.
+    /// Has nodes go on with another control plane, where one is known to live, and waits until it has answered each of them;
+    /// for those that find none not for long. Nobody new is taken from here on.
     pub async fn hand_over(&self) {
         if self.addresses.borrow().len() < 2 {
             return;

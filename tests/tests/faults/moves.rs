@@ -1,4 +1,4 @@
-//! Three control planes, of which one after the other ends and comes back: nodes are never off the line meanwhile.
+//! Several control planes, of which one after the other ends and comes back: nodes are never off the line meanwhile.
 
 use acceptance::node::ByHand;
 use acceptance::{Actor, Answer, Edge, Planes, Value, eventually, json};
@@ -54,17 +54,27 @@ fn look_again_and_again(dana: &Actor, stop: &AtomicBool) {
 }
 
 #[test]
-fn nodes_stay_on_the_line_while_control_planes_are_rolled() {
-    let Some(mut planes) = Planes::start(3) else { return };
+fn nodes_stay_on_the_line_while_three_control_planes_are_rolled() {
+    roll(3);
+}
+
+/// Each is the only one to go to, and has just come back.
+#[test]
+fn nodes_stay_on_the_line_while_two_control_planes_are_rolled() {
+    roll(2);
+}
+
+fn roll(count: usize) {
+    let Some(mut planes) = Planes::start(count) else { return };
     let nodes: Vec<ByHand> = (0..NODES).map(|_| planes.node()).collect();
     eventually("all are shown", || {
         let status = planes.dana_at(1).get(STATUS).expect(200);
         shows_all(&status).then_some(()).ok_or(status.text())
     });
     let mut moved = 0;
-    for ending in 0..3 {
+    for ending in 0..count {
         let here = planes.streams(ending);
-        let dana = planes.dana_at((ending + 1) % 3);
+        let dana = planes.dana_at((ending + 1) % count);
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             let revoking = scope.spawn(|| revoke_again_and_again(&dana, ending, &stop));
@@ -86,14 +96,14 @@ fn nodes_stay_on_the_line_while_control_planes_are_rolled() {
         assert_eq!(account(&nodes), (0.0, moved as f64, NODES as f64), "{ending}");
     }
     assert!(moved >= NODES as u64, "somebody had nodes: {moved}");
-    let lost = (0..3).filter(|number| planes.get(*number).logged().contains("is lost:"));
+    let lost = (0..count).filter(|number| planes.get(*number).logged().contains("is lost:"));
     assert_eq!(lost.count(), 0);
 
     // One that is killed says nothing: this is an absence, and counted.
-    let (killed, here) = (0..3)
+    let (killed, here) = (0..count)
         .map(|number| (number, planes.streams(number)))
         .max_by_key(|(_, here)| *here)
-        .expect("three");
+        .expect("several");
     planes.get_mut(killed).kill();
     eventually("all are on the line again", || {
         let (gaps, _, on_line) = account(&nodes);
