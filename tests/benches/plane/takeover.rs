@@ -13,6 +13,8 @@ const ROUNDS: usize = 5;
 const NODES: usize = 10;
 /// Between two looks whether the other one acts.
 const LOOK: Duration = Duration::from_millis(5);
+/// A line that has held for so long was a good one: one that breaks earlier is dialled again later and later.
+const HELD: Duration = Duration::from_secs(4);
 /// Against hanging.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -70,6 +72,7 @@ pub fn measure(report: &mut Report) {
 }
 
 fn round(planes: &mut Planes, acting: usize, end: End, nodes: &[ByHand], ended: &mut Ended) {
+    thread::sleep(HELD);
     let other = 1 - acting;
     let streams = planes.streams(acting);
     let (before, deeds) = (away(nodes), acted(planes.get(other)));
