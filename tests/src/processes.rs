@@ -83,9 +83,9 @@ impl Process {
         listed.count()
     }
 
-    /// The file that it runs.
-    pub fn program(self) -> PathBuf {
-        fs::read_link(format!("/proc/{}/exe", self.pid)).expect("the process can be looked at")
+    /// The file that it runs, unless it has ended.
+    pub fn program(self) -> Option<PathBuf> {
+        fs::read_link(format!("/proc/{}/exe", self.pid)).ok()
     }
 
     /// Its arguments, as anybody on the machine can read them.

@@ -55,7 +55,7 @@ fn a_folder_goes_from_one_release_to_the_next_and_back() {
         local.processes(1)[0].kill();
         eventually("another is there", || {
             let node = local.processes(1)[0];
-            node.program() == release.program("castoff-node")
+            node.program() == Some(release.program("castoff-node"))
         });
         local.answers();
         people
