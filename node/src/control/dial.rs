@@ -10,8 +10,9 @@ use castoff_wire::life::{Life, Living};
 use castoff_wire::proto::control_client::ControlClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
+use std::collections::VecDeque;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
@@ -24,6 +25,9 @@ pub type Client = ControlClient<InterceptedService<Channel, Bearer>>;
 
 /// Control planes that are worth to be known.
 const MOST_PLACES: usize = 16;
+/// One that is told of no more is still dialled for so long, after the others: it may be about to come back, and the one that
+/// said so may die before it can tell.
+const FORMER: Duration = Duration::from_secs(300);
 const MOST_ADDRESS: usize = 255;
 const CONNECT: Duration = Duration::from_secs(3);
 /// The whole of TCP, TLS and HTTP/2.
@@ -60,7 +64,9 @@ impl Interceptor for Bearer {
 pub struct Dialer {
     /// Where the join document says, then where else; with the addresses by which they are told apart.
     places: Vec<(String, Endpoint)>,
-    /// The place that is dialled next.
+    /// Those that are told of no more, and until when they are dialled: one of them after each round of the others.
+    former: VecDeque<(String, Endpoint, Instant)>,
+    /// The place that is dialled next; behind the last, the first of the former ones.
     at: usize,
     authority: Option<String>,
     join_token: String,
@@ -79,6 +85,7 @@ impl Dialer {
         let own = endpoint(&join.control_plane, join.ca_pem.as_deref())?;
         let mut dialer = Self {
             places: vec![(join.control_plane.clone(), own)],
+            former: VecDeque::new(),
             at: 0,
             authority: join.ca_pem.clone(),
             join_token: join.token.clone(),
@@ -105,7 +112,10 @@ impl Dialer {
     fn know(&mut self, urls: &[String]) -> bool {
         let before: Vec<String> = self.places.iter().map(|(url, _)| url.clone()).collect();
         let current = before.get(self.at).cloned();
-        self.places.truncate(1);
+        let until = Instant::now() + FORMER;
+        let told_before = self.places.split_off(1);
+        self.former
+            .extend(told_before.into_iter().map(|(url, endpoint)| (url, endpoint, until)));
         for url in urls.iter().take(MOST_PLACES) {
             let fits = url.len() <= MOST_ADDRESS && is_dialable(url, self.authority.is_some());
             let is_known = self.places.iter().any(|(known, _)| known == url);
@@ -116,6 +126,11 @@ impl Dialer {
                 self.places.push((url.clone(), endpoint));
             }
         }
+        let places = &self.places;
+        let is_former = |url: &String| places.iter().all(|(known, _)| known != url);
+        self.former.retain(|(url, ..)| is_former(url));
+        let too_many = self.former.len().saturating_sub(MOST_PLACES);
+        self.former.drain(..too_many);
         let at = self.places.iter().position(|(url, _)| Some(url) == current.as_ref());
         self.at = at.unwrap_or(0);
         !self.places.iter().map(|(url, _)| url).eq(&before)
@@ -123,7 +138,18 @@ impl Dialer {
 
     /// The next dial goes to another control plane, if there is one.
     pub fn turn_to_next(&mut self) {
-        self.at = (self.at + 1) % self.places.len().max(1);
+        if self.at == self.places.len() {
+            self.former.rotate_left(1.min(self.former.len()));
+        }
+        self.former.retain(|(_, _, until)| *until > Instant::now());
+        let last = (self.places.len() + 1.min(self.former.len())).saturating_sub(1);
+        self.at = if self.at < last { self.at + 1 } else { 0 };
+    }
+
+    /// Where the next dial goes.
+    fn next(&self) -> Option<&Endpoint> {
+        let former = || self.former.front().map(|(_, endpoint, _)| endpoint);
+        self.places.get(self.at).map(|(_, endpoint)| endpoint).or_else(former)
     }
 
     /// The next dial, which borrows nothing: the node goes on meanwhile.
@@ -137,7 +163,7 @@ impl Dialer {
             .into_iter()
             .filter_map(|(which, token)| Some((which, Bearer::new(&token)?)));
         Dial {
-            endpoint: self.places.get(self.at).map(|(_, endpoint)| endpoint.clone()),
+            endpoint: self.next().cloned(),
             bearers: bearers.collect(),
         }
     }
@@ -291,5 +317,43 @@ mod tests {
         );
         dialer.turn_to_next();
         assert_eq!(dialer.at, 0);
+    }
+
+    #[test]
+    fn one_that_is_told_of_no_more_is_dialled_after_the_others_for_a_while() {
+        let folder = tempfile::tempdir().unwrap();
+        let (join, _) = Join::parse(&Signer::new(1).join("http://127.0.0.1:1", "t")).unwrap();
+        let mut dialer = Dialer::new(&join, DurableCopy::open(folder.path()).unwrap())
+            .ok()
+            .unwrap();
+        let dials = |dialer: &mut Dialer, count: usize| -> Vec<u16> {
+            let next = |_| {
+                let port = dialer.next().unwrap().uri().port_u16().unwrap();
+                dialer.turn_to_next();
+                port
+            };
+            (0..count).map(next).collect()
+        };
+        let at =
+            |ports: &[u16]| -> Vec<String> { ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect() };
+        dialer.learn(&at(&[2, 3])).unwrap();
+        assert_eq!(dials(&mut dialer, 4), [1, 2, 3, 1]);
+        dialer.at = 0;
+        // Both are told of no more, and then one is again.
+        dialer.learn(&[]).unwrap();
+        assert_eq!(dials(&mut dialer, 6), [1, 2, 1, 3, 1, 2]);
+        dialer.at = 0;
+        dialer.learn(&at(&[3])).unwrap();
+        assert_eq!(dials(&mut dialer, 6), [1, 3, 2, 1, 3, 2]);
+        // Behind the last when nobody is there any more: from the beginning.
+        dialer.at = 2;
+        for (_, _, until) in &mut dialer.former {
+            *until = Instant::now();
+        }
+        dialer.turn_to_next();
+        assert_eq!(dials(&mut dialer, 4), [1, 3, 1, 3]);
+        // A restart knows whom it was told of.
+        let again = Dialer::new(&join, DurableCopy::open(folder.path()).unwrap());
+        assert_eq!(addresses(&again.ok().unwrap()), at(&[1, 3]));
     }
 }
