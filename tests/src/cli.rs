@@ -47,12 +47,12 @@ impl Cli {
     }
 }
 
-/// The login file of this actor at this server.
+/// The login file of this actor at this server. Its address alone does not tell it from one of before: ports are used again.
 fn login_file(actor: &Actor) -> PathBuf {
-    static FILES: OnceLock<Mutex<HashMap<(String, String), PathBuf>>> = OnceLock::new();
+    static FILES: OnceLock<Mutex<HashMap<[String; 3], PathBuf>>> = OnceLock::new();
     let files = FILES.get_or_init(Mutex::default);
     let mut files = files.lock().unwrap_or_else(PoisonError::into_inner);
-    let who = (actor.url.clone(), actor.name.clone());
+    let who = [actor.url.as_str(), actor.name.as_str(), actor.token()].map(str::to_owned);
     let known = files.entry(who).or_insert_with(|| {
         let file = scratch::subfolder("cli").join("login.json");
         if !actor.password.is_empty() {
