@@ -45,7 +45,7 @@ impl Place<'_> {
 
     async fn take(&self, deployment: Uuid, step: Step) -> Result<(), Trouble> {
         match step {
-            Step::Settle(key) => self.view.live().settle(&key),
+            Step::Settle { key, resource_version } => self.view.live().settle(&key, &resource_version),
             Step::Delete { key, uid } => self.delete(&key, uid).await?,
             Step::Create(object) => self.create(deployment, &object).await?,
             Step::Update {

@@ -132,7 +132,7 @@ impl Live {
             }
             if before.resource_version == seen.resource_version {
                 if seen.settled.is_some() {
-                    self.settle(&key);
+                    self.settle(&key, &seen.resource_version);
                 }
                 return Vec::new();
             }
@@ -173,9 +173,11 @@ impl Live {
         before.into_iter().collect()
     }
 
-    /// Takes an object as it was compared: it is as it should be.
-    pub(super) fn settle(&mut self, key: &Key) {
-        if let Some(seen) = self.objects.get_mut(key) {
+    /// Takes an object as it was compared: it is as it should be. Not if it has changed since.
+    pub(super) fn settle(&mut self, key: &Key, resource_version: &str) {
+        if let Some(seen) = self.objects.get_mut(key)
+            && seen.resource_version == resource_version
+        {
             self.unread -= seen.unread_bytes();
             (seen.settled, seen.unread) = (Some(seen.look), None);
         }
@@ -357,12 +359,24 @@ mod tests {
         let is = |live: &Live| live.objects(Uuid::from_u128(1))[&key()].is(&object, &hash);
         live.see(key(), Seen::of(&given("1", 2, &hash)));
         assert!(is(&live));
-        live.settle(&key());
+        live.settle(&key(), "1");
         live.see(key(), Seen::of(&given("2", 2, &hash)));
         assert!(is(&live));
         let mut edited = Live::default();
         edited.see(key(), Seen::of(&given("1", 3, &hash)));
         assert!(!is(&edited));
+    }
+
+    #[test]
+    fn what_somebody_changes_right_after_it_was_compared_is_put_right() {
+        let (object, mut live) = (wanted(), Live::default());
+        let hash = hash(&object);
+        let is = |live: &Live| live.objects(Uuid::from_u128(1))[&key()].is(&object, &hash);
+        live.see(key(), Seen::of(&given("1", 2, &hash)));
+        assert!(is(&live));
+        live.see(key(), Seen::of(&given("2", 3, &hash)));
+        live.settle(&key(), "1");
+        assert!(!is(&live));
     }
 
     #[test]
@@ -399,7 +413,7 @@ mod tests {
         assert!(kept(&live, &one) > 0 && kept(&live, &other) == 0);
         live.see(one.clone(), large("2"));
         assert_eq!(live.unread, kept(&live, &one), "it took the place of itself");
-        live.settle(&one);
+        live.settle(&one, "2");
         live.see(other.clone(), large("2"));
         assert!(kept(&live, &one) == 0 && live.unread == kept(&live, &other));
         live.forget(&other);

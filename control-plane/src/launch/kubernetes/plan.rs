@@ -21,8 +21,12 @@ pub(super) enum Step {
     },
     /// It should not be there.
     Delete { key: Key, uid: String },
-    /// It was compared for the first time, and is as it should be.
-    Settle(Key),
+    /// It was compared, and is as it should be.
+    Settle {
+        key: Key,
+        /// Of what was compared: a change in between is not settled with it.
+        resource_version: String,
+    },
 }
 
 /// What is to be done, in order: what pods need comes before them, and goes after them.
@@ -35,7 +39,10 @@ pub(super) fn steps(wanted: &Objects<Prepared>, live: &BTreeMap<Key, Seen>) -> V
             // Its end is seen, and then it is made anew.
             Some(seen) if seen.leaving => {}
             Some(seen) if is_newer(seen, object) => {}
-            Some(seen) if seen.is(object, &hash) => steps.push(Step::Settle(key)),
+            Some(seen) if seen.is(object, &hash) => steps.push(Step::Settle {
+                key,
+                resource_version: seen.resource_version.clone(),
+            }),
             Some(seen) => steps.push(Step::Update {
                 hand_over: seen.replicas.filter(|_| is_scaled_by_others(object)),
                 object: marked(object, &hash),
@@ -121,7 +128,11 @@ mod tests {
         assert_eq!(made, [Step::Create(marked(&wanted, &hash(&wanted)))]);
         let there = live(&wanted, &given(&wanted));
         let key = (Kind::Secret, "iris".to_owned());
-        assert_eq!(steps(&built(vec![wanted.clone()]), &there), [Step::Settle(key.clone())]);
+        let settled = Step::Settle {
+            key: key.clone(),
+            resource_version: "7".to_owned(),
+        };
+        assert_eq!(steps(&built(vec![wanted.clone()]), &there), [settled]);
         let uid = "u".to_owned();
         assert_eq!(steps(&built(Vec::new()), &there), [Step::Delete { key, uid }]);
         let mut leaving = given(&wanted);
