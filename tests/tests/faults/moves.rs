@@ -21,8 +21,10 @@ fn account(nodes: &[ByHand]) -> (f64, f64, f64) {
     )
 }
 
-/// Makes and revokes keys until told to stop: each revocation must be acknowledged by every node.
-fn revoke_again_and_again(dana: &Actor, ending: usize, stop: &AtomicBool) {
+/// Makes and revokes keys until told to stop: each revocation must be acknowledged by every node. The longest time in which
+/// one was, in milliseconds.
+fn revoke_again_and_again(dana: &Actor, ending: usize, stop: &AtomicBool) -> Option<u64> {
+    let mut longest = None;
     for number in 0.. {
         let name = json!({"name": format!("roll-{ending}-{number}")});
         let made = dana
@@ -31,11 +33,13 @@ fn revoke_again_and_again(dana: &Actor, ending: usize, stop: &AtomicBool) {
         let path = format!("/deployments/iris-on-edge/keys/{}/revoke?wait=30s", made.string("/id"));
         let receipt = dana.post(&path, json!({})).expect(200);
         assert_eq!(receipt["receipts"][0]["pending"], json!([]), "{}", receipt.text());
+        longest = longest.max(receipt["receipts"][0]["elapsed_ms"].as_u64());
         if stop.load(Ordering::SeqCst) {
-            return;
+            break;
         }
         thread::sleep(BREATH);
     }
+    longest
 }
 
 /// Whether this status shows every node as ready, which is on the line, and with a config in force.
@@ -89,7 +93,8 @@ fn roll(count: usize) {
             });
             stop.store(true, Ordering::SeqCst);
             rolled.expect("it is rolled");
-            revoking.join().expect("each revocation is acknowledged");
+            let longest = revoking.join().expect("each revocation is acknowledged");
+            println!("the slowest revocation meanwhile: {longest:?} ms");
             looking.join().expect("each node is on the line all the time");
         });
         moved += here;
