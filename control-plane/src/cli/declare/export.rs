@@ -5,6 +5,7 @@
 
 use super::key_steps::meant;
 use super::local::digest;
+use super::reader::KEY_SETTINGS;
 use super::state::{Part, part};
 use crate::cli::Desk;
 use crate::cli::failure::Failure;
@@ -204,18 +205,7 @@ fn described(key: &Value, file: &str) -> Value {
         "weak" => value == &Value::Bool(false),
         _ => value.is_null() || value.as_array().is_some_and(Vec::is_empty),
     };
-    let bounds = taken(
-        key,
-        &[
-            "class",
-            "weak",
-            "not_before",
-            "expires_at",
-            "endpoints",
-            "rate_limit",
-            "quota",
-        ],
-    );
+    let bounds = taken(key, KEY_SETTINGS);
     said.extend(bounds.into_iter().filter(|(name, value)| !ordinary(name, value)));
     said.into()
 }

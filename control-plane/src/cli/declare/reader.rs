@@ -50,17 +50,20 @@ const DEPLOYMENT: Noun = Noun {
     own: &["keys"],
 };
 
+/// What a file says of a key, and what is written into one.
+pub(super) const KEY_SETTINGS: &[&str] = &[
+    "class",
+    "weak",
+    "not_before",
+    "expires_at",
+    "endpoints",
+    "rate_limit",
+    "quota",
+];
+
 const KEY: Noun = Noun {
     schema: "NewKey",
-    settings: &[
-        "class",
-        "weak",
-        "not_before",
-        "expires_at",
-        "endpoints",
-        "rate_limit",
-        "quota",
-    ],
+    settings: KEY_SETTINGS,
     own: &["import", "save", "revoked"],
 };
 
