@@ -12,6 +12,9 @@ use uuid::Uuid;
 /// Whoever follows looks once a second, and is to see something new each time.
 const MOMENT: Duration = Duration::from_millis(900);
 
+/// Answers that are kept at a time, each of at most 16 MiB; whoever asks for one more has it for themselves.
+const MOST: usize = 16;
+
 /// The last lines of each pod by its node's id, or why there are none.
 pub type Tails = Result<Arc<Vec<(Uuid, String)>>, String>;
 
@@ -32,7 +35,11 @@ impl Recent {
             let mut all = self.all();
             // What everybody has hung up on before it was answered.
             all.retain(|_, answer| answer.initialized() || Arc::strong_count(answer) > 1);
-            Arc::clone(all.entry(asked).or_default())
+            let has_room = all.len() < MOST || all.contains_key(&asked);
+            has_room.then(|| Arc::clone(all.entry(asked).or_default()))
+        };
+        let Some(answer) = answer else {
+            return ask.await;
         };
         let first = async {
             let tails = ask.await;
@@ -83,6 +90,16 @@ mod tests {
             tokio::task::yield_now().await;
         }
         assert_eq!(recent.get(iris, ask()).await.unwrap()[0].1, "3");
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_is_bounded() {
+        let recent = Recent::default();
+        for tail in 0..=MOST {
+            let answer = recent.get((Uuid::nil(), tail), async { Ok(Arc::default()) }).await;
+            assert!(answer.is_ok());
+            assert_eq!(recent.all().len(), MOST.min(tail + 1));
+        }
     }
 
     #[tokio::test]
