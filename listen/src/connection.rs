@@ -5,6 +5,7 @@
 
 use super::places::Place;
 use super::pulse::{Line, Pulse, Unfinished};
+use super::threads::Pace;
 use super::turns::Turns;
 use super::{Answers, Phase, Port};
 use axum::body::Body;
@@ -81,6 +82,7 @@ pub(super) async fn serve<S: Answers>(
     let line = Line {
         stream: stream.clone(),
         pulse,
+        pace: Pace::default(),
     };
     let line = Living::new(line, heard);
     let Some(tls) = &port.tls else {

@@ -10,8 +10,11 @@ pub mod descriptors;
 pub mod linger;
 mod places;
 mod pulse;
+mod threads;
 pub mod tls;
 mod turns;
+
+pub use threads::Threads;
 
 use axum::extract::Request;
 use axum::response::Response;
@@ -61,6 +64,8 @@ pub struct Port {
     pub tells_peer: bool,
     /// Whether a request has the signs of life of its connection.
     pub tells_life: bool,
+    /// Where its connections are served; without them, on the threads of whoever serves the port.
+    pub threads: Option<Threads>,
 }
 
 impl Default for Port {
@@ -71,6 +76,7 @@ impl Default for Port {
             tls: None,
             tells_peer: false,
             tells_life: false,
+            threads: None,
         }
     }
 }
@@ -169,10 +175,20 @@ pub async fn serve<S: Answers>(
             accepted = accept(&listener, &places) => accepted,
         };
         match accepted {
-            Ok((accepted, place)) => {
+            Ok(((stream, peer), place)) => {
                 failing = false;
                 let (service, port, phase) = (service.clone(), port.clone(), phase.clone());
-                connections.spawn(async move { connection::serve(accepted, &place, service, port, phase).await });
+                let threads = port.threads.clone();
+                let connection = async move {
+                    match TcpStream::from_std(stream) {
+                        Ok(stream) => connection::serve((stream, peer), &place, service, port, phase).await,
+                        Err(error) => tracing::warn!(%error, "a connection cannot be served"),
+                    }
+                };
+                match threads {
+                    Some(threads) => threads.serve(&connections, connection),
+                    None => drop(connections.spawn(connection)),
+                }
             }
             Err(error) => {
                 // Out of descriptors, most likely: one that ends makes room. Said once, not twenty times a second.
@@ -186,9 +202,13 @@ pub async fn serve<S: Answers>(
     }
 }
 
-async fn accept(listener: &TcpListener, places: &Arc<Places>) -> io::Result<((TcpStream, SocketAddr), Place)> {
+/// A connection, which no runtime looks after yet.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Places>,
+) -> io::Result<((std::net::TcpStream, SocketAddr), Place)> {
     let free = places.free().await?;
     let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok(((stream, peer), places.give(free)))
+    Ok(((stream.into_std()?, peer), places.give(free)))
 }

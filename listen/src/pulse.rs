@@ -3,6 +3,7 @@
 //! Apart from the loop that decides on it. The rule a newcomer would break: nothing here waits or ends a connection; it
 //! only says what was seen.
 
+use super::threads::Pace;
 use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
 use std::io::{self, IoSlice};
@@ -184,13 +185,16 @@ impl HttpBody for Unfinished {
 pub(super) struct Line {
     pub(super) stream: Arc<TcpStream>,
     pub(super) pulse: Arc<Pulse>,
+    /// How soon the caller asks again.
+    pub(super) pace: Pace,
 }
 
 impl Line {
-    fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn wrote(&mut self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         self.pulse.blocked.store(outcome.is_pending(), Ordering::Relaxed);
         if let Poll::Ready(Ok(bytes)) = &outcome {
             self.pulse.written.fetch_add(*bytes as u64, Ordering::Relaxed);
+            self.pace.answered(std::time::Instant::now());
         }
         outcome
     }
@@ -211,7 +215,11 @@ impl Line {
 }
 
 impl AsyncRead for Line {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.stream.poll_read_ready(context))?;
             let mut read = None;
@@ -228,6 +236,7 @@ impl AsyncRead for Line {
             match (read, asked) {
                 (Some(bytes), _) => {
                     if bytes > 0 {
+                        self.pace.asked(std::time::Instant::now());
                         self.pulse.begun.store(true, Ordering::Relaxed);
                     }
                     return Poll::Ready(Ok(()));
@@ -240,13 +249,13 @@ impl AsyncRead for Line {
 }
 
 impl AsyncWrite for Line {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = self.write(context, |stream| stream.try_write(bytes));
         self.wrote(outcome)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {

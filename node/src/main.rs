@@ -1,6 +1,6 @@
 //! `castoff-node`: reads what it was told, opens its ports, and lets the control plane say the rest.
 
-use castoff_listen::{self as listen, Life, OPERATORS, Phase, Port, descriptors};
+use castoff_listen::{self as listen, Life, OPERATORS, Phase, Port, Threads, descriptors};
 use castoff_node::clock::Clock;
 use castoff_node::config::Args;
 use castoff_node::control::apply::Follower;
@@ -22,6 +22,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -118,11 +119,16 @@ async fn run(args: Args, started_at_ms: i64) -> Result<(), NotStarted> {
     let connections = TaskTracker::new();
     tokio::spawn(telemetry::upkeep(metrics.clone()));
     let [callers, operators] = kept(&args);
+    let threads = Threads::start().map_err(unusable("no threads can be started"))?;
+    let callers = Port {
+        threads: Some(threads),
+        ..callers
+    };
     // Open as long as the process lives: who looks after a node wants to see it leave.
     let (_open, always) = watch::channel(Phase::Open);
     let router = ops::router(node.clone(), metrics);
     tokio::spawn(listen::serve(ports.ops, router, operators, always, TaskTracker::new()));
-    let service = predict::service(node.clone());
+    let service = predict::service(node.clone(), Handle::current());
     let serving = listen::serve(ports.http, service, callers, phases, connections.clone());
     let (shared, readiness) = (args.listen_on_stdin, node.clone());
     tokio::spawn(async move {

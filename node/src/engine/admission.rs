@@ -74,7 +74,7 @@ impl Load {
     }
 
     /// Whether a run on inputs of this size is likely to be quick.
-    pub(super) fn is_quick(&self, size: usize) -> bool {
+    pub fn is_quick(&self, size: usize) -> bool {
         size < self.quick_below.load(Ordering::Relaxed)
     }
 

@@ -4,6 +4,7 @@
 //! such a thing, read the body, answer. The rule a newcomer would break: nothing is looked up, and no body is read,
 //! before the judge has let the caller in.
 
+mod asked;
 pub mod call;
 pub mod caller;
 mod columns;
@@ -22,10 +23,11 @@ mod v2_wire;
 #[cfg(test)]
 mod tests;
 
+use self::asked::Asked;
 use self::call::Call;
 use self::counts::Counts;
 use self::failure::{Failure, Reason};
-use self::place::{Of, Place};
+use self::place::Place;
 use crate::state::Node;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
@@ -34,6 +36,7 @@ use castoff_listen::body::{Unread, Whole};
 use castoff_listen::linger::Lingering;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Version, header};
+use tokio::runtime::Handle;
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
@@ -41,29 +44,42 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Every inference route, behind one judge of keys. Only `/v2/health/live` and `/v2/health/ready` need none. Calls are
-/// counted by the recorder that is installed by now.
+/// counted by the recorder that is installed by now, and answered on the threads of `aside` where that may take long.
 ///
 /// No router of a framework: [`Place`] knows the routes, and to look one up here would cost what checking a key does.
 pub fn service(
     node: Arc<Node>,
+    aside: Handle,
 ) -> impl tower::Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static {
-    let counts = Arc::new(Counts::new());
+    let shared = Arc::new(Shared {
+        node,
+        counts: Counts::new(),
+        aside,
+    });
     tower::service_fn(move |request: Request| {
-        let (node, counts) = (Arc::clone(&node), Arc::clone(&counts));
+        let shared = Arc::clone(&shared);
         async move {
             let dialect = Place::of(request.uri().path()).dialect();
-            let answered = AssertUnwindSafe(serve(&node, &counts, request)).catch_unwind().await;
+            let answered = AssertUnwindSafe(serve(&shared, request)).catch_unwind().await;
             Ok(answered.unwrap_or_else(|_| Failure::new(Reason::Broken, "a bug; it was logged").render(dialect)))
         }
     })
 }
 
-async fn serve(node: &Node, counts: &Counts, request: Request) -> Response {
+/// What every call needs.
+struct Shared {
+    node: Arc<Node>,
+    counts: Counts,
+    aside: Handle,
+}
+
+async fn serve(shared: &Shared, request: Request) -> Response {
+    let Shared { node, counts, .. } = shared;
     let arrived = Instant::now();
     let (version, is_head) = (request.version(), request.method() == Method::HEAD);
     let place = Place::of(request.uri().path());
     let dialect = place.dialect();
-    let mut response = match answer(node, place, linger(request), arrived).await {
+    let mut response = match answer(shared, place, linger(request), arrived).await {
         Ok(response) => response,
         Err(failure) => failure.render(dialect),
     };
@@ -95,8 +111,9 @@ fn bodiless(response: Response) -> Response {
     response
 }
 
-async fn answer(node: &Node, place: Place, request: Request, arrived: Instant) -> Result<Response, Failure> {
+async fn answer(shared: &Shared, place: Place, request: Request, arrived: Instant) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
+    let node = &shared.node;
     let call = if place.is_open() {
         None
     } else {
@@ -125,32 +142,14 @@ async fn answer(node: &Node, place: Place, request: Request, arrived: Instant) -
     } else {
         Whole::default()
     };
-    match place {
-        Place::Model {
-            model,
-            version,
-            of: Of::Infer,
-        } => v2::infer(&call, &model, version.as_deref(), &body).await,
-        Place::Model { model, version, of } => v2::model(&call, &model, version.as_deref(), of),
-        Place::Records { service, endpoint, how } => {
-            let query = head.uri.query().unwrap_or_default();
-            records::answer(
-                &call,
-                &service,
-                &endpoint,
-                how,
-                records::Asked {
-                    query,
-                    body: &body,
-                    arrived,
-                },
-            )
-            .await
-        }
-        Place::Simple { endpoint } => simple::answer(&call, endpoint.as_deref(), &body).await,
-        Place::Server => Ok(v2::server()),
-        Place::Live | Place::Ready | Place::Nowhere(_) => Err(Failure::new(Reason::NotFound, "there is nothing here")),
-    }
+    let asked = Asked {
+        call,
+        place,
+        uri: head.uri,
+        body,
+        arrived,
+    };
+    asked.answer(&shared.aside).await
 }
 
 /// The body, when it is small enough, arrives in time and is not compressed.

@@ -1,7 +1,7 @@
 //! Too much, too long, too large, and models that should not be.
 
 use super::onnx;
-use super::world::World;
+use super::world::{World, key, with};
 use crate::serving::NotServed;
 use castoff_wire::proto::endpoint::Kind;
 use std::sync::Arc;
@@ -63,6 +63,41 @@ async fn a_run_that_is_not_quick_after_all_keeps_nobody_else_waiting() {
     let twice = eventually(|| world.runs() == 2);
     let (stuck, ()) = tokio::join!(stuck, twice);
     assert_eq!(stuck.status, 504);
+}
+
+/// Where nobody answers aside, whatever should be fails.
+#[test]
+fn only_what_is_over_at_once_is_answered_by_the_callers_thread() {
+    let Some(world) = World::new() else { return };
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let nobody = runtime();
+    let aside = nobody.handle().clone();
+    nobody.shutdown_background();
+    let status = |spaces: usize| {
+        let body = format!(r#"{{"inputs":[[1,2]]{}}}"#, " ".repeat(spaces));
+        let request = with(&[("x-api-key", &key(1))], "POST", "/double/predict", body);
+        runtime()
+            .block_on(world.call_aside(request, aside.clone()))
+            .status
+            .as_u16()
+    };
+    assert_eq!(status(0), 500, "nobody knows how long it takes");
+    for model in world
+        .node
+        .in_force()
+        .serving
+        .iter()
+        .flat_map(|serving| serving.models())
+    {
+        model.load().ran(2, Duration::ZERO);
+    }
+    assert_eq!(status(0), 200);
+    assert_eq!(status(100_000), 500, "a body takes its time, too");
 }
 
 #[tokio::test(flavor = "multi_thread")]

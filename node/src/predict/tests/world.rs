@@ -15,6 +15,7 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use tokio::runtime::Handle;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -198,7 +199,12 @@ impl World {
     }
 
     pub(super) async fn call(&self, request: Request<Body>) -> Answer {
-        let response = service(Arc::clone(&self.node)).oneshot(request).await.unwrap();
+        self.call_aside(request, Handle::current()).await
+    }
+
+    /// On these threads what may take long.
+    pub(super) async fn call_aside(&self, request: Request<Body>, aside: Handle) -> Answer {
+        let response = service(Arc::clone(&self.node), aside).oneshot(request).await.unwrap();
         let (head, body) = response.into_parts();
         let body = to_bytes(body, usize::MAX).await.unwrap();
         let text = String::from_utf8(body.to_vec()).unwrap();
