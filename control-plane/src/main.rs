@@ -38,7 +38,10 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let castoff = Castoff::try_parse().unwrap_or_else(|error| cli::likeliest(error).exit());
+    let castoff = Castoff::try_parse().unwrap_or_else(|error| {
+        let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+        cli::advise(error, &Castoff::command(), &words.collect::<Vec<_>>()).exit()
+    });
     // One provider for every TLS connection of this process. A second call would only say that there is one.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let done = match castoff.command {
@@ -80,6 +83,40 @@ mod tests {
         }
     }
 
+    /// What is said of a command line that cannot be read.
+    fn refused(words: &[String]) -> String {
+        let Err(error) = Castoff::try_parse_from(words) else {
+            panic!("{words:?} is a command");
+        };
+        cli::advise(error, &Castoff::command(), words).to_string()
+    }
+
+    #[test]
+    fn a_command_that_is_typed_wrongly_says_how_it_is_typed() {
+        let mut found = Vec::new();
+        commands(&Castoff::command(), &["castoff".to_owned()], &mut found);
+        for mut path in found {
+            let typed = path.join(" ");
+            path.push("--nonsense".to_owned());
+            let said = refused(&path);
+            assert!(said.contains(&format!("tip: for example: {typed}")), "{typed}: {said}");
+        }
+        for (typed, tip) in [
+            ("castoff login admin", "castoff login --name"),
+            ("castoff deploy iris --to dev", "castoff deploy iris v"),
+            ("castoff keys create iris-on-dev demo", "castoff keys create"),
+            ("castoff rollback iris-on-dev", "castoff deployment rollback"),
+            ("castoff delete deployment iris-on-dev", "castoff deployment delete"),
+            ("castoff push iris v1 iris.onnx", "castoff version push"),
+        ] {
+            let words: Vec<String> = typed.split(' ').map(str::to_owned).collect();
+            let said = refused(&words);
+            assert!(said.contains(&format!("tip: for example: {tip}")), "{typed}: {said}");
+        }
+        let nowhere = ["castoff", "frobnicate"].map(str::to_owned);
+        assert!(!refused(&nowhere).contains("for example"));
+    }
+
     #[test]
     fn a_slip_in_a_command_gets_the_command_as_a_suggestion() {
         let mut found = Vec::new();
@@ -99,11 +136,8 @@ mod tests {
                 if typed == command {
                     continue;
                 }
-                let words = path.iter().chain([&typed]);
-                let Err(error) = Castoff::try_parse_from(words) else {
-                    panic!("{typed} is a command, too");
-                };
-                let said = cli::likeliest(error).to_string();
+                let words: Vec<String> = path.iter().chain([&typed]).cloned().collect();
+                let said = refused(&words);
                 let tip = said.lines().find(|line| line.contains("tip:")).unwrap_or_default();
                 assert!(tip.contains(&format!("'{command}'")), "{path:?} {typed}: {said}");
                 assert!(tip.matches('\'').count() <= 6, "more than three to choose from: {tip}");

@@ -4,6 +4,7 @@
 //! line: keys, tokens and passwords come by file, by standard input or by the environment of the process.
 
 mod account;
+mod advice;
 mod ask;
 mod client;
 mod cluster_settings;
@@ -35,9 +36,9 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
+pub use advice::advise;
 pub use failure::AFTER_HELP;
 pub use output::Format;
-pub use suggestion::likeliest;
 
 use clap::{Args, Subcommand};
 use client::{Client, Proof};

@@ -4,7 +4,6 @@
 
 use super::client::Client;
 use super::failure::{Failure, Refusal};
-use clap::error::{ContextKind, ContextValue};
 
 /// Looking through more names than this takes longer than looking at the list.
 const MOST_NAMES: usize = 1_000;
@@ -125,24 +124,6 @@ fn nearest<'a>(wanted: &str, there: &[&'a str]) -> Option<&'a str> {
     // In a name of three letters, two slips make any other.
     let allowed = MOST_SLIPS.min(wanted.chars().count() / 2);
     (1..=allowed).contains(&slips(&near)).then_some(near)
-}
-
-/// Of the commands that are like a mistyped one, leaves the likeliest: clap names all that begin alike, the likeliest last.
-pub fn likeliest(mut error: clap::Error) -> clap::Error {
-    if let (Some(ContextValue::String(typed)), Some(ContextValue::Strings(alike))) = (
-        error.get(ContextKind::InvalidSubcommand),
-        error.get(ContextKind::SuggestedSubcommand),
-    ) {
-        let slips = |name: &String| strsim::damerau_levenshtein(typed, name);
-        let fewest = alike.iter().map(slips).min();
-        let best = alike
-            .iter()
-            .filter(|name| Some(slips(name)) == fewest)
-            .cloned()
-            .collect();
-        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(best));
-    }
-    error
 }
 
 #[cfg(test)]
