@@ -1,4 +1,4 @@
-//! How often a key may be used, from the API to the nodes that share its limit.
+//! How often a key may be used within a span, from the API to the nodes that share its limit. Quotas have a file of their own.
 //!
 //! Every limit here lets one call in an hour in beside its burst: what passes is counted, and nothing hangs on time.
 
@@ -102,53 +102,6 @@ on_both_databases! {
         assert_eq!(heir["rate_limit"], hourly(2));
         assert_eq!(let_in(&dev, &heir.string("/key"), 10), 2);
         assert_eq!(let_in(&dev, &made.string("/key"), 10), 0);
-    }
-
-    /// The control plane counts what the nodes report: a key is refused some seconds after its quota was used up.
-    fn a_quota_that_is_used_up_refuses_until_its_window_ends(cast: Cast) {
-        let dev = cast.iris_on_dev();
-        let events = cast.dana.request("GET", &dev.path("/events")).stream();
-        let quota = |requests: u64| json!({"requests": requests, "per": "month"});
-        let body = json!({"name": "partner", "quota": quota(5)});
-        let made = cast.dana.post(&dev.path("/keys?wait=30s"), body).expect(201);
-        let (key, path) = (made.string("/key"), dev.path(&format!("/keys/{}", made.string("/id"))));
-        assert_eq!([&made["quota"], &made["quota_used"], &made["used_up_until"]], [&quota(5), &json!(0), &Value::Null]);
-        for _ in 0..4 {
-            dev.call(&key).expect(200);
-        }
-        eventually("the calls are counted", || cast.dana.get(&path).expect(200)["quota_used"] == 4);
-        dev.call(&key).expect(200);
-        eventually("it is refused", || dev.call(&key).status == 429);
-        let refused = dev.call(&key).expect(429);
-        let seconds: u32 = refused.header("retry-after").unwrap().parse().unwrap();
-        assert!((1..=31 * 86_400).contains(&seconds), "{seconds}");
-        assert!(refused.string("/detail").starts_with("the API key has used up its quota"), "{}", refused.text());
-        let shown = cast.dana.get(&path).expect(200);
-        let until = shown.string("/used_up_until");
-        assert!(shown["quota_used"].as_u64() >= Some(5) && until.ends_with("-01T00:00:00.000Z"), "{}", shown.text());
-        dev.call(&dev.key).expect(200);
-        eventually("it is told", || {
-            let text = events.text();
-            text.contains("quota-used-up").then_some(()).ok_or(text)
-        });
-        // Another process of the node obeys the same, and a successor has used as much.
-        let [process] = dev.processes(1)[..] else { panic!("one") };
-        process.kill();
-        eventually("there is another", || dev.processes(1) != [process]);
-        dev.call(&key).expect(429);
-        let heir = cast.dana.post(&format!("{path}/rotate?wait=30s"), json!({})).expect(201);
-        assert_eq!([&heir["quota"], &heir["used_up_until"]], [&quota(5), &json!(until)]);
-        dev.call(&heir.string("/key")).expect(429);
-
-        // More opens at once, and what was used counts on.
-        let change = |quota: Value| cast.dana.patch(&format!("{path}?wait=30s"), json!({"quota": quota})).expect(200);
-        assert_eq!(change(quota(1_000_000))["used_up_until"], Value::Null);
-        dev.call(&key).expect(200);
-        assert_eq!(change(quota(2))["used_up_until"], json!(until));
-        dev.call(&key).expect(429);
-        let free = change(Value::Null);
-        assert_eq!([&free["quota"], &free["quota_used"], &free["used_up_until"]], [&Value::Null; 3]);
-        dev.call(&key).expect(200);
     }
 
     fn a_limit_that_is_none_is_refused_with_its_place(cast: Cast) {

@@ -40,8 +40,12 @@ pub(super) struct Ledger {
 struct Waiting {
     reports: HashMap<NodeKey, Arc<NodeReport>>,
     events: Vec<Noted>,
-    uses: HashMap<(Uuid, Uuid), Use>,
+    uses: HashMap<Used, Use>,
 }
+
+/// A key at a deployment, and when the day began on which it was used: quotas end with days, and what is written together
+/// must not count for the later one.
+type Used = (Uuid, Uuid, i64);
 
 struct Noted {
     deployment_id: Uuid,
@@ -56,7 +60,8 @@ struct Use {
 }
 
 impl Waiting {
-    fn add(&mut self, key: (Uuid, Uuid), used: Use) {
+    fn add(&mut self, (key_id, deployment_id): (Uuid, Uuid), used: Use) {
+        let key = (key_id, deployment_id, used.last.day().0.ms());
         let room = self.uses.len() < MOST_USES;
         match self.uses.get_mut(&key) {
             Some(before) => {
@@ -216,7 +221,7 @@ impl Ledger {
         }
         let mut uses: Vec<MachineKeyUse> = taken
             .iter()
-            .map(|((key_id, deployment_id), used)| MachineKeyUse {
+            .map(|((key_id, deployment_id, _), used)| MachineKeyUse {
                 key_id: *key_id,
                 deployment_id: *deployment_id,
                 calls: used.calls,
@@ -224,13 +229,13 @@ impl Ledger {
             })
             .collect();
         // In one order everywhere, so that two replicas do not wait for each other.
-        uses.sort_by_key(|used| (used.key_id, used.deployment_id));
+        uses.sort_by_key(|used| (used.key_id, used.deployment_id, used.last_used_at));
         match self.store.count_key_use(&uses).await {
             Ok(with_quotas) => self.store.end_quotas(&with_quotas).await,
             Err(error) => {
                 let mut waiting = self.waiting();
-                for (key, used) in taken {
-                    waiting.add(key, used);
+                for ((key_id, deployment_id, _), used) in taken {
+                    waiting.add((key_id, deployment_id), used);
                 }
                 Err(error)
             }
