@@ -145,7 +145,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     for (shown, pair) in of_rest.into_iter().chain(of_nodes) {
         tokio::spawn(pair.renew(shown, stopping.clone()));
     }
-    let loops = Loops::start(&config, &store, &push, &packages, &stopping, installation.id).await?;
+    let mut loops = Loops::start(&config, &store, &push, &packages, installation.id).await?;
     let api = Api {
         store: store.clone(),
         table,
@@ -170,9 +170,16 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     wait_for_end().await?;
     leaving.cancel();
     served.leave();
+    let drained = tokio::time::sleep(Duration::from_secs(config.drain_delay));
     // Nodes stay on the line as long: whoever is sent away now might be sent here again.
     let all_are_elsewhere = async {
-        tokio::time::sleep(Duration::from_secs(config.drain_delay)).await;
+        let handed_over = async {
+            // Nodes that are to be ended are ended by this one.
+            if !config.stop_nodes {
+                loops.hand_over().await;
+            }
+        };
+        tokio::join!(drained, handed_over);
         loops.look_around().await;
         push.hand_over().await;
     };

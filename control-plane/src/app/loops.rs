@@ -12,7 +12,7 @@ use crate::launch::local::{Local, Settings, program_beside_this};
 use crate::launch::{
     AddressSource, JoinSource, Launcher, Leave, NodeBook, NodeLogs, StoredTokens, rotation, static_nodes,
 };
-use crate::lease::{Home, Keeper, Neighbours, Term};
+use crate::lease::{Handing, Home, Keeper, Neighbours, Term};
 use crate::push::{Joins, Push};
 use crate::store::{Gone, Presence, Store};
 use castoff_wire::PackageAddresses;
@@ -34,10 +34,11 @@ pub(super) struct Loops {
     clusters: Clusters,
     neighbours: Neighbours,
     leave: watch::Sender<Leave>,
-    launchers: [JoinHandle<()>; 4],
-    collecting: JoinHandle<()>,
+    /// What acts: the launchers, and who collects files.
+    acting: Vec<JoinHandle<()>>,
+    collected: CancellationToken,
     keeping: JoinHandle<()>,
-    released: CancellationToken,
+    handing: Handing,
 }
 
 impl Loops {
@@ -47,7 +48,6 @@ impl Loops {
         store: &Store,
         push: &Push,
         packages: &Packages,
-        stopping: &CancellationToken,
         installation: Uuid,
     ) -> Result<Self, String> {
         let joins = joins(store, push.joins.clone());
@@ -72,27 +72,28 @@ impl Loops {
             gone.map_err(plain)?;
         }
         let (keeper, terms) = Keeper::new(store.system(), own, &home, push.addresses.clone());
-        let released = CancellationToken::new();
+        let (handing, collected) = (Handing::default(), CancellationToken::new());
         let (leave, leaving) = watch::channel(Leave::Stay);
         Ok(Self {
             logs,
             clusters,
             neighbours: keeper.neighbours(),
-            launchers: [
+            acting: vec![
                 tokio::spawn(Box::new(local).run(terms.clone(), leaving.clone())),
                 tokio::spawn(static_nodes::run(store.system(), terms.clone(), leaving.clone())),
                 tokio::spawn(rotation::run(store.system(), terms.clone(), leaving.clone())),
                 tokio::spawn(Box::new(kubernetes).run(terms.clone(), leaving)),
+                tokio::spawn(collector::run(
+                    packages.clone(),
+                    store.system(),
+                    terms,
+                    collected.clone(),
+                )),
             ],
-            collecting: tokio::spawn(collector::run(
-                packages.clone(),
-                store.system(),
-                terms,
-                stopping.clone(),
-            )),
-            keeping: tokio::spawn(keeper.keep(released.clone())),
+            collected,
+            keeping: tokio::spawn(keeper.keep(handing.clone())),
             leave,
-            released,
+            handing,
         })
     }
 
@@ -112,14 +113,33 @@ impl Loops {
         let _ = tokio::time::timeout(LOOK, self.neighbours.look()).await;
     }
 
-    /// Waits until they have ended; only then another control plane may act.
-    pub(super) async fn end(self, leaving: Leave) {
-        // A launcher that has failed has said so, and hears nothing.
-        let _ = self.leave.send(leaving);
-        let _ = futures::future::join_all(self.launchers).await;
-        let _ = self.collecting.await;
-        self.released.cancel();
+    /// Leaves to another control plane what goes on by itself, where one lives: it needs a moment until it acts, and this one
+    /// still answers. Otherwise all goes on until [`Loops::end`].
+    pub(super) async fn hand_over(&mut self) {
+        self.look_around().await;
+        if self.neighbours.others_live() {
+            self.cease(Leave::WithoutNodes).await;
+        }
+    }
+
+    /// Waits until they have ended.
+    pub(super) async fn end(mut self, leaving: Leave) {
+        self.cease(leaving).await;
+        self.handing.ended.cancel();
         let _ = self.keeping.await;
+    }
+
+    /// Nothing acts any more when this returns; only then another control plane may.
+    async fn cease(&mut self, leaving: Leave) {
+        self.leave.send_replace(leaving);
+        self.collected.cancel();
+        // One by one: whoever is interrupted here goes on with those that are left.
+        while let Some(task) = self.acting.last_mut() {
+            // A launcher that has failed has said so.
+            let _ = task.await;
+            self.acting.pop();
+        }
+        self.handing.resigned.cancel();
     }
 }
 

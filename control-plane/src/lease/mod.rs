@@ -4,7 +4,8 @@
 //! The times: a lease is given for 3 s by the database's clock and renewed every second; the others ask every half second.
 //! Its holder stops acting half a second before the lease ends, by its own clock and counted from when it asked. So after
 //! the holder has died or hangs the next one acts within 3 s, half a second and the time of two statements; at once when
-//! its process is proven to have ended on this machine, or when it has left in order. The rule a newcomer would break:
+//! its process is proven to have ended on this machine, or when it has left in order: it gives the lease back at the beginning
+//! of its end, and the others are told. The rule a newcomer would break:
 //! who acts asks [`Term::holds`] right before each deed that is not a write to the database; writes are fenced by
 //! themselves.
 
@@ -12,11 +13,11 @@ mod home;
 
 pub use home::Home;
 
-use crate::store::{Error, Gone, Holding, LEASE, Presence, SystemStore};
+use crate::store::{Change, Error, Gone, Holding, LEASE, Presence, SystemStore};
 use home::Holder;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 const RENEW: Duration = Duration::from_secs(1);
@@ -101,6 +102,20 @@ impl Neighbours {
         });
         Ok(())
     }
+
+    /// Whether another one lives, as far as this one knows.
+    pub fn others_live(&self) -> bool {
+        self.addresses.borrow().len() > 1
+    }
+}
+
+/// How a control plane leaves to others what goes on by itself.
+#[derive(Clone, Debug, Default)]
+pub struct Handing {
+    /// Nothing acts here any more, nor will it again.
+    pub resigned: CancellationToken,
+    /// Nobody is answered here any more.
+    pub ended: CancellationToken,
 }
 
 /// Asks for the lease, and holds it.
@@ -135,13 +150,15 @@ impl Keeper {
         self.neighbours.clone()
     }
 
-    /// Works until `released`, which is told when nothing acts any more, and gives the lease back then.
-    pub async fn keep(mut self, released: CancellationToken) {
+    /// Works until this control plane has resigned, gives the lease back then, and says that it lives until it has ended.
+    pub async fn keep(mut self, handing: Handing) {
+        let Handing { resigned, ended } = handing;
         if !self.store.is_shared() {
             self.terms.send_replace(Some(Term::alone()));
-            released.cancelled().await;
+            ended.cancelled().await;
             return;
         }
+        let mut changes = self.store.changes();
         loop {
             let asked = Instant::now();
             let term = self.terms.borrow().clone();
@@ -164,11 +181,22 @@ impl Keeper {
             let holds = self.terms.borrow().is_some();
             let wait = if holds && answered { RENEW } else { ASK };
             tokio::select! {
-                () = released.cancelled() => break,
+                () = resigned.cancelled() => break,
+                () = is_free(&mut changes), if !holds => {}
                 () = tokio::time::sleep_until((asked + wait).into()) => {}
             }
         }
-        self.leave().await;
+        self.resign().await;
+        while ended.run_until_cancelled(tokio::time::sleep(RENEW)).await.is_some() {
+            let looked = tokio::time::timeout(LEASE, self.neighbours.look()).await;
+            self.complain(!matches!(looked, Ok(Ok(()))));
+        }
+        if !matches!(
+            tokio::time::timeout(LEASE, self.store.say_gone(self.neighbours.own.id)).await,
+            Ok(Ok(()))
+        ) {
+            tracing::warn!("it was not said that this control plane has ended");
+        }
     }
 
     /// The term that is this control plane's now, if it is one.
@@ -204,21 +232,32 @@ impl Keeper {
         self.failing = failing;
     }
 
-    async fn leave(self) {
-        let term = self.terms.borrow().clone();
-        let given_back = async {
-            if let Some(number) = term.and_then(|term| term.number) {
-                let own = Holding {
-                    holder: self.holder.to_string(),
-                    term: number,
-                };
-                self.store.end_lease(&own).await?;
-            }
-            self.store.say_gone(self.neighbours.own.id).await
+    async fn resign(&self) {
+        let Some(term) = self.terms.send_replace(None) else {
+            return;
+        };
+        term.over.cancel();
+        let Some(number) = term.number else { return };
+        let own = Holding {
+            holder: self.holder.to_string(),
+            term: number,
         };
         // It ends by itself else.
-        if !matches!(tokio::time::timeout(LEASE, given_back).await, Ok(Ok(()))) {
-            tracing::warn!("the lease was not given back");
+        match tokio::time::timeout(LEASE, self.store.end_lease(&own)).await {
+            Ok(Ok(())) => tracing::info!(term = number, "this control plane has given the lease back"),
+            _ => tracing::warn!("the lease was not given back"),
+        }
+    }
+}
+
+/// Waits until somebody has given the lease back, or may have.
+async fn is_free(changes: &mut broadcast::Receiver<Change>) {
+    loop {
+        match changes.recv().await {
+            Ok(Change::Lease) | Err(broadcast::error::RecvError::Lagged(_)) => return,
+            Ok(_) => {}
+            // The time alone ends it.
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
         }
     }
 }

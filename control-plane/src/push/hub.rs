@@ -137,7 +137,8 @@ impl Hub {
                         | Change::Event
                         | Change::Account(_)
                         | Change::Infrastructure(_)
-                        | Change::Copy(_),
+                        | Change::Copy(_)
+                        | Change::Lease,
                     ) => continue,
                     // Some were missed: everything is looked at.
                     Err(_) => self.look().await,

@@ -89,7 +89,7 @@ impl Store {
         }
     }
 
-    async fn notify(&self, changes: HashSet<Change>) -> Result<(), Error> {
+    pub(super) async fn notify(&self, changes: HashSet<Change>) -> Result<(), Error> {
         let hints = changes.into_iter().filter_map(|change| {
             let hint = Hint { by: self.id, change };
             serde_json::to_string(&hint).ok()

@@ -107,7 +107,7 @@ impl SystemStore {
         .transpose()
     }
 
-    /// Ends a holder's time: one's own, or that of one whose process is proven to have ended.
+    /// Ends a holder's time: one's own, or that of one whose process is proven to have ended. The others hear of it.
     ///
     /// # Errors
     /// The database failed.
@@ -115,7 +115,8 @@ impl SystemStore {
         let sql = "UPDATE lease SET until = 0 WHERE name = 'loops' AND holder = $1 AND term = $2".to_owned();
         let values = [of.holder.as_str().into(), of.term.into()];
         self.store().db.execute_raw(postgres(sql, values)).await?;
-        Ok(())
+        // Not by way of what is gathered: a control plane that ends would not wait for that.
+        self.store().notify([Change::Lease].into()).await
     }
 
     /// Says that a control plane lives, forgets those that have not said so for long, and gives all that live.

@@ -106,6 +106,8 @@ pub enum Change {
     Event,
     /// What an account may do has changed: its streams look again.
     Account(Uuid),
+    /// The lease was given back: whoever waits for it may have it.
+    Lease,
 }
 
 /// The rows of one installation.

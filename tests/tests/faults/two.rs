@@ -12,8 +12,13 @@ use std::time::Instant;
 
 /// The cast with two nodes that know both control planes; the second one, and the deployment as seen from there.
 fn two() -> Option<(Cast, Deployed, Server, Deployed)> {
+    two_and(&[])
+}
+
+/// The same, with more arguments for the first.
+fn two_and(extra: &[&str]) -> Option<(Cast, Deployed, Server, Deployed)> {
     let database = Database::postgres()?;
-    let cast = World::with_cast(database.clone());
+    let cast = World::with_cast_and(database.clone(), extra);
     let dev = cast.iris_on_dev();
     let replicas = json!({"scale": {"replicas": 2}});
     cast.dana
@@ -150,6 +155,28 @@ fn a_control_plane_that_hung_finds_that_another_one_acts() {
     assert_eq!(restarts(&there), 2, "two were killed, and each was started again once");
     let here = dev.seen_by(&seen_from(&cast.world.server, &cast.dana));
     a_key_comes_and_goes(&here, "by the first");
+}
+
+/// What goes on by itself is the other's from the beginning, not only when the last caller has gone.
+#[test]
+fn who_leaves_hands_over_what_it_does_and_goes_on_answering() {
+    let Some((mut cast, dev, second, there)) = two_and(&["--drain-delay", "300"]) else {
+        return;
+    };
+    eventually("the first acts", || deeds(&cast.world.server).0 == 1);
+    let seen = deeds(&cast.world.server);
+    cast.world.server.process().signal(Signal::TERM);
+    eventually("the second acts", || deeds(&second).0 == 1);
+    a_node_is_replaced(&cast, &there);
+    a_key_comes_and_goes(&there, "by the one that stays");
+    a_key_comes_and_goes(&dev, "by the one that leaves");
+    assert_eq!(deeds(&cast.world.server), seen);
+    // It says that it lives as long as it answers: nobody takes it for gone.
+    let not_silent = !second.logged().contains("has fallen silent");
+    assert!(not_silent, "{}", second.tail());
+    assert_eq!(cast.world.server.stop(), Some(0));
+    a_node_is_replaced(&cast, &there);
+    assert_eq!(deeds(&second).0, 1);
 }
 
 /// It does not leave it to the lease's time: nobody else could act for so long.

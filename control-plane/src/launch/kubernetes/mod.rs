@@ -44,6 +44,9 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Of these, so many pass between two looks at what changes seldom: infrastructures, addresses that end, tokens.
 const LOOK_SELDOM: u32 = 5;
 
+/// For what is under way when this control plane leaves. The next one does what is left.
+const LAST_DEEDS: Duration = Duration::from_secs(2);
+
 /// The launcher of infrastructures of kind kubernetes.
 pub struct Kubernetes {
     store: SystemStore,
@@ -77,26 +80,29 @@ impl Launcher for Kubernetes {
     async fn run(self: Box<Self>, mut terms: Terms, mut leave: channel::Receiver<Leave>) {
         loop {
             let term = tokio::select! {
-                _ = leave.wait_for(|leave| *leave != Leave::Stay) => return,
+                () = is_leaving(&mut leave) => return,
                 term = terms.wait_for(Option::is_some) => match term {
                     Ok(term) => term.clone(),
                     Err(_) => return,
                 },
             };
             let Some(term) = term else { continue };
-            let acting = Acting {
+            let mut acting = Acting {
                 launcher: &self,
                 term: &term,
                 clusters: HashMap::new(),
                 known: HashMap::new(),
             };
             tokio::select! {
-                _ = leave.wait_for(|leave| *leave != Leave::Stay) => return,
                 () = term.over() => {}
-                () = acting.act() => {}
+                () = acting.act(&mut leave) => return,
             }
         }
     }
+}
+
+async fn is_leaving(leave: &mut channel::Receiver<Leave>) {
+    let _ = leave.wait_for(|leave| *leave != Leave::Stay).await;
 }
 
 /// The launcher in a term.
@@ -122,7 +128,8 @@ impl Drop for Kept {
 }
 
 impl Acting<'_> {
-    async fn act(mut self) {
+    /// Until this control plane leaves.
+    async fn act(&mut self, leave: &mut channel::Receiver<Leave>) {
         let store = &self.launcher.store;
         let mut changes = store.changes();
         let mut look = interval(LOOK);
@@ -130,6 +137,7 @@ impl Acting<'_> {
         let mut looks = 0;
         loop {
             let looked = tokio::select! {
+                () = is_leaving(leave) => return self.finish().await,
                 _ = look.tick() => {
                     let seldom = looks % LOOK_SELDOM == 0;
                     looks = looks.wrapping_add(1);
@@ -144,13 +152,28 @@ impl Acting<'_> {
                     // Whatever it was is found by the next look.
                     Err(broadcast::error::RecvError::Lagged(_)) => Ok(()),
                     Err(broadcast::error::RecvError::Closed) => return,
-                    Ok(Change::Node(_) | Change::Event | Change::Account(_) | Change::Copy(_)) => Ok(()),
+                    Ok(
+                        Change::Node(_) | Change::Event | Change::Account(_) | Change::Copy(_) | Change::Lease,
+                    ) => Ok(()),
                 },
             };
             if let Err(error) = looked {
                 tracing::warn!(%error, "clusters could not be looked after");
             }
         }
+    }
+
+    /// Does what is to be done now, so that nobody who waits for a Secret waits for the next one to see the clusters first.
+    async fn finish(&mut self) {
+        let finished = async {
+            // What was changed since the last look, by a control plane whose hint may still be under way.
+            if let Err(error) = self.find_changes().await {
+                tracing::warn!(%error, "clusters could not be looked after");
+            }
+            let queues = self.clusters.values().map(|kept| kept.queue.is_done());
+            futures::future::join_all(queues).await;
+        };
+        let _ = tokio::time::timeout(LAST_DEEDS, finished).await;
     }
 
     async fn look(&mut self, seldom: bool) -> Result<(), crate::store::Error> {

@@ -10,6 +10,8 @@ use uuid::Uuid;
 /// Between two tries of what fails, at first and at most.
 const FIRST: Duration = Duration::from_millis(500);
 const MOST: Duration = Duration::from_secs(60);
+/// Between two looks of who waits until nothing is to be done.
+const LOOK: Duration = Duration::from_millis(5);
 /// Deployments that wait. There are never so many: only a cluster that makes them up names more.
 const MOST_WAITING: usize = 100_000;
 
@@ -49,6 +51,18 @@ impl Queue {
         *due = then.min(*due);
         drop(inner);
         self.changed.notify_one();
+    }
+
+    /// Waits until nothing is being looked at, nor is to be now.
+    pub(super) async fn is_done(&self) {
+        let mut looked = tokio::time::interval(LOOK);
+        loop {
+            looked.tick().await;
+            let (now, inner) = (Instant::now(), self.inner());
+            if inner.busy.is_empty() && inner.due.values().all(|due| *due > now) {
+                return;
+            }
+        }
     }
 
     /// The next one; it is busy until it is done.
@@ -158,6 +172,19 @@ mod tests {
         queue.add_later(id, minute);
         queue.add([id]);
         assert_eq!(queue.take(Instant::now()).0, Some(id));
+    }
+
+    #[tokio::test]
+    async fn all_is_done_when_nothing_is_busy_or_due() {
+        let (queue, id) = (Queue::default(), Uuid::from_u128(1));
+        let is_done = async || tokio::time::timeout(LOOK * 4, queue.is_done()).await.is_ok();
+        assert!(is_done().await);
+        queue.add([id]);
+        assert!(!is_done().await, "it is due");
+        assert_eq!(queue.next().await, id);
+        assert!(!is_done().await, "it is busy");
+        queue.done(id, true);
+        assert!(is_done().await, "it is tried again later");
     }
 
     #[test]
