@@ -79,12 +79,18 @@ impl Planes {
     pub fn node(&self) -> ByHand {
         let node = self.edge.node(&format!("http://{}", self.get(0).node));
         self.edge.up_to_date(&node);
+        self.knows_all(&node);
+        node
+    }
+
+    /// Waits until a node has been told where all of them are.
+    #[track_caller]
+    pub fn knows_all(&self, node: &ByHand) {
         let told = node.folder().join("copy/control-planes");
         eventually("the node knows all control planes", || {
             let known = std::fs::read_to_string(&told).unwrap_or_default();
             let all = (0..=self.others.len()).all(|number| known.contains(&self.get(number).node));
             all.then_some(()).ok_or(known)
         });
-        node
     }
 }

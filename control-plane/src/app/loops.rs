@@ -168,7 +168,8 @@ async fn check_neighbours(store: &Store, own: &Presence) -> Result<(), String> {
         return Ok(());
     }
     let living = system.say_present(own).await.map_err(plain)?;
-    let elsewhere = living.iter().find(|other| other.home != own.home);
+    let mut living = living.iter().map(|living| &living.presence);
+    let elsewhere = living.find(|other| other.home != own.home);
     let Some(other) = elsewhere else { return Ok(()) };
     let deployments = system.deployments().await.map_err(plain)?;
     if !deployments

@@ -10,11 +10,13 @@
 //! themselves.
 
 mod home;
+mod silence;
 
 pub use home::Home;
 
-use crate::store::{Change, Error, Gone, Holding, LEASE, Presence, SystemStore};
+use crate::store::{Change, Error, Gone, Holding, LEASE, Living, Presence, SystemStore};
 use home::Holder;
+use silence::Silence;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
@@ -89,18 +91,18 @@ impl Neighbours {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn look(&self) -> Result<(), Error> {
+    pub async fn look(&self) -> Result<Vec<Living>, Error> {
         if !self.store.is_shared() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let living = self.store.say_present(&self.own).await?;
-        let urls: Vec<String> = living.into_iter().map(|presence| presence.url).collect();
+        let urls: Vec<String> = living.iter().map(|living| living.presence.url.clone()).collect();
         self.addresses.send_if_modified(|before| {
             let changed = *before != urls;
             *before = urls;
             changed
         });
-        Ok(())
+        Ok(living)
     }
 
     /// Whether another one lives, as far as this one knows.
@@ -124,6 +126,7 @@ pub struct Keeper {
     neighbours: Neighbours,
     holder: Holder,
     terms: watch::Sender<Option<Term>>,
+    silence: Silence,
     failing: bool,
 }
 
@@ -140,6 +143,7 @@ impl Keeper {
             },
             store,
             terms,
+            silence: Silence::default(),
             failing: false,
         };
         (keeper, receiver)
@@ -188,7 +192,7 @@ impl Keeper {
         }
         self.resign().await;
         while ended.run_until_cancelled(tokio::time::sleep(RENEW)).await.is_some() {
-            let looked = tokio::time::timeout(LEASE, self.neighbours.look()).await;
+            let looked = tokio::time::timeout(LEASE, self.look()).await;
             self.complain(!matches!(looked, Ok(Ok(()))));
         }
         if !matches!(
@@ -200,7 +204,7 @@ impl Keeper {
     }
 
     /// The term that is this control plane's now, if it is one.
-    async fn ask(&self, term: Option<&Term>) -> Result<Option<i64>, Error> {
+    async fn ask(&mut self, term: Option<&Term>) -> Result<Option<i64>, Error> {
         let number = term.and_then(|term| term.number);
         let mut held = self.store.hold_lease(&self.holder.to_string(), number).await?;
         if held.is_none()
@@ -211,8 +215,25 @@ impl Keeper {
             self.store.forget_lines(Gone::One(gone.id())).await?;
             held = self.store.hold_lease(&self.holder.to_string(), None).await?;
         }
-        self.neighbours.look().await?;
+        self.look().await?;
         Ok(held)
+    }
+
+    /// Looks for the others. What nodes said to those that have fallen silent is believed no more.
+    async fn look(&mut self) -> Result<(), Error> {
+        let living = self.neighbours.look().await?;
+        let said = living.iter().map(|living| (living.presence.id, living.said_at));
+        for id in self.silence.look(said, Instant::now()) {
+            tracing::warn!(control_plane.id = %id, "a control plane has fallen silent");
+            // Apart: the lease must not wait for the events of its deployments.
+            let store = self.store.clone();
+            tokio::spawn(async move {
+                if let Err(error) = store.forget_lines(Gone::Silent(id)).await {
+                    tracing::warn!(%error, "the nodes of a silent control plane are not shown as lost before they are old");
+                }
+            });
+        }
+        Ok(())
     }
 
     fn lose(&self, term: Option<Term>) {

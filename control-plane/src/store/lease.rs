@@ -37,6 +37,15 @@ pub struct Presence {
     pub home: String,
 }
 
+/// A control plane that lives, or did a moment ago.
+#[derive(Clone, Debug)]
+pub struct Living {
+    /// As it made itself known.
+    pub presence: Presence,
+    /// When it said so last, in milliseconds by the database's clock.
+    pub said_at: i64,
+}
+
 /// Who holds the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
@@ -123,7 +132,7 @@ impl SystemStore {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn say_present(&self, presence: &Presence) -> Result<Vec<Presence>, Error> {
+    pub async fn say_present(&self, presence: &Presence) -> Result<Vec<Living>, Error> {
         let db = &self.store().db;
         let said = format!(
             "INSERT INTO control_planes (id, url, home, seen_at) VALUES ($1, $2, $3, {NOW}) \
@@ -137,14 +146,17 @@ impl SystemStore {
         db.execute_raw(postgres(said, values)).await?;
         let silent = format!("DELETE FROM control_planes WHERE seen_at < {NOW} - {LIVING_MS}");
         db.execute_raw(postgres(silent, [])).await?;
-        let all = "SELECT id, url, home FROM control_planes ORDER BY id".to_owned();
+        let all = "SELECT id, url, home, seen_at FROM control_planes ORDER BY id".to_owned();
         let rows = db.query_all_raw(postgres(all, [])).await?;
         rows.iter()
             .map(|row| {
-                Ok(Presence {
-                    id: row.try_get("", "id")?,
-                    url: row.try_get("", "url")?,
-                    home: row.try_get("", "home")?,
+                Ok(Living {
+                    presence: Presence {
+                        id: row.try_get("", "id")?,
+                        url: row.try_get("", "url")?,
+                        home: row.try_get("", "home")?,
+                    },
+                    said_at: row.try_get("", "seen_at")?,
                 })
             })
             .collect()

@@ -61,7 +61,7 @@ pub use groups::GroupChange;
 pub use idempotency::{Once, Remembered, Reply, once};
 pub use infrastructures::{InfrastructureChange, NewInfrastructure};
 pub use installation::{Installation, is_sealed, prepare};
-pub use lease::{Acting, Holding, LEASE, Presence};
+pub use lease::{Acting, Holding, LEASE, Living, Presence};
 pub use listing::Listed;
 pub use migrate::{StepState, migrate_down, migrate_up, migration_status};
 pub use node_tokens::token_id;

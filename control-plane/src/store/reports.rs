@@ -8,7 +8,7 @@ use crate::domain::{Refusal, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -83,36 +83,61 @@ impl Store {
     }
 }
 
-/// Control planes that are proven to have ended.
+/// Control planes whose word on their nodes counts no more.
 #[derive(Clone, Copy, Debug)]
 pub enum Gone {
-    /// One of several.
+    /// One of several, which is proven to have ended a moment ago: its nodes are dialling another one.
     One(Uuid),
+    /// One of several, of which nothing has been heard for so long that its nodes would be with another one.
+    Silent(Uuid),
     /// Whatever others there were: a database that only one process has.
     AllBut(Uuid),
 }
 
 impl SystemStore {
-    /// Takes back that nodes are on the line with control planes that have ended: what they said there is not true any more,
-    /// only old.
+    /// Takes back that nodes are on the line with control planes that are gone: what they said there is not true any more,
+    /// only old. Of one that fell silent the loss of its nodes is noted: there was nobody who could.
     ///
     /// # Errors
     /// The database failed.
     pub async fn forget_lines(&self, gone: Gone) -> Result<(), Error> {
         use nodes::Column;
         let of = match gone {
-            Gone::One(id) => Column::HeardBy.eq(id),
+            Gone::One(id) | Gone::Silent(id) => Column::HeardBy.eq(id),
             Gone::AllBut(own) => Column::HeardBy.ne(own),
         };
-        nodes::Entity::update_many()
+        let forgotten = nodes::Entity::update_many()
             .col_expr(Column::Connected, Expr::value(false))
             .filter(Column::Connected.eq(true))
-            .filter(of)
-            .exec(&self.store().db)
-            .await?;
+            .filter(of);
+        match gone {
+            Gone::AllBut(_) | Gone::One(_) => {
+                forgotten.exec(&self.store().db).await?;
+            }
+            Gone::Silent(_) => {
+                let forgotten = forgotten.col_expr(Column::Reason, Expr::value(UNHEARD));
+                // Several control planes look. Each node is told of by the one that has forgotten its line.
+                let mut lost: BTreeMap<Uuid, Vec<String>> = BTreeMap::new();
+                for node in forgotten.exec_with_returning(&self.store().db).await? {
+                    lost.entry(node.deployment_id).or_default().push(node.id.to_string());
+                }
+                for (deployment_id, nodes) in lost {
+                    self.store().tell(Change::Node(deployment_id));
+                    let message = match nodes.as_slice() {
+                        [node] => format!("node {node} is lost: {UNHEARD}"),
+                        nodes => format!("{} nodes are lost: {UNHEARD}", nodes.len()),
+                    };
+                    self.note_event(deployment_id, "node-lost", &message).await?;
+                }
+            }
+        }
         Ok(())
     }
 }
+
+/// What is wrong with a node whose control plane is silent, until it says something to another one.
+const UNHEARD: &str =
+    "the control plane that it was on the line with has fallen silent, and no other has heard it since";
 
 /// How many of the first reports go into one statement. PostgreSQL refuses one that comes to a row twice, as two
 /// deployments' nodes of one id would.

@@ -2,6 +2,7 @@
 
 use acceptance::node::ByHand;
 use acceptance::{Actor, Answer, Edge, Planes, Value, eventually, json};
+use rustix::process::Signal;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -130,4 +131,45 @@ fn who_comes_back_shows_nobody_as_there_who_has_not_dialled() {
     let status = edge.status();
     let shown = (&status["state"], &status["nodes"][0]["state"]);
     assert_eq!(shown, (&json!("waiting"), &json!("lost")), "{}", status.text());
+}
+
+/// Nobody is left who could say that its nodes are gone, and no process proves it, as it was not the one that acts. It is
+/// known all the same before they are old; and who goes on with another control plane is not lost.
+#[test]
+fn nodes_of_a_control_plane_that_falls_silent_are_lost_until_another_one_hears_them() {
+    let Some(mut planes) = Planes::start(2) else { return };
+    eventually("the first acts", || {
+        planes.get(0).logged().contains("this control plane acts from now on")
+    });
+    let url = format!("http://{}", planes.get(1).node);
+    let [hung, stays] = [(); 2].map(|()| planes.edge.node(&url));
+    for node in [&hung, &stays] {
+        planes.edge.up_to_date(node);
+        planes.knows_all(node);
+    }
+    assert_eq!(planes.streams(1), 2);
+    let events = planes.edge.events();
+    let process = hung.process().expect("it lives");
+    process.signal(Signal::STOP);
+    planes.get_mut(1).kill();
+    let reason = "the control plane that it was on the line with has fallen silent";
+    eventually("it is shown as lost, with the reason", || {
+        let seen = planes.edge.seen(&hung);
+        let says_so = seen["reason"].as_str().is_some_and(|said| said.starts_with(reason));
+        match says_so && seen["state"] == "lost" {
+            true => Ok(()),
+            false => Err(seen.to_string()),
+        }
+    });
+    let is_told = |node: &ByHand| events.text().contains(&format!("node {} is lost: {reason}", node.id()));
+    eventually("it is told", || is_told(&hung).then_some(()).ok_or(events.text()));
+    planes.edge.up_to_date(&stays);
+    assert_eq!(planes.edge.seen(&stays)["reason"], Value::Null);
+    assert!(!is_told(&stays), "{}", events.text());
+
+    // It goes on, and dials another one.
+    process.signal(Signal::CONT);
+    planes.edge.up_to_date(&hung);
+    let seen = planes.edge.seen(&hung);
+    assert_eq!([&seen["state"], &seen["reason"]], [&json!("ready"), &Value::Null]);
 }
