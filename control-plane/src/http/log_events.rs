@@ -31,11 +31,15 @@ use uuid::Uuid;
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// Of a line that is sent at a time. Clusters keep what a pod writes in pieces of this size: of a line that never ends, each
+/// look begins with a whole one, and those that were sent before are known again.
+const PIECE: usize = 16 << 10;
 
 /// A line that a node has logged.
 #[derive(Serialize, ToSchema)]
 pub struct LogLine {
     node: Uuid,
+    /// Of a line of more than 16 KiB a piece.
     line: String,
 }
 
@@ -101,9 +105,10 @@ impl Follow {
             self.known.retain(|node, _| logs.iter().any(|(there, _)| there == node));
             let mut lines = Vec::new();
             for (node, text) in logs {
-                let now: Vec<u64> = text.lines().map(|line| self.digests.hash_one(line)).collect();
+                let pieces = pieces(&text);
+                let now: Vec<u64> = pieces.iter().map(|piece| self.digests.hash_one(piece)).collect();
                 let before = self.known.get(&node).map(Vec::as_slice).unwrap_or_default();
-                let new = text.lines().skip(known_of(before, &now));
+                let new = pieces.into_iter().skip(known_of(before, &now));
                 lines.extend(new.map(|line| LogLine {
                     node,
                     line: line.to_owned(),
@@ -121,6 +126,24 @@ fn event(line: &LogLine) -> Event {
     Event::default().event("line").json_data(line).unwrap_or_default()
 }
 
+/// The lines of a log, long ones in pieces. The end of one that goes on waits until its piece is whole.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    for line in text.split_inclusive('\n') {
+        let ended = line.strip_suffix('\n');
+        let mut rest = ended.map_or(line, |line| line.strip_suffix('\r').unwrap_or(line));
+        while rest.len() > PIECE {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE));
+            pieces.push(piece);
+            rest = after;
+        }
+        if ended.is_some() || rest.len() == PIECE {
+            pieces.push(rest);
+        }
+    }
+    pieces
+}
+
 /// How many of the lines of `now` were in `before`: the window has moved on by as few lines as possible.
 fn known_of(before: &[u64], now: &[u64]) -> usize {
     (0..=before.len())
@@ -132,6 +155,27 @@ fn known_of(before: &[u64], now: &[u64]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lines_come_in_pieces() {
+        let long = |pieces: usize, rest: usize| "x".repeat(pieces * PIECE + rest);
+        let lengths = |text: &str| pieces(text).iter().map(|piece| piece.len()).collect::<Vec<_>>();
+        assert_eq!(pieces("a\r\n\nb\n"), ["a", "", "b"]);
+        assert_eq!(pieces(""), [""; 0]);
+        for (text, expected) in [
+            // Where it goes on nobody knows yet.
+            ("a\nb".to_owned(), vec![1]),
+            (long(1, 0), vec![PIECE]),
+            (long(2, 5), vec![PIECE, PIECE]),
+            (long(2, 5) + "\nb\n", vec![PIECE, PIECE, 5, 1]),
+            (long(2, 0) + "\n", vec![PIECE, PIECE]),
+            // No character is cut in two.
+            ("ä".repeat(PIECE) + "\n", vec![PIECE, PIECE]),
+            (format!("a{}\n", "ä".repeat(PIECE / 2)), vec![PIECE - 1, 2]),
+        ] {
+            assert_eq!(lengths(&text), expected);
+        }
+    }
 
     #[test]
     fn new_lines_are_those_after_the_known() {

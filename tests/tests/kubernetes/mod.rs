@@ -5,6 +5,7 @@ mod exposure;
 mod kills;
 mod life;
 mod load;
+mod logs;
 mod objects;
 mod scaling;
 mod strangers;

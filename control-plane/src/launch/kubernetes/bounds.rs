@@ -72,6 +72,7 @@ where
 
     fn call(&mut self, asked: Request<Asked>) -> Self::Future {
         let count = Count::of(asked.uri().path(), asked.uri().query().unwrap_or_default());
+        metrics::counter!("castoff_cluster_calls_total", "of" => count.shape.word()).increment(1);
         self.0
             .call(asked)
             .map_ok(Box::new(move |answer| answer.map(|body| Counted { body, count })))
@@ -117,6 +118,17 @@ enum Shape {
     Lines,
     /// No JSON: what a pod has logged.
     Text,
+}
+
+impl Shape {
+    /// What was asked, as it is counted.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Whole => "objects",
+            Self::Lines => "watch",
+            Self::Text => "logs",
+        }
+    }
 }
 
 /// What has come so far: of the answer, or of a line of it.
