@@ -2,7 +2,7 @@
 
 use super::Harbour;
 use acceptance::cluster::Cluster;
-use acceptance::{Value, json};
+use acceptance::{Value, eventually, json};
 
 /// Each trouble stands in the deployment's status as a sentence that says what to do, and is over when that was done.
 #[test]
@@ -80,4 +80,39 @@ fn troubles_say_what_to_do() {
         audit.contains("it was taken down") && !audit.contains("not-a-token"),
         "{audit}"
     );
+}
+
+/// Who revokes a key is told that the Secret has it, whatever else of the deployment cannot be made.
+#[test]
+fn what_cannot_be_made_keeps_no_receipt() {
+    let Some(cluster) = Cluster::there() else { return };
+    let harbour = Harbour::open(cluster, "receipt");
+    harbour.deploy(json!({"replicas": 1}));
+    harbour.namespace.apply(&json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "q"},
+        "spec": {"hard": {"count/ingresses.networking.k8s.io": "0"}},
+    }));
+    eventually("the quota holds", || {
+        let quota = harbour.namespace.get("resourcequota/q")?;
+        match quota["status"]["hard"].is_object() {
+            true => Ok(()),
+            false => Err(quota.to_string()),
+        }
+    });
+    harbour.set(json!({"exposure": {"kind": "ingress", "host": "{deployment}.models.example"}}));
+    harbour.says("kube", "quota is used up");
+    let made = harbour
+        .cast
+        .dana
+        .post("/deployments/iris-on-kube/keys", json!({"name": "k"}))
+        .expect(201);
+    let path = format!("/deployments/iris-on-kube/keys/{}/revoke?wait=20s", made.string("/id"));
+    let revoked = harbour.cast.dana.post(&path, json!({})).expect(200);
+    assert_eq!(
+        revoked["receipts"][0]["durable_copy_written"],
+        true,
+        "{}",
+        revoked.text()
+    );
+    harbour.says("kube", "quota is used up");
 }

@@ -259,19 +259,24 @@ impl Care {
         Ok(())
     }
 
+    async fn note_copy(&self, deployment: Uuid, position: (u64, u64)) -> Result<(), Error> {
+        match self.facts.acting.system().copied(deployment).await? < Some(position) {
+            true => self.facts.acting.note_copy(deployment, position).await,
+            false => Ok(()),
+        }
+    }
+
     async fn bring_about(&self, place: &Place<'_>, desired: &Desired, deployment: &Deployment) -> Result<(), Again> {
-        if let Err(trouble) = place.apply(deployment.id, build(desired)).await {
+        let applied = place.apply(deployment.id, build(desired)).await;
+        // First, and by what the Secret holds: who waits for it is not kept by another object that cannot be made.
+        if deployment.enabled && self.view.live().boots_from(deployment.id, desired.boot.position) {
+            self.note_copy(deployment.id, desired.boot.position).await?;
+        }
+        if let Err(trouble) = applied {
             if trouble.cause != Cause::Conflict {
                 self.say(deployment, Some(&trouble.sentence)).await?;
             }
             return Err(Again::Later);
-        }
-        let copied = self.facts.acting.system().copied(deployment.id).await?;
-        if deployment.enabled && copied < Some(desired.boot.position) {
-            self.facts
-                .acting
-                .note_copy(deployment.id, desired.boot.position)
-                .await?;
         }
         if let Some(hash) = &desired.boot.uncopied_token {
             self.facts.acting.note_token_copied(hash).await?;

@@ -4,11 +4,12 @@
 //! applied is as it should be; a cluster adds defaults and fields of others, so it is never compared with what was built.
 
 use super::bounds::{MOST_NAME, MOST_OBJECTS, MOST_PODS, MOST_UNREAD, words};
+use super::decided::{decided, holds};
 use super::labels::{APPLIED, CONFIG, DEPLOYMENT, INSTALLATION, manager, parse_position};
 use super::objects::{Kind, Object};
 use super::observe::Pod;
 use ring::digest::{SHA256, digest};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
@@ -198,6 +199,14 @@ impl Live {
             .collect()
     }
 
+    /// Whether new pods of a deployment start with this config or a newer one. A Secret that is about to go is none, nor is one
+    /// that somebody has edited.
+    pub(super) fn boots_from(&self, deployment: Uuid, position: (u64, u64)) -> bool {
+        let objects = self.objects(deployment);
+        let mut secrets = objects.iter().filter(|((kind, _), _)| *kind == Kind::Secret);
+        secrets.any(|(_, seen)| !seen.leaving && seen.settled == Some(seen.look) && seen.config >= Some(position))
+    }
+
     /// The deployments that have objects.
     pub(super) fn deployments(&self) -> Vec<Uuid> {
         self.by_deployment.keys().copied().collect()
@@ -264,42 +273,6 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
         *own = *byte;
     }
     own
-}
-
-/// What is not decided of an object. Of what it is only its collection tells: those in a list do not say so.
-const UNDECIDED: [&str; 3] = ["apiVersion", "kind", "status"];
-
-/// An object without what the cluster itself writes.
-fn decided(object: &Value) -> Value {
-    let mut decided = object.clone();
-    if let Some(fields) = decided.as_object_mut() {
-        fields.retain(|name, _| !UNDECIDED.contains(&name.as_str()));
-    }
-    if let Some(metadata) = decided.pointer_mut("/metadata").and_then(Value::as_object_mut) {
-        metadata.retain(|name, _| matches!(name.as_str(), "name" | "namespace" | "labels" | "annotations"));
-    }
-    let notes = decided
-        .pointer_mut("/metadata/annotations")
-        .and_then(Value::as_object_mut);
-    if let Some(notes) = notes {
-        notes.shift_remove("deployment.kubernetes.io/revision");
-    }
-    decided
-}
-
-/// Whether all that is wanted is there, whatever else is.
-fn holds(there: &Value, wanted: &Value) -> bool {
-    match (there, wanted) {
-        (Value::Object(there), Value::Object(wanted)) => wanted.iter().all(|(name, wanted)| match there.get(name) {
-            Some(there) => holds(there, wanted),
-            // The API server leaves out what is empty.
-            None => wanted.as_object().is_some_and(Map::is_empty),
-        }),
-        (Value::Array(there), Value::Array(wanted)) => {
-            there.len() >= wanted.len() && there.iter().zip(wanted).all(|(there, wanted)| holds(there, wanted))
-        }
-        _ => there == wanted,
-    }
 }
 
 #[cfg(test)]
@@ -418,6 +391,33 @@ mod tests {
         assert!(kept(&live, &one) == 0 && live.unread == kept(&live, &other));
         live.forget(&other);
         assert_eq!(live.unread, 0);
+    }
+
+    #[test]
+    fn pods_start_with_what_the_secret_holds() {
+        let secret = |config: &str, deleted: Option<&str>| {
+            let mut given = given("1", 2, "");
+            given["metadata"]["annotations"][CONFIG] = config.into();
+            given["metadata"]["deletionTimestamp"] = deleted.into();
+            Seen::applied(&given)
+        };
+        let of = |kind, seen| {
+            let mut live = Live::default();
+            live.see((kind, "iris".to_owned()), seen);
+            live.boots_from(Uuid::from_u128(1), (1, 7))
+        };
+        assert!(of(Kind::Secret, secret("1.7", None)) && of(Kind::Secret, secret("2.1", None)));
+        assert!(!of(Kind::Secret, secret("1.6", None)) && !of(Kind::Secret, secret("", None)));
+        assert!(
+            !of(Kind::Secret, secret("1.7", Some("2026-11-29T00:00:00Z"))),
+            "it is about to go"
+        );
+        assert!(!of(Kind::Deployment, secret("1.7", None)));
+        let unknown = Seen {
+            settled: None,
+            ..secret("1.7", None)
+        };
+        assert!(!of(Kind::Secret, unknown), "nobody has compared it");
     }
 
     #[test]

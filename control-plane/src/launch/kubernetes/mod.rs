@@ -8,6 +8,7 @@ mod apply;
 mod bounds;
 mod cluster;
 mod connection;
+mod decided;
 mod door;
 mod facts;
 mod labels;
