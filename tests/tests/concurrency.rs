@@ -1,6 +1,6 @@
 //! Many people at once: nobody gets a 500, one of two wins, and what is left is what was answered.
 
-use acceptance::{Actor, Cast, Database, World, eventually, models, on_both_databases, postgres};
+use acceptance::{Actor, Cast, Database, Edge, World, eventually, models, on_both_databases, postgres};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::thread;
@@ -109,6 +109,26 @@ on_both_databases! {
         assert_eq!(served.string("/apiContext/serviceGeneration"), shown.string("/route/0/version"));
     }
 
+    /// What is made upon something that goes in the very moment: it is refused as on what is not there, or as on what has changed.
+    fn nothing_is_made_upon_what_goes(cast: Cast) {
+        for round in 0..30 {
+            let (service, group) = (format!("goes-{round}"), format!("goers-{round}"));
+            let (path, members) = (format!("/services/{service}"), format!("/groups/{group}/members"));
+            cast.admin.post("/services", json!({"name": service})).expect(201);
+            cast.admin.post("/groups", json!({"name": group})).expect(201);
+            let statuses = at_once(8, |number| match number {
+                0 => cast.admin.delete(&path).status,
+                1 => cast.admin.delete(&format!("/groups/{group}")).status,
+                2 | 3 => cast.admin.put(&format!("{path}/grants/{group}"), json!({"privileges": ["read"]})).status,
+                4 | 5 => cast.admin.post(&format!("{path}/keys"), json!({"name": "k"})).status,
+                _ => cast.admin.put(&format!("{members}/sam"), json!({})).status,
+            });
+            // An active key keeps its service, and members their group.
+            let known = [200, 201, 204, 404, 409, 412, 422];
+            assert!(statuses.iter().all(|status| known.contains(status)), "{round}: {statuses:?}");
+        }
+    }
+
     /// Grants and members change under those who read: every answer is one that some order allows.
     fn permissions_change_under_the_reader(cast: Cast) {
         cast.iris();
@@ -126,6 +146,23 @@ on_both_databases! {
             changer.join().unwrap();
         });
         nora.get("/services/iris").expect(404);
+    }
+}
+
+/// Two tokens of a deployment are valid, however many ask for one at once.
+#[test]
+fn the_oldest_of_three_node_tokens_ends() {
+    let Some(database) = Database::postgres() else { return };
+    let Database::Postgres { url } = database.clone() else {
+        panic!("it is on PostgreSQL")
+    };
+    let edge = Edge::of(World::with_cast(database));
+    let path = edge.path("/node-tokens");
+    for _ in 0..5 {
+        let made = at_once(8, |_| edge.cast.dana.post(&path, json!({})).status);
+        assert_eq!(made, [201; 8]);
+        let two = "DO $$ BEGIN ASSERT (SELECT count(*) FROM node_tokens) = 2, 'there are others'; END $$";
+        postgres::state(&url, two);
     }
 }
 

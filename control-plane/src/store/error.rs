@@ -9,7 +9,7 @@ pub enum Error {
     /// There is no such row, or none that the caller may know of.
     #[error("there is no such {0}")]
     NotFound(&'static str),
-    /// Somebody changed the row in between.
+    /// Somebody changed the row in between, or took away what it was to belong to.
     #[error("the row has changed since it was read")]
     Stale,
     /// The name is used already.
@@ -43,7 +43,11 @@ pub enum Error {
 
 impl From<DbErr> for Error {
     fn from(error: DbErr) -> Self {
-        Self::Database(error)
+        match error.sql_err() {
+            // What it was to belong to has gone since the permit was given.
+            Some(SqlErr::ForeignKeyConstraintViolation(_)) => Self::Stale,
+            _ => Self::Database(error),
+        }
     }
 }
 
@@ -109,7 +113,7 @@ impl Error {
     pub(super) fn taken(what: &'static str) -> impl FnOnce(DbErr) -> Self {
         move |error| match error.sql_err() {
             Some(SqlErr::UniqueConstraintViolation(_)) => Self::Taken(what),
-            _ => Self::Database(error),
+            _ => error.into(),
         }
     }
 

@@ -115,6 +115,8 @@ impl Store {
         verb: &str,
         manner: Manner,
     ) -> Result<Secret, Error> {
+        // One after the other: each of two that count at once would leave one more.
+        super::configs::lock_services(tx, &[permit.service_id]).await?;
         let rows = node_tokens::Entity::find()
             .filter(node_tokens::Column::DeploymentId.eq(permit.id))
             .order_by_desc(node_tokens::Column::Id)

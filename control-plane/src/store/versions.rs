@@ -137,11 +137,7 @@ impl Store {
         .insert(&tx)
         .await
         .map_err(|error| match Error::taken("version")(error) {
-            Error::Database(error)
-                if matches!(error.sql_err(), Some(sea_orm::SqlErr::ForeignKeyConstraintViolation(_))) =>
-            {
-                Error::NotFound("service")
-            }
+            Error::Stale => Error::NotFound("service"),
             other => other,
         })?;
         Deed::new("upload-version", "version", new.name.as_str())
