@@ -14,6 +14,10 @@ use serde::Deserialize;
 /// What is asked for; a cluster may give less.
 const ASKED_S: i64 = 86_400;
 
+/// A token whose life is shorter than two of these, as no real cluster gives one, is exchanged no sooner: what it says of its
+/// times is the cluster's word, and each exchange begins all watches anew.
+const LEAST_MS: i64 = 60_000;
+
 /// Those of clusters have about a thousand.
 const MOST_TOKEN_BYTES: usize = 16 << 10;
 
@@ -24,7 +28,7 @@ pub(super) struct AccountToken {
     account: String,
     /// When it is to be exchanged.
     pub(super) due: Time,
-    /// Half of its life.
+    /// Half of its life, a minute at least.
     pub(super) half_ms: i64,
 }
 
@@ -46,7 +50,7 @@ impl AccountToken {
         let (namespace, account) = claims.sub.strip_prefix("system:serviceaccount:")?.split_once(':')?;
         let half_s = claims.exp.saturating_sub(claims.iat) / 2;
         let due = Time::from_ms(claims.iat.saturating_add(half_s).saturating_mul(1_000));
-        let half_ms = half_s.saturating_mul(1_000);
+        let half_ms = half_s.saturating_mul(1_000).max(LEAST_MS);
         Some(Self {
             namespace: namespace.to_owned(),
             account: account.to_owned(),
@@ -100,6 +104,11 @@ mod tests {
             ("models", "castoff")
         );
         assert_eq!((token.due.ms(), token.half_ms), (1_300_000, 300_000));
+        for (iat, exp) in [(1_000, 1_000), (1_000, 1_001), (1_000, 0), (i64::MAX, i64::MIN)] {
+            let claims = format!(r#"{{"iat": {iat}, "exp": {exp}, "sub": "system:serviceaccount:models:castoff"}}"#);
+            let half_ms = AccountToken::of(&kubeconfig(&claims)).map(|token| token.half_ms);
+            assert_eq!(half_ms, Some(60_000), "asked for without a pause: {claims}");
+        }
         for other in [
             r#"{"iat": 1000, "exp": 1600, "sub": "somebody"}"#,
             r#"{"iat": 1000, "sub": "system:serviceaccount:models:castoff"}"#,
