@@ -192,6 +192,13 @@ impl Acting<'_> {
         }
     }
 
+    /// The same, of what is found at each look until it is done.
+    fn remind(&self, deployments: impl IntoIterator<Item = Uuid> + Clone) {
+        for kept in self.clusters.values() {
+            kept.queue.remind(deployments.clone());
+        }
+    }
+
     async fn find_changes(&mut self) -> Result<(), crate::store::Error> {
         if self.clusters.is_empty() {
             return Ok(());
@@ -209,10 +216,10 @@ impl Acting<'_> {
         self.add(found);
         for left in self.launcher.store.leftovers().await? {
             if let Some(kept) = self.clusters.get(&left.infrastructure_id) {
-                kept.queue.add([left.deployment_id]);
+                kept.queue.remind([left.deployment_id]);
             }
         }
-        self.add(self.launcher.store.moving().await?);
+        self.remind(self.launcher.store.moving().await?);
         self.known = positions;
         Ok(())
     }
@@ -221,9 +228,9 @@ impl Acting<'_> {
     async fn find_news(&self) -> Result<(), crate::store::Error> {
         if !self.clusters.is_empty() {
             let store = &self.launcher.store;
-            self.add(store.addresses_due().await?);
+            self.remind(store.addresses_due().await?);
             let uncopied = store.uncopied_node_tokens().await?;
-            self.add(uncopied.into_iter().map(|(id, _)| id).collect::<Vec<_>>());
+            self.remind(uncopied.into_iter().map(|(id, _)| id).collect::<Vec<_>>());
         }
         Ok(())
     }

@@ -43,6 +43,17 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// To be looked at now, but for what fails: that has its time. For whoever says so again and again.
+    pub(super) fn remind(&self, deployments: impl IntoIterator<Item = Uuid>) {
+        let due: Vec<Uuid> = {
+            let inner = self.inner();
+            let is_tried = |id: &Uuid| inner.due.contains_key(id) || inner.busy.contains(id);
+            let waits = |id: &Uuid| inner.failures.contains_key(id) && is_tried(id);
+            deployments.into_iter().filter(|id| !waits(id)).collect()
+        };
+        self.add(due);
+    }
+
     /// To be looked at in a while, unless it is to be sooner.
     pub(super) fn add_later(&self, deployment: Uuid, wait: Duration) {
         let then = Instant::now() + wait;
@@ -145,6 +156,27 @@ mod tests {
             assert_eq!(queue.take(Instant::now() + wait).0, Some(id));
             queue.done(id, true);
         }
+    }
+
+    #[test]
+    fn what_fails_is_not_tried_sooner_because_somebody_reminds_of_it() {
+        let (queue, id) = (Queue::default(), Uuid::from_u128(1));
+        queue.remind([id]);
+        assert_eq!(queue.take(Instant::now()).0, Some(id));
+        queue.done(id, true);
+        queue.remind([id]);
+        assert_eq!(queue.take(Instant::now()).0, None, "it has failed just now");
+        queue.add([id]);
+        assert_eq!(queue.take(Instant::now()).0, Some(id), "it was changed");
+        queue.remind([id]);
+        queue.done(id, true);
+        assert_eq!(queue.take(Instant::now()).0, None, "it was being tried");
+        queue.add([id]);
+        assert_eq!(queue.take(Instant::now()).0, Some(id));
+        queue.done(id, false);
+        queue.add_later(id, MOST);
+        queue.remind([id]);
+        assert_eq!(queue.take(Instant::now()).0, Some(id), "it does not fail");
     }
 
     #[test]
