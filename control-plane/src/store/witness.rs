@@ -8,6 +8,9 @@
 //! - PostgreSQL: `pg_current_snapshot()` says which transactions are visible; two that are equal see the same rows. A
 //!   commit is answered only after new snapshots show it.
 //!
+//!   Transactions are counted by a server, and behind a pooler another server may take the place of the one before while our
+//!   connection lasts: so it says since when it runs, too.
+//!
 //! The rule a newcomer would break: both numbers mean something only on the connection that gave them. A new connection
 //! starts with nothing known.
 
@@ -18,6 +21,9 @@ use sea_orm::{DatabaseConnection, DbBackend};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// What is visible, and which server says so.
+const POSTGRES: &str = "SELECT pg_current_snapshot()::text || ' ' || pg_postmaster_start_time()::text";
 
 /// Somebody who waits for an answer.
 type Asking = oneshot::Sender<Arc<Known>>;
@@ -84,10 +90,7 @@ impl Line {
                 .fetch_one(line)
                 .await
                 .map(Said::Sqlite),
-            Self::Postgres(line) => sqlx::query_scalar("SELECT pg_current_snapshot()::text")
-                .fetch_one(line)
-                .await
-                .map(Said::Postgres),
+            Self::Postgres(line) => sqlx::query_scalar(POSTGRES).fetch_one(line).await.map(Said::Postgres),
         }
     }
 }
