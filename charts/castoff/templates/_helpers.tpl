@@ -28,6 +28,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- default (printf "%s-database" (include "castoff.name" .)) .Values.database.existingSecret }}
 {{- end }}
 
+{{- /* Under which key of that Secret the URL past a pooler is. */ -}}
+{{- define "castoff.directKey" -}}
+{{- if .Values.database.existingSecret }}{{ .Values.database.existingSecretDirectKey }}
+{{- else if .Values.database.directUrl }}directUrl
+{{- end }}
+{{- end }}
+
 {{- /* Rows in a file, or packages in a folder. */ -}}
 {{- define "castoff.hasVolume" -}}
 {{- if not (and (include "castoff.hasDatabase" .) .Values.objectStore.url) }}yes{{ end }}
@@ -57,6 +64,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 
 {{- /* What does not go together is said before anything is made. */ -}}
 {{- define "castoff.check" -}}
+{{- with .Values.database }}
+{{- if and .directUrl .existingSecret }}
+{{- fail "database.directUrl goes with database.url: put it into the Secret of database.existingSecret, and say under which key by database.existingSecretDirectKey" }}
+{{- end }}
+{{- if and .directUrl (not .url) }}
+{{- fail "database.directUrl is the way past the pooler of database.url: set that, too" }}
+{{- end }}
+{{- if and .existingSecretDirectKey (not .existingSecret) }}
+{{- fail "database.existingSecretDirectKey is a key of database.existingSecret: set that, too, or database.directUrl" }}
+{{- end }}
+{{- end }}
 {{- if and (gt (int .Values.replicas) 1) (not (include "castoff.hasDatabase" .)) }}
 {{- fail "replicas > 1 needs a PostgreSQL database: set database.url or database.existingSecret" }}
 {{- end }}

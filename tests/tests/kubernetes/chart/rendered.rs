@@ -77,6 +77,15 @@ fn what_cannot_be_is_refused() {
             "replicas=3,database.url=postgres://db/c",
             "needs a place for packages that all of them reach",
         ),
+        ("database.directUrl=postgres://db/c", "the pooler of database.url"),
+        (
+            "database.existingSecret=db,database.directUrl=postgres://db/c",
+            "by database.existingSecretDirectKey",
+        ),
+        (
+            "database.existingSecretDirectKey=direct",
+            "a key of database.existingSecret",
+        ),
         ("objectStore.region=here", "needs objectStore.url"),
         ("objectStore.url=/models", "objectStore"),
         (
