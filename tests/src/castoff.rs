@@ -256,13 +256,14 @@ pub fn command_of(release: Release, data: &Path, database: &Database) -> Command
         }
     }
     command.env("CASTOFF_DATA_DIR", data);
-    if let Database::Postgres { url } = database {
+    if let Database::Postgres { url, direct } = database {
         let key = data.with_file_name("master.key");
         if !key.exists() {
             make_master_key(&key);
         }
         command
             .env("CASTOFF_DATABASE_URL", url)
+            .envs(direct.as_ref().map(|direct| ("CASTOFF_DATABASE_DIRECT_URL", direct)))
             .env("CASTOFF_MASTER_KEY_FILE", key);
     }
     command

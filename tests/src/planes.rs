@@ -22,9 +22,14 @@ impl Planes {
     /// So many of them, where this machine has PostgreSQL.
     #[track_caller]
     pub fn start(count: usize) -> Option<Self> {
-        let database = Database::postgres()?;
-        let Database::Postgres { url } = database.clone() else {
-            return None;
+        Some(Self::start_on(&Database::postgres()?, count))
+    }
+
+    /// So many of them on this database.
+    #[track_caller]
+    pub fn start_on(database: &Database, count: usize) -> Self {
+        let Database::Postgres { url, direct } = database else {
+            panic!("several need PostgreSQL")
         };
         let edge = Edge::of(World::with_cast(database.clone()));
         let shared = edge.cast.world.server.data.to_str().expect("a path");
@@ -34,11 +39,11 @@ impl Planes {
             std::fs::copy(&key, folder.join("master.key")).expect("the master key");
             Server::start(&folder, database.clone(), PASSWORD, &["--shared-dir", shared])
         };
-        Some(Self {
+        Self {
             others: (1..count).map(|_| another()).collect(),
             edge,
-            database: url,
-        })
+            database: direct.as_ref().unwrap_or(url).clone(),
+        }
     }
 
     /// One of them; the first is 0.

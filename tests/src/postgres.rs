@@ -267,7 +267,7 @@ fn programs() -> Option<PathBuf> {
 }
 
 /// Whom to run it as: it refuses to be root.
-fn owner() -> Option<(u32, u32)> {
+pub(crate) fn owner() -> Option<(u32, u32)> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
@@ -280,7 +280,7 @@ fn owner() -> Option<(u32, u32)> {
     of("postgres").or_else(|| of("nobody"))
 }
 
-fn as_owner(program: &Path, owner: Option<(u32, u32)>) -> Command {
+pub(crate) fn as_owner(program: &Path, owner: Option<(u32, u32)>) -> Command {
     let mut command = Command::new(program);
     if let Some((uid, gid)) = owner {
         command.uid(uid).gid(gid);

@@ -2,6 +2,7 @@
 
 use crate::actor::Actor;
 use crate::castoff::Server;
+use crate::pooler::Pooler;
 use crate::processes::{self, Process};
 use crate::release::Release;
 use crate::{deployed::Deployed, eventually, models, postgres, scratch};
@@ -16,17 +17,32 @@ pub const PASSWORD: &str = "correct horse battery staple";
 pub enum Database {
     /// A file in the data directory.
     Sqlite,
-    /// A database of its own on the server of this run.
+    /// A database on a server.
     Postgres {
-        /// Where.
+        /// Where; at a pooler, where one stands before it.
         url: String,
+        /// The way past that one.
+        direct: Option<String>,
     },
 }
 
 impl Database {
-    /// A new one on PostgreSQL, if this machine has it.
+    /// A new one on the PostgreSQL of this run, if this machine has it.
     pub fn postgres() -> Option<Self> {
-        postgres::database().map(|url| Self::Postgres { url })
+        postgres::database().map(Self::at)
+    }
+
+    /// The one of this URL on PostgreSQL.
+    pub fn at(url: String) -> Self {
+        Self::Postgres { url, direct: None }
+    }
+
+    /// The same, asked through a pooler.
+    pub fn behind(pooler: &Pooler) -> Self {
+        Self::Postgres {
+            url: pooler.url(),
+            direct: Some(pooler.before().to_owned()),
+        }
     }
 
     /// Runs statements in it, past the product; `data` is the data directory of its control plane.
@@ -34,7 +50,7 @@ impl Database {
     pub fn state(&self, data: &Path, statements: &str) {
         const RUN: &str = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).executescript(sys.argv[2])";
         match self {
-            Self::Postgres { url } => postgres::state(url, statements),
+            Self::Postgres { url, direct } => postgres::state(direct.as_ref().unwrap_or(url), statements),
             Self::Sqlite => {
                 let mut python = std::process::Command::new("python3");
                 let run = python.args(["-c", RUN]).arg(data.join("castoff.db")).arg(statements);

@@ -34,6 +34,7 @@ mod once;
 mod oracle;
 mod packages;
 mod permissions;
+mod pooler;
 mod quotas;
 mod readme;
 mod refusals;

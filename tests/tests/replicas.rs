@@ -57,7 +57,7 @@ fn each_hears_of_what_the_other_does() {
     let folder = scratch::subfolder("replica");
     std::fs::copy(cast.world.folder().join("master.key"), folder.join("master.key")).unwrap();
     let direct = folder.join("direct-url");
-    let Database::Postgres { url } = &database else {
+    let Database::Postgres { url, .. } = &database else {
         panic!("it is on PostgreSQL")
     };
     std::fs::write(&direct, url).unwrap();

@@ -3,7 +3,7 @@
 //! The rule a newcomer would break: only what reads is asked again when its connection was cut. Whether a statement that
 //! writes was carried out nobody knows, unless it stands in a transaction.
 
-use super::Error;
+use super::{Error, pooler};
 use sea_orm::sqlx::{self, Connection as _, SqliteConnection};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult,
@@ -30,7 +30,7 @@ const IDLE: (&str, &str) = ("idle_in_transaction_session_timeout", "3s");
 /// pooler that gives each transaction one: then nothing is said of a session, for it is nobody's.
 ///
 /// # Errors
-/// The URL is of neither, or the database does not answer.
+/// The URL is of neither, the database does not answer, or its pooler loses statements that are prepared.
 pub async fn connect(url: &str, pooled: bool) -> Result<Connection, Error> {
     let mut options = ConnectOptions::new(url);
     options
@@ -55,7 +55,7 @@ pub async fn connect(url: &str, pooled: bool) -> Result<Connection, Error> {
             })
             .map_sqlx_sqlite_pool_opts(|pool| pool.before_acquire(|connection, _| Box::pin(is_usable(connection))));
     } else if pooled {
-        options.max_connections(16);
+        options.max_connections(16).map_sqlx_postgres_opts(pooler::say_nothing);
     } else {
         options.max_connections(16).map_sqlx_postgres_opts(|postgres| {
             postgres.options([
@@ -66,6 +66,9 @@ pub async fn connect(url: &str, pooled: bool) -> Result<Connection, Error> {
         });
     }
     let db = Database::connect(options).await?;
+    if pooled {
+        pooler::check_statements(&db).await?;
+    }
     Ok(Connection { db, pooled })
 }
 

@@ -1,6 +1,7 @@
 //! What can go wrong between a permit and a row.
 
 use crate::domain::Invalid;
+use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::{DbErr, RuntimeErr, SqlErr, SqlxError};
 
 /// What the store answers when it does not do what was asked.
@@ -95,9 +96,14 @@ impl Error {
         }
     }
 
-    /// The database cannot be listened to.
-    pub(super) fn of_listening(error: SqlxError) -> Self {
+    /// What the driver says of a connection that is not in the pool.
+    pub(super) fn of_driver(error: SqlxError) -> Self {
         Self::Database(DbErr::Conn(RuntimeErr::SqlxError(error.into())))
+    }
+
+    /// What the server says of it, or a pooler that stands before it.
+    pub(super) fn said(error: &DbErr) -> Option<&dyn DatabaseError> {
+        cause(error).and_then(SqlxError::as_database_error)
     }
 
     /// What a failed commit means.

@@ -37,8 +37,8 @@ impl Store {
     /// # Errors
     /// The first connection cannot be made; later ones are tried again and again.
     pub async fn exchange_hints(&self, url: &str) -> Result<impl Future<Output = ()> + use<>, Error> {
-        let mut listener = PgListener::connect(url).await.map_err(Error::of_listening)?;
-        listener.listen(CHANNEL).await.map_err(Error::of_listening)?;
+        let mut listener = PgListener::connect(url).await.map_err(Error::of_driver)?;
+        listener.listen(CHANNEL).await.map_err(Error::of_driver)?;
         let (store, told) = (self.clone(), self.told.subscribe());
         Ok(async move {
             tokio::join!(store.hear(listener), store.say(told));

@@ -1,6 +1,6 @@
 //! Moving the schema: by hand with `castoff migrate`, and at each start.
 
-use super::Error;
+use super::{Error, pooler};
 use castoff_migrations::{MigrationStatus, Migrator, MigratorTrait};
 use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
 use std::time::Duration;
@@ -78,7 +78,8 @@ pub async fn migration_status(url: &str) -> Result<Vec<(String, StepState)>, Err
     .await
 }
 
-/// Runs something on a single connection, on PostgreSQL under an advisory lock: replicas that start at once take turns.
+/// Runs something on a single connection, on PostgreSQL under an advisory lock: replicas that start at once take turns. The
+/// lock belongs to the session, which must therefore be ours alone.
 async fn locked<T>(url: &str, work: impl AsyncFnOnce(&DatabaseConnection) -> Result<T, Error>) -> Result<T, Error> {
     let mut options = ConnectOptions::new(url);
     options
@@ -94,10 +95,12 @@ async fn locked<T>(url: &str, work: impl AsyncFnOnce(&DatabaseConnection) -> Res
                 .busy_timeout(Duration::from_secs(10))
         });
     }
-    let db = Database::connect(options).await?;
+    pooler::ask_for_own(&mut options);
+    let db = Database::connect(options).await.map_err(pooler::of_opening)?;
     let lock = |call: &str| Statement::from_string(DbBackend::Postgres, format!("SELECT {call}({LOCK})"));
     let postgres = db.get_database_backend() == DbBackend::Postgres;
     if postgres {
+        pooler::check_own(&db).await?;
         db.execute_raw(lock("pg_advisory_lock")).await?;
     }
     let result = work(&db).await;

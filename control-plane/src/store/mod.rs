@@ -34,6 +34,7 @@ mod nodes;
 mod page;
 mod permit;
 mod platform;
+mod pooler;
 mod progress;
 mod reports;
 mod rollout;

@@ -66,7 +66,7 @@ fn plant(server: &Server, database: &Database) {
     runtime.block_on(async {
         let url = match database {
             Database::Sqlite => store::sqlite_url(&server.data),
-            Database::Postgres { url } => url.clone(),
+            Database::Postgres { url, .. } => url.clone(),
         };
         let db = store::connect(&url, false).await.expect("the database answers");
         let postgres = matches!(database, Database::Postgres { .. });

@@ -1,4 +1,5 @@
-//! The database goes away under load: its connections are cut, its server ends in order or at once, and comes back.
+//! The database goes away under load: its connections are cut, its server ends in order or at once, and comes back. The same
+//! of a pooler that stands before it.
 //!
 //! Whoever asks gets the right answer, or hears that the database is away: a 503 that says whether nothing was changed or
 //! nobody can know. What was promised is looked at after each round.
@@ -8,7 +9,7 @@ use super::kills::people::{Person, of_a_lost_database};
 use super::kills::{PEOPLE, all_work, check, keys_open, show};
 use acceptance::dice::{self, Dice};
 use acceptance::postgres::{OwnServer, Shutdown};
-use acceptance::{Actor, Cast, Database, Deployed, World};
+use acceptance::{Actor, Cast, Database, Deployed, Pooler, World};
 use serde_json::json;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
@@ -27,28 +28,57 @@ struct Heard {
     calls: AtomicU32,
 }
 
+/// What happens to it.
+enum Loss {
+    /// Connections are cut, and nothing else.
+    Cut,
+    /// It ends and starts again.
+    Restart(Shutdown),
+}
+
 #[test]
 fn postgresql_is_cut_off_and_restarted_under_load() {
     let Some((mut server, url)) = OwnServer::start() else {
         return;
     };
-    let cast = World::with_cast(Database::Postgres { url });
+    let cast = World::with_cast(Database::at(url));
+    goes_away(&cast, "a database that goes away", |loss| match loss {
+        Loss::Cut => server.cut(),
+        Loss::Restart(how) => server.restart(how),
+    });
+}
+
+/// The sessions that it lends are cut under whoever has them, and it ends in order or is killed.
+#[test]
+fn a_pooler_is_cut_off_and_restarted_under_load() {
+    let Some((server, url)) = OwnServer::start() else {
+        return;
+    };
+    let Some(mut pooler) = Pooler::start(&url) else { return };
+    let cast = World::with_cast(Database::behind(&pooler));
+    goes_away(&cast, "a pooler that goes away", |loss| match loss {
+        Loss::Cut => server.cut(),
+        Loss::Restart(how) => pooler.restart(how),
+    });
+}
+
+fn goes_away(cast: &Cast, what: &str, mut lose: impl FnMut(Loss)) {
     let dev = cast.iris_on_dev();
-    let seed = dice::seed("a database that goes away");
+    let seed = dice::seed(what);
     let mut dice = Dice::new(seed);
     let mut people: Vec<Person> = (0..PEOPLE)
-        .map(|number| Person::new(number, seed, &cast, &dev))
+        .map(|number| Person::new(number, seed, cast, &dev))
         .collect();
     let heard = Heard::default();
     for round in 1..=ROUNDS {
         people.iter_mut().for_each(|person| person.unsteady = true);
         let waits: Vec<u64> = (0..CUTS).map(|_| 1 + dice.below(BETWEEN)).collect();
         let how = [Shutdown::Fast, Shutdown::Immediate][round % 2];
-        one_round(&cast, &dev, &mut people, (&mut server, how), &waits, &heard);
-        check(&cast, &dev, &mut people, round == ROUNDS);
+        one_round(cast, &dev, &mut people, (&mut lose, how), &waits, &heard);
+        check(cast, &dev, &mut people, round == ROUNDS);
     }
     keys_open(&dev, &mut people, &mut dice);
-    nodes_agree(&cast, &dev, 1);
+    nodes_agree(cast, &dev, 1);
     // Whoever looks after the nodes, and tells them, is still at it: without waiting for anything that would ask again.
     let second = dev.new_key("second");
     dev.call(&second).expect(200);
@@ -89,7 +119,7 @@ fn one_round(
     cast: &Cast,
     dev: &Deployed,
     people: &mut [Person],
-    (server, how): (&mut OwnServer, Shutdown),
+    (lose, how): (&mut impl FnMut(Loss), Shutdown),
     waits: &[u64],
     heard: &Heard,
 ) {
@@ -115,9 +145,9 @@ fn one_round(
             for _ in 0..*wait {
                 let _ = told.recv();
             }
-            server.cut();
+            lose(Loss::Cut);
         }
-        server.restart(how);
+        lose(Loss::Restart(how));
         for _ in 0..BETWEEN {
             let _ = told.recv();
         }

@@ -91,7 +91,7 @@ fn a_full_disk_under_postgresql() {
     let Some(url) = postgres::database_in(&folder) else {
         return;
     };
-    let mut cast = World::with_cast(Database::Postgres { url });
+    let mut cast = World::with_cast(Database::at(url));
     fill_the_database(&mut cast, &disk);
 }
 

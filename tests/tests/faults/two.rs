@@ -5,19 +5,18 @@ use super::pids;
 use acceptance::castoff::Server;
 use acceptance::processes::Process;
 use acceptance::world::PASSWORD;
-use acceptance::{Actor, Cast, Database, Deployed, Planes, World, eventually, postgres};
+use acceptance::{Actor, Cast, Database, Deployed, Planes, Pooler, World, eventually, postgres};
 use rustix::process::Signal;
 use serde_json::json;
 use std::time::Instant;
 
 /// The cast with two nodes that know both control planes; the second one, and the deployment as seen from there.
 fn two() -> Option<(Cast, Deployed, Server, Deployed)> {
-    two_and(&[])
+    Some(two_on(Database::postgres()?, &[]))
 }
 
-/// The same, with more arguments for the first.
-fn two_and(extra: &[&str]) -> Option<(Cast, Deployed, Server, Deployed)> {
-    let database = Database::postgres()?;
+/// The same on this database, with more arguments for the first.
+fn two_on(database: Database, extra: &[&str]) -> (Cast, Deployed, Server, Deployed) {
     let cast = World::with_cast_and(database.clone(), extra);
     let dev = cast.iris_on_dev();
     let replicas = json!({"scale": {"replicas": 2}});
@@ -39,7 +38,7 @@ fn two_and(extra: &[&str]) -> Option<(Cast, Deployed, Server, Deployed)> {
             known.contains(&second.node).then_some(()).ok_or(known)
         });
     }
-    Some((cast, dev, second, there))
+    (cast, dev, second, there)
 }
 
 fn seen_from(server: &Server, who: &Actor) -> Actor {
@@ -82,9 +81,21 @@ fn restarts(there: &Deployed) -> u64 {
 
 #[test]
 fn of_two_control_planes_the_other_goes_on() {
-    let Some((mut cast, dev, mut second, there)) = two() else {
-        return;
-    };
+    if let Some(two) = two() {
+        the_other_goes_on(two);
+    }
+}
+
+/// A session is nobody's there, and the lease is kept all the same.
+#[test]
+fn of_two_behind_a_pooler_the_other_goes_on() {
+    let Some(url) = postgres::database() else { return };
+    if let Some(pooler) = Pooler::start(&url) {
+        the_other_goes_on(two_on(Database::behind(&pooler), &[]));
+    }
+}
+
+fn the_other_goes_on((mut cast, dev, mut second, there): (Cast, Deployed, Server, Deployed)) {
     // The nodes are on the line with the first, and hear of what is said to the second.
     a_key_comes_and_goes(&there, "by the second");
     assert_eq!(deeds(&second), (0, 0));
@@ -160,9 +171,10 @@ fn a_control_plane_that_hung_finds_that_another_one_acts() {
 /// What goes on by itself is the other's from the beginning, not only when the last caller has gone.
 #[test]
 fn who_leaves_hands_over_what_it_does_and_goes_on_answering() {
-    let Some((mut cast, dev, second, there)) = two_and(&["--drain-delay", "300"]) else {
+    let Some(database) = Database::postgres() else {
         return;
     };
+    let (mut cast, dev, second, there) = two_on(database, &["--drain-delay", "300"]);
     eventually("the first acts", || deeds(&cast.world.server).0 == 1);
     let seen = deeds(&cast.world.server);
     cast.world.server.process().signal(Signal::TERM);

@@ -121,9 +121,9 @@ fn secrets_are_found_nowhere_else_on_sqlite() {
 /// With the password in the database's URL.
 #[test]
 fn secrets_are_found_nowhere_else_on_postgresql() {
-    if let Some(Database::Postgres { url }) = Database::postgres() {
+    if let Some(Database::Postgres { url, .. }) = Database::postgres() {
         let url = url.replace("castoff@", &format!("castoff:{}@", planting::DATABASE_PASSWORD));
-        found_nowhere_else(Database::Postgres { url });
+        found_nowhere_else(Database::at(url));
     }
 }
 

@@ -94,7 +94,7 @@ struct Rows {
 fn url(database: &Database) -> String {
     match database {
         Database::Sqlite => store::sqlite_url(&scratch::subfolder("store")),
-        Database::Postgres { url } => url.clone(),
+        Database::Postgres { url, .. } => url.clone(),
     }
 }
 
