@@ -27,6 +27,7 @@ mod m0011_package_addresses;
 mod m0012_rotations;
 mod m0013_rate_limits;
 mod m0014_quotas;
+mod m0015_templates;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_rotations::Migration),
             Box::new(m0013_rate_limits::Migration),
             Box::new(m0014_quotas::Migration),
+            Box::new(m0015_templates::Migration),
         ]
     }
 

@@ -276,7 +276,31 @@ fn facts(deployment: &Value, status: &Value) -> Table {
     if !until.is_empty() {
         facts.fact("packages", format!("in reach without a control plane until {until}"));
     }
+    if let Some(pods) = status.get("pods").filter(|pods| pods.is_object()) {
+        facts.fact("image", cell(pods, "/image"));
+        facts.fact("template", cell(pods, "/template"));
+        let upgrade = upgrade(pods, &cell(deployment, "/infrastructure"));
+        if let Some(upgrade) = upgrade {
+            facts.fact("upgrade", upgrade);
+        }
+    }
     facts
+}
+
+/// What is to be had for pods, or on its way.
+fn upgrade(pods: &Value, infrastructure: &str) -> Option<String> {
+    if pods.get("moving").and_then(Value::as_bool) == Some(true) {
+        return Some("its pods are being replaced by such".to_owned());
+    }
+    let next = pods.get("next").filter(|next| next.is_object())?;
+    let image = next.get("another_image").and_then(Value::as_bool) == Some(true);
+    let template = cell(next, "/template");
+    let what = match (image, cell(pods, "/template") != template) {
+        (true, true) => format!("another image, template {template}"),
+        (true, false) => "another image".to_owned(),
+        (false, _) => format!("template {template}"),
+    };
+    Some(format!("{what} by castoff infra upgrade {infrastructure}"))
 }
 
 fn nodes(status: &Value) -> Table {
@@ -319,6 +343,26 @@ fn place(value: &Value, at: &str) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn what_an_upgrade_would_bring_is_said() {
+        let of = |moving: bool, next: Value| {
+            let pods = json!({"image": "node:1", "template": 1, "moving": moving, "next": next});
+            upgrade(&pods, "prod")
+        };
+        let by = |what: &str| Some(format!("{what} by castoff infra upgrade prod"));
+        assert_eq!(of(false, Value::Null), None);
+        for (another_image, template, what) in [
+            (false, 2, "template 2"),
+            (true, 2, "another image, template 2"),
+            (true, 1, "another image"),
+        ] {
+            let next = json!({"another_image": another_image, "template": template});
+            assert_eq!(of(false, next), by(what));
+        }
+        let moving = of(true, Value::Null).unwrap();
+        assert!(moving.contains("being replaced"), "{moving}");
+    }
 
     #[test]
     fn nodes_say_why_they_are_not_ready() {

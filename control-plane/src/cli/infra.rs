@@ -67,7 +67,7 @@ pub enum Command {
         /// The infrastructure
         infrastructure: String,
     },
-    /// Move deployments to the image that new ones run, a few at a time
+    /// Move deployments to the image and template that new ones have, a few at a time
     Upgrade(Upgrade),
     /// Print what lets Castoff into a cluster: a ServiceAccount that may work in one namespace
     #[command(

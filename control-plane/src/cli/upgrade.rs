@@ -1,4 +1,5 @@
-//! Moving an infrastructure's deployments to another image: the server does a few at a time, the command asks it to go on.
+//! Moving an infrastructure's deployments to another image or template: the server does a few at a time, the command asks it
+//! to go on.
 
 use super::Desk;
 use super::failure::Failure;
@@ -11,10 +12,10 @@ use tokio::time::{Instant, sleep};
 
 const POLL: Duration = Duration::from_secs(1);
 
-/// Move deployments to the image that new ones run, a few at a time.
+/// Move deployments to the image and template that new ones have, a few at a time.
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  castoff infra upgrade prod --max-parallel 0\n  castoff infra upgrade prod --max-parallel 3\n\nWhich image that is: castoff infra set prod --image IMAGE, else the one of the server. An upgrade of Castoff itself\nreplaces no pod. Ctrl-C begins no more; the same command goes on."
+    after_help = "Examples:\n  castoff infra upgrade prod --max-parallel 0\n  castoff infra upgrade prod --max-parallel 3\n  castoff infra upgrade prod --template 1\n\nWhich image that is: castoff infra set prod --image IMAGE, else the one of the server. The template is how a release of\nCastoff makes pods (probes, volumes, annotations); the newest, unless you name one. An upgrade of Castoff itself replaces\nno pod: castoff status DEPLOYMENT says what waits. Ctrl-C begins no more; the same command goes on."
 )]
 pub struct Upgrade {
     /// The infrastructure
@@ -22,6 +23,9 @@ pub struct Upgrade {
     /// So many deployments at a time; 0 moves none and says how far all are
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=50))]
     max_parallel: u32,
+    /// The template by which pods are made, to go back to an earlier one; the newest otherwise
+    #[arg(long, value_name = "N")]
+    template: Option<u32>,
     /// How long to wait for the next one to be through
     #[arg(long, default_value = "10m", value_name = "SPAN")]
     patience: Span,
@@ -30,7 +34,10 @@ pub struct Upgrade {
 impl Upgrade {
     pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         let path = ["infrastructures", self.infrastructure.as_str(), "upgrade"];
-        let body = json!({"max_parallel": self.max_parallel});
+        let mut body = json!({"max_parallel": self.max_parallel});
+        if let (Some(template), Some(body)) = (self.template, body.as_object_mut()) {
+            body.insert("template".to_owned(), template.into());
+        }
         let mut before = None;
         let mut since = Instant::now();
         loop {
@@ -46,7 +53,7 @@ impl Upgrade {
             if since.elapsed() > self.patience.duration() {
                 desk.out.show(&now, facts)?;
                 return Err(Failure::Waited(format!(
-                    "no deployment was through within {}: castoff status DEPLOYMENT says why; mend it, or set another image, and type the same again",
+                    "no deployment was through within {}: castoff status DEPLOYMENT says why; mend it, or set another image (or --template), and type the same again",
                     self.patience.query()
                 )));
             }
@@ -59,6 +66,7 @@ fn facts(upgrade: &Value) -> Table {
     let mut facts = Table::facts();
     for (name, at) in [
         ("image", "/image"),
+        ("template", "/template"),
         ("deployments", "/deployments"),
         ("to be moved", "/behind"),
         ("moving", "/moving"),

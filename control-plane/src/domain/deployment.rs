@@ -1,7 +1,7 @@
 //! Deployments: one service on one infrastructure.
 
-use super::kubernetes::{Autoscaling, Resources};
-use super::{DeploymentName, HeaderName, InfrastructureKind, Invalid, Time, VersionName};
+use super::kubernetes::{Autoscaling, Make, Resources};
+use super::{DeploymentName, HeaderName, ImageName, InfrastructureKind, Invalid, Time, VersionName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -259,10 +259,12 @@ pub struct Deployment {
     pub port: Option<u16>,
     /// What the launcher cannot do, in plain words.
     pub problem: Option<String>,
-    /// What its pods run, once that is known; on Kubernetes.
-    pub image: Option<String>,
-    /// Whether its pods are being replaced by such that run it.
+    /// Of what make its pods are, once that is known; on Kubernetes.
+    pub make: Option<Make>,
+    /// Whether its pods are being replaced by such of it.
     pub moving: bool,
+    /// What its infrastructure says that new pods run; on Kubernetes.
+    pub named_image: Option<ImageName>,
     /// Where programs call it, by what its infrastructure says; on Kubernetes.
     pub address: Option<String>,
     /// The config in force: epoch and version.

@@ -7,6 +7,7 @@ use super::output::{Answer, Created, List, Secretive, whole};
 use super::state::Api;
 use crate::authn::Actor;
 use crate::authz::{Deploy, ListKeys, View};
+use crate::domain::kubernetes::Make;
 use crate::domain::package::{Datatype, Endpoint, EndpointKind};
 use crate::domain::{
     Access, ApiKey, Deployment, EndpointName, InfrastructureKind, KeyState, Refusal, RefusalReason, Time,
@@ -74,7 +75,31 @@ pub struct Status {
     config: ConfigPosition,
     /// Until when its pods can fetch their packages from the object store without a control plane; null where they cannot.
     package_addresses_expire_at: Option<Time>,
+    /// Of what make its pods are; null elsewhere than on Kubernetes, and before the first was made.
+    pods: Option<PodsOut>,
     nodes: Vec<NodeOut>,
+}
+
+/// Of what make pods are. An upgrade of Castoff changes none of it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Pods)]
+pub struct PodsOut {
+    /// What they run.
+    image: String,
+    /// The generation of how a release of Castoff makes pods.
+    template: u32,
+    /// Not all of them yet: others are being replaced.
+    moving: bool,
+    /// What an upgrade of their infrastructure would make of them; null when they are that.
+    next: Option<NextOut>,
+}
+
+/// What pods would be made into. Which image is for those to know who administer the infrastructure.
+#[derive(Serialize, ToSchema)]
+#[schema(as = NextPods)]
+pub struct NextOut {
+    another_image: bool,
+    template: u32,
 }
 
 /// A rotation that has begun.
@@ -128,6 +153,23 @@ impl From<Refusal> for RefusalOut {
     }
 }
 
+impl PodsOut {
+    /// Of a deployment, where new ones would be of this make.
+    fn of(deployment: &Deployment, newest: &Make) -> Option<Self> {
+        let own = deployment.make.clone()?;
+        let next = (*newest != own).then(|| NextOut {
+            another_image: newest.image != own.image,
+            template: newest.template,
+        });
+        Some(Self {
+            image: own.image,
+            template: own.template,
+            moving: deployment.moving,
+            next,
+        })
+    }
+}
+
 fn message(deployment: &Deployment, nodes: &[Node]) -> String {
     let ready = nodes.iter().filter(|node| node.state == NodeState::Ready).count();
     let reason = nodes.iter().find_map(|node| match node.state {
@@ -165,6 +207,7 @@ pub async fn status(permit: Permit<View, Deployment>, State(api): State<Api>) ->
             version: permit.config.1,
         },
         package_addresses_expire_at: api.store.addresses_end(&permit).await?,
+        pods: PodsOut::of(&permit, &api.clusters.make(permit.named_image.as_ref())),
         nodes: nodes.into_iter().map(NodeOut::from).collect(),
     }))
 }

@@ -5,7 +5,7 @@ use super::error::stored;
 use super::vault::Place;
 use super::{Change, Error, NewInfrastructure, Store, SystemStore, commit};
 use crate::authn::Actor;
-use crate::domain::kubernetes::Kubeconfig;
+use crate::domain::kubernetes::{Kubeconfig, Make};
 use crate::domain::{Allowances, Infrastructure, InfrastructureKind, InfrastructureName, Kubernetes, Stage};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
@@ -223,9 +223,9 @@ pub(super) async fn keep_kubeconfig(
 
 /// What the launcher writes down, in a transaction of its term.
 pub(super) enum Note<'a> {
-    /// What the pods of a deployment run from now on.
-    Image(&'a str),
-    /// All its pods run what it was moved to.
+    /// Of what make the pods of a deployment are from now on.
+    Make(&'a Make),
+    /// All its pods are what it was moved to.
     Moved,
     /// Where the config stands that nodes boot from.
     Copied((u64, u64)),
@@ -243,9 +243,10 @@ pub(super) async fn note(
 ) -> Result<(), Error> {
     let mut change = None;
     match note {
-        Note::Image(image) => {
+        Note::Make(make) => {
             deployments::Entity::update_many()
-                .col_expr(deployments::Column::Image, Expr::value(image))
+                .col_expr(deployments::Column::Image, Expr::value(make.image.as_str()))
+                .col_expr(deployments::Column::Template, Expr::value(i64::from(make.template)))
                 .filter(deployments::Column::Id.eq(deployment_id))
                 .exec(&tx)
                 .await?;

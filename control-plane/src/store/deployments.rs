@@ -7,6 +7,7 @@ use super::seen::unindexed;
 use super::services::parse_word;
 use super::{Error, Page, PageRequest, Permit, Store, Visible, json};
 use crate::authz::View;
+use crate::domain::kubernetes::Make;
 use crate::domain::{Deployment, DeploymentName, HeaderName, Kubernetes, Revision, Scale, Time};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SelectStatement};
 use sea_orm::{ColumnTrait, ConnectionTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
@@ -28,6 +29,7 @@ pub(super) struct Row {
     problem: Option<String>,
     image: Option<String>,
     moving: bool,
+    template: i64,
     kubernetes: Option<String>,
     created_by: String,
     created_at: i64,
@@ -67,6 +69,7 @@ pub(super) fn select() -> SelectStatement {
         Column::Problem,
         Column::Image,
         Column::Moving,
+        Column::Template,
         Column::CreatedBy,
         Column::CreatedAt,
         Column::UpdatedAt,
@@ -124,8 +127,9 @@ impl TryFrom<Row> for Deployment {
         Ok(Self {
             least: scale.least(usual),
             scale,
-            address: settings.map(|settings| settings.address(&row.name)),
-            image: row.image,
+            address: settings.as_ref().map(|settings| settings.address(&row.name)),
+            named_image: settings.and_then(|settings| settings.image),
+            make: row.image.map(|image| make(image, row.template)).transpose()?,
             moving: row.moving,
             id: row.id,
             name: stored(DeploymentName::parse(&row.name), "a deployment's name")?,
@@ -148,6 +152,12 @@ impl TryFrom<Row> for Deployment {
             revision: row.revision,
         })
     }
+}
+
+/// Of what make pods are, as it is stored.
+pub(super) fn make(image: String, template: i64) -> Result<Make, Error> {
+    let template = u32::try_from(template).map_err(|_| Error::Unreadable("a template"))?;
+    Ok(Make { image, template })
 }
 
 impl TryFrom<revisions::Model> for Revision {

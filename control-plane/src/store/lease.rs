@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::entity::deployments;
 use super::{Change, Error, LaunchedNode, Store, SystemStore, commit, node_tokens};
 use crate::domain::Time;
-use crate::domain::kubernetes::Kubeconfig;
+use crate::domain::kubernetes::{Kubeconfig, Make};
 use sea_orm::sea_query::Expr;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, DbBackend, EntityTrait, QueryFilter, QueryResult, Statement,
@@ -271,12 +271,12 @@ impl Acting {
         commit(tx).await
     }
 
-    /// Says what the pods of a deployment run from now on.
+    /// Says of what make the pods of a deployment are from now on.
     ///
     /// # Errors
     /// The database failed, or another acts now.
-    pub async fn pin_image(&self, deployment_id: Uuid, image: &str) -> Result<(), Error> {
-        clusters::note(self.store(), self.begin().await?, deployment_id, Note::Image(image)).await
+    pub async fn pin_make(&self, deployment_id: Uuid, make: &Make) -> Result<(), Error> {
+        clusters::note(self.store(), self.begin().await?, deployment_id, Note::Make(make)).await
     }
 
     /// Says that all pods of a deployment run what it was moved to.

@@ -13,7 +13,7 @@ use crate::authz::Deploy;
 use crate::domain::{
     Access, Deployment, DeploymentName, HeaderName, InfrastructureKind, Invalid, Limits, Revision, Route, Scale,
 };
-use sea_orm::ActiveValue::Set;
+use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ActiveModelTrait, ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use serde_json::{Value, json};
@@ -108,6 +108,8 @@ impl Store {
             problem: Set(None),
             image: Set(None),
             moving: Set(false),
+            // As the database has it, until its pods are made.
+            template: NotSet,
             created_by: Set(actor.name.clone()),
             created_at: Set(now.ms()),
             updated_at: Set(now.ms()),

@@ -1,13 +1,14 @@
-//! Moving the deployments of a cluster to another image, a few at a time.
+//! Moving the deployments of a cluster to another make of pods (another image, another template), a few at a time.
 //!
 //! Apart from what brings it about, which is the launcher. The rule a newcomer would break: a deployment that is moved keeps
-//! its place among the few until all its pods run what it was moved to, so that an image that does not work stops there.
+//! its place among the few until all its pods are what it was moved to, so that a make that does not work stops there.
 
 use super::audit::Deed;
 use super::deployments::names;
 use super::entity::deployments;
 use super::{Change, Error, Permit, Store, SystemStore, Visible, commit, configs};
 use crate::authz::Administer;
+use crate::domain::kubernetes::Make;
 use crate::domain::{Deployment, Infrastructure};
 use sea_orm::sea_query::Expr;
 use sea_orm::{ColumnTrait, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect};
@@ -19,7 +20,7 @@ use uuid::Uuid;
 pub struct Upgrade {
     /// All that run pods, or did.
     pub deployments: usize,
-    /// Those that are not told to run the image yet.
+    /// Those that are not told to be of the make yet.
     pub behind: usize,
     /// Those whose pods are being replaced.
     pub moving: usize,
@@ -31,7 +32,8 @@ pub struct Upgrade {
 struct Pinned {
     id: Uuid,
     enabled: bool,
-    image: Option<String>,
+    image: String,
+    template: i64,
     moving: bool,
     problem: Option<String>,
 }
@@ -42,17 +44,18 @@ impl Pinned {
         self.moving && self.enabled
     }
 
-    fn is_behind(&self, image: &str) -> bool {
-        self.image.as_deref().is_some_and(|own| own != image)
+    /// Also one that a later release has moved on: what this one does not make, it can move back.
+    fn is_behind(&self, make: &Make) -> bool {
+        self.image != make.image || self.template != i64::from(make.template)
     }
 }
 
 /// Those that are told next, so that no more than so many move: pure. Those without pods wait for nobody.
-fn next(pinned: &[Pinned], image: &str, at_once: usize) -> Vec<Uuid> {
+fn next(pinned: &[Pinned], make: &Make, at_once: usize) -> Vec<Uuid> {
     let taken = pinned.iter().filter(|one| one.takes_a_place()).count();
     let mut free = at_once.saturating_sub(taken);
     let mut told = Vec::new();
-    for one in pinned.iter().filter(|one| at_once > 0 && one.is_behind(image)) {
+    for one in pinned.iter().filter(|one| at_once > 0 && one.is_behind(make)) {
         // One that moves already has its place.
         if one.enabled && !one.moving {
             if free == 0 {
@@ -66,7 +69,7 @@ fn next(pinned: &[Pinned], image: &str, at_once: usize) -> Vec<Uuid> {
 }
 
 impl Store {
-    /// Tells the next deployments of an infrastructure to run this image, so that at most so many are moved at a time, and
+    /// Tells the next deployments of an infrastructure to be of this make, so that at most so many are moved at a time, and
     /// says how far all have come. With none at a time nothing is told.
     ///
     /// # Errors
@@ -75,7 +78,7 @@ impl Store {
         &self,
         permit: &Permit<Administer, Infrastructure>,
         visible: &Visible<Deployment>,
-        image: &str,
+        make: &Make,
         at_once: usize,
     ) -> Result<Upgrade, Error> {
         use deployments::Column;
@@ -87,6 +90,7 @@ impl Store {
                 Column::Id,
                 Column::Enabled,
                 Column::Image,
+                Column::Template,
                 Column::Moving,
                 Column::Problem,
             ])
@@ -96,12 +100,13 @@ impl Store {
             .into_model()
             .all(&tx)
             .await?;
-        let told = next(&pinned, image, at_once);
+        let told = next(&pinned, make, at_once);
         if !told.is_empty() {
             deployments::Entity::update_many()
-                .col_expr(Column::Image, Expr::value(image))
+                .col_expr(Column::Image, Expr::value(make.image.as_str()))
+                .col_expr(Column::Template, Expr::value(i64::from(make.template)))
                 .col_expr(Column::Moving, Expr::value(true))
-                // What hindered it hindered another image.
+                // What hindered it hindered another make.
                 .col_expr(Column::Problem, Expr::value(None::<String>))
                 .filter(Column::Id.is_in(told.iter().copied()))
                 .exec(&tx)
@@ -110,13 +115,17 @@ impl Store {
                 .on_infrastructure(permit.id)
                 .change(
                     None,
-                    Some(json!({"image": image, "deployments": told.len(), "max_parallel": at_once})),
+                    Some(json!({
+                        "image": make.image, "template": make.template,
+                        "deployments": told.len(), "max_parallel": at_once,
+                    })),
                 )
                 .record(&tx, permit.actor(), self.clock.now())
                 .await?;
         }
         for one in pinned.iter_mut().filter(|one| told.contains(&one.id)) {
-            (one.image, one.moving, one.problem) = (Some(image.to_owned()), true, None);
+            (one.image, one.template) = (make.image.clone(), i64::from(make.template));
+            (one.moving, one.problem) = (true, None);
         }
         let moving: Vec<&Pinned> = pinned.iter().filter(|one| one.takes_a_place()).collect();
         let ids: Vec<Uuid> = moving.iter().map(|one| one.id).collect();
@@ -127,7 +136,7 @@ impl Store {
         });
         let upgrade = Upgrade {
             deployments: pinned.len(),
-            behind: pinned.iter().filter(|one| one.is_behind(image)).count(),
+            behind: pinned.iter().filter(|one| one.is_behind(make)).count(),
             moving: moving.len(),
             hindered: hindered.collect(),
         };
@@ -164,10 +173,16 @@ mod tests {
         Pinned {
             id: Uuid::from_u128(id),
             enabled,
-            image: Some(image.to_owned()),
+            image: image.to_owned(),
+            template: 2,
             moving,
             problem: None,
         }
+    }
+
+    fn make(image: &str, template: u32) -> Make {
+        let image = image.to_owned();
+        Make { image, template }
     }
 
     #[test]
@@ -190,7 +205,28 @@ mod tests {
             (50, vec![2, 3, 5, 6, 7]),
         ] {
             let told: Vec<Uuid> = told.into_iter().map(Uuid::from_u128).collect();
-            assert_eq!(next(&all, "new", at_once), told, "{at_once}");
+            assert_eq!(next(&all, &make("new", 2), at_once), told, "{at_once}");
         }
+    }
+
+    /// By what they are made counts as much as what they run, whichever of both a release began with.
+    #[test]
+    fn image_and_template_are_moved_together() {
+        let of = |image: &str, template: i64| Pinned {
+            template,
+            ..pinned(1, image, true, false)
+        };
+        for (of, is_behind) in [
+            (of("new", 2), false),
+            (of("new", 1), true),
+            (of("old", 2), true),
+            (of("old", 1), true),
+            // By a later release, which was taken back.
+            (of("new", 3), true),
+        ] {
+            assert_eq!(of.is_behind(&make("new", 2)), is_behind, "{of:?}");
+        }
+        let back = of("new", 2);
+        assert_eq!(next(&[back], &make("new", 1), 1), [Uuid::from_u128(1)], "to one before");
     }
 }

@@ -9,6 +9,7 @@ mod logs;
 mod objects;
 mod scaling;
 mod strangers;
+mod templates;
 mod tokens;
 mod troubles;
 mod two;

@@ -4,7 +4,7 @@ use super::Harbour;
 use acceptance::cluster::Cluster;
 use acceptance::{Value, eventually, json};
 
-fn image_of(harbour: &Harbour, deployment: &str) -> String {
+pub(super) fn image_of(harbour: &Harbour, deployment: &str) -> String {
     let object = harbour
         .namespace
         .get(&format!("deployment/{deployment}"))
@@ -14,7 +14,7 @@ fn image_of(harbour: &Harbour, deployment: &str) -> String {
 }
 
 /// Asks to go on, and for how far it is.
-fn upgrade(harbour: &Harbour, at_once: u32) -> Value {
+pub(super) fn upgrade(harbour: &Harbour, at_once: u32) -> Value {
     let path = "/infrastructures/kube/upgrade";
     let asked = harbour
         .cast
@@ -26,7 +26,7 @@ fn upgrade(harbour: &Harbour, at_once: u32) -> Value {
 
 /// Goes on until what hinders is this.
 #[track_caller]
-fn hindered(harbour: &Harbour, why: &str) {
+pub(super) fn hindered(harbour: &Harbour, why: &str) {
     eventually("the upgrade says what hinders it", || {
         let now = upgrade(harbour, 1);
         let says = now["hindered"][0]["message"]
@@ -62,6 +62,7 @@ fn deployments_move_to_another_image_a_few_at_a_time() {
     assert_eq!((&told["behind"], &told["moving"]), (&json!(3), &json!(0)), "{told}");
     assert_eq!(images(), [&before; 3].map(String::as_str), "nothing moves by itself");
     hindered(&harbour, "does not get its image");
+    harbour.says("kube", "set kubernetes.image or kubernetes.image_pull_secrets");
     assert_eq!(images(), [nowhere, &before, &before]);
     assert!(pods.is_subset(&harbour.uids()), "who served serves");
     // What ends at once, with its last words: it is our other program.

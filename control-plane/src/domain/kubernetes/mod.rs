@@ -6,6 +6,7 @@
 mod control_plane;
 mod exposure;
 mod kubeconfig;
+mod make;
 mod permissions;
 mod placement;
 mod quantity;
@@ -13,6 +14,7 @@ mod quantity;
 pub use control_plane::DialledAt;
 pub use exposure::{Exposure, HostTemplate};
 pub use kubeconfig::{ClusterUser, Kubeconfig};
+pub use make::{Make, Template};
 pub use permissions::{PERMISSIONS, Permission};
 pub use placement::{Effect, Operator, Placement, Spread, Toleration, Unsatisfiable};
 pub use quantity::{Bytes, Cpu};

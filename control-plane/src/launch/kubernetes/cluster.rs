@@ -4,7 +4,7 @@ use super::apply::Place;
 use super::connection::{Cause, answer, connect};
 use super::facts::{Facts, Wanted};
 use super::objects::{Desired, Kind, build};
-use super::observe::condition;
+use super::observe::{both, condition, left_alone};
 use super::queue::Queue;
 use super::renew::AccountToken;
 use super::watch::View;
@@ -230,7 +230,11 @@ impl Care {
             view: &self.view,
             term: &self.term,
         };
-        match self.facts.of(&self.cluster, id).await? {
+        let runs = {
+            let live = self.view.live();
+            live.objects(id).keys().any(|(kind, _)| *kind == Kind::Deployment)
+        };
+        match self.facts.of(&self.cluster, id, runs).await? {
             Wanted::Elsewhere => Ok(()),
             Wanted::Absent => self.take_away(&place, id).await,
             Wanted::Present(present) => {
@@ -291,7 +295,9 @@ impl Care {
         if deployment.moving && replaced {
             self.facts.acting.note_moved(deployment.id).await?;
         }
-        let problem = condition(&pods, failure.as_deref());
+        let foreign = deployment.make.as_ref().filter(|_| desired.template.is_none());
+        let foreign = foreign.map(|make| left_alone(make.template, &deployment.infrastructure));
+        let problem = both(condition(&pods, failure.as_deref()), foreign);
         self.say(deployment, problem.as_deref()).await?;
         let there: Vec<Uuid> = pods
             .iter()

@@ -6,8 +6,8 @@ use super::labels::DEPLOYMENT;
 use super::objects::{Boot, Desired, Dialled, Kind, pod};
 use super::recent::{Recent, Tails};
 use crate::domain::Kubernetes;
-use crate::domain::kubernetes::{PERMISSIONS, Permission};
-use crate::domain::{DeploymentName, Limits, Scale};
+use crate::domain::kubernetes::{Make, PERMISSIONS, Permission, Template};
+use crate::domain::{DeploymentName, ImageName, Limits, Scale};
 use crate::store::{Cluster, Error, SystemStore};
 use futures::{AsyncReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -102,7 +102,7 @@ impl Clusters {
 
     /// Whether a pod as it would be made is taken. A dry run of a Deployment would not look at its pods.
     async fn admitted(&self, client: &Client, settings: &Kubernetes) -> Result<String, String> {
-        let mut body = pod(&self.sample(settings)?);
+        let mut body = pod(&self.sample(settings)?, Template::NEWEST);
         // Its own account is made with the deployment.
         if let Some(spec) = body.pointer_mut("/spec").and_then(Value::as_object_mut) {
             spec.insert("serviceAccountName".to_owned(), "default".into());
@@ -123,10 +123,9 @@ impl Clusters {
         }
     }
 
-    /// What the pods of new deployments run.
-    pub fn image(&self, settings: &Kubernetes) -> String {
-        let own = settings.image.as_ref().map(ToString::to_string);
-        own.unwrap_or_else(|| self.image.clone())
+    /// Of what make the pods of new deployments are, by the image that their infrastructure names.
+    pub fn make(&self, named: Option<&ImageName>) -> Make {
+        Make::newest(named, &self.image)
     }
 
     fn sample(&self, settings: &Kubernetes) -> Result<Desired, String> {
@@ -138,7 +137,8 @@ impl Clusters {
             scale: Scale::default(),
             limits: Limits::default(),
             settings: settings.clone(),
-            image: self.image(settings),
+            image: self.make(settings.image.as_ref()).image,
+            template: Some(Template::NEWEST),
             boot: Boot {
                 join: String::new(),
                 config: Vec::new(),

@@ -3,6 +3,7 @@
 use super::objects::{Boot, Desired, Dialled, Vouched};
 use super::vouch::moment;
 use crate::authn::{Secret, SecretKind};
+use crate::domain::kubernetes::{Make, Template};
 use crate::domain::{Deployment, InfrastructureKind};
 use crate::launch::{AddressSource, JoinSource};
 use crate::store::{Acting, Cluster, Error, KeptAddresses, StoredConfig};
@@ -35,7 +36,8 @@ pub(super) enum Wanted {
 
 impl Facts {
     /// What there should be of a deployment in this cluster.
-    pub(super) async fn of(&self, cluster: &Cluster, id: Uuid) -> Result<Wanted, Error> {
+    /// `runs` is whether there is what makes its pods.
+    pub(super) async fn of(&self, cluster: &Cluster, id: Uuid, runs: bool) -> Result<Wanted, Error> {
         let system = self.acting.system();
         let Some(deployment) = system.deployment(id).await? else {
             return Ok(Wanted::Absent);
@@ -46,7 +48,7 @@ impl Facts {
         let (Some(mut join), Some(config)) = (self.joins.join(id).await?, system.config(id).await?) else {
             return Ok(Wanted::Absent);
         };
-        let image = self.image(cluster, &deployment).await?;
+        let make = self.make(&deployment, runs).await?;
         if let Some(own) = &cluster.settings.control_plane {
             join.control_plane.clone_from(&own.url);
             join.ca_pem = own.ca.clone().or(join.ca_pem);
@@ -64,7 +66,8 @@ impl Facts {
             scale: deployment.scale,
             limits: deployment.limits,
             settings: cluster.settings.clone(),
-            image,
+            image: make.image,
+            template: Template::of(make.template),
             boot: Boot {
                 join,
                 position: (config.epoch, config.version),
@@ -123,15 +126,22 @@ impl Facts {
         }
     }
 
-    /// A new release of Castoff replaces no pod: a deployment's pods run what they ran first, until somebody says otherwise.
-    async fn image(&self, cluster: &Cluster, deployment: &Deployment) -> Result<String, Error> {
-        if let Some(image) = &deployment.image {
-            return Ok(image.clone());
-        }
-        let own = cluster.settings.image.as_ref().map(ToString::to_string);
-        let image = own.unwrap_or_else(|| self.image.clone());
-        self.acting.pin_image(deployment.id, &image).await?;
-        Ok(image)
+    /// A new release of Castoff replaces no pod: a deployment's pods are what they were first, until somebody says otherwise.
+    /// Where a template is not made by this release and no pods are there by it, they are made by the newest.
+    async fn make(&self, deployment: &Deployment, runs: bool) -> Result<Make, Error> {
+        let newest = Make::newest(deployment.named_image.as_ref(), &self.image);
+        let make = match &deployment.make {
+            Some(make) if runs || !deployment.enabled || Template::of(make.template).is_some() => {
+                return Ok(make.clone());
+            }
+            Some(make) => Make {
+                image: make.image.clone(),
+                ..newest
+            },
+            None => newest,
+        };
+        self.acting.pin_make(deployment.id, &make).await?;
+        Ok(make)
     }
 }
 

@@ -8,6 +8,8 @@ use uuid::Uuid;
 pub(super) const INSTALLATION: &str = "castoff.dev/installation";
 /// What it is for. The selector of pods, alone: a selector can never be changed.
 pub(super) const DEPLOYMENT: &str = "castoff.dev/deployment-id";
+/// A label of pods: by which template they are made, from the second on.
+pub(super) const TEMPLATE: &str = "castoff.dev/template";
 /// An annotation: the config in a Secret, as `epoch.version`.
 pub(super) const CONFIG: &str = "castoff.dev/config-version";
 /// An annotation: SHA-256 of what was applied.

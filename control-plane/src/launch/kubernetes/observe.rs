@@ -2,6 +2,7 @@
 
 use super::bounds::words;
 use super::labels::DEPLOYMENT;
+use crate::domain::kubernetes::Template;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -123,6 +124,24 @@ pub(super) fn condition(pods: &[Pod], failure: Option<&str>) -> Option<String> {
     })
 }
 
+/// That pods are by a template which this release does not make, and what to do about it.
+pub(super) fn left_alone(template: u32, infrastructure: &str) -> String {
+    let newest = Template::NEWEST.number();
+    let release = if template > newest { "a later" } else { "an earlier" };
+    format!(
+        "its pods are left as they are, their number and settings too: they are by template {template}, of {release} release of \
+         Castoff; start that release again, or make them by template {newest}: castoff infra upgrade {infrastructure}"
+    )
+}
+
+/// Both of what may be said, the worse first.
+pub(super) fn both(first: Option<String>, second: Option<String>) -> Option<String> {
+    match (first, second) {
+        (Some(first), Some(second)) => Some(format!("{first}; {second}")),
+        (first, second) => first.or(second),
+    }
+}
+
 /// The last lines of a log, of those that are JSON the message: as many as people read.
 fn last_words(log: &str) -> String {
     const LINES: usize = 5;
@@ -191,6 +210,21 @@ mod tests {
         );
         let quota = condition(&[], Some("exceeded quota: q")).unwrap();
         assert!(quota.contains("quota") && quota.contains("smaller"), "{quota}");
+    }
+
+    #[test]
+    fn a_template_of_another_release_says_what_to_do() {
+        for (template, whose) in [(Template::NEWEST.number() + 1, "a later"), (0, "an earlier")] {
+            let said = left_alone(template, "prod");
+            let whose = format!("by template {template}, of {whose} release of Castoff");
+            assert!(
+                said.contains(&whose) && said.ends_with("castoff infra upgrade prod"),
+                "{said}"
+            );
+        }
+        let said = |text: &str| Some(text.to_owned());
+        assert_eq!(both(said("a"), said("b")), said("a; b"));
+        assert_eq!((both(None, said("b")), both(said("a"), None)), (said("b"), said("a")));
     }
 
     #[test]

@@ -51,10 +51,8 @@ pub(super) fn steps(wanted: &Objects<Prepared>, live: &BTreeMap<Key, Seen>) -> V
         }
     }
     let is_wanted = |key: &Key| {
-        wanted
-            .items()
-            .iter()
-            .any(|object| object.kind == key.0 && object.name == key.1)
+        let is = |object: &Object| object.kind == key.0 && object.name == key.1;
+        wanted.leaves_alone(key.0) || wanted.items().iter().any(is)
     };
     let surplus = live.iter().rev().filter(|(key, seen)| !is_wanted(key) && !seen.leaving);
     steps.extend(surplus.map(|(key, seen)| Step::Delete {
@@ -124,7 +122,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_made_and_what_is_surplus_goes() {
         let wanted = secret(1);
-        let made = steps(&built(vec![wanted.clone()]), &BTreeMap::new());
+        let made = steps(&built(vec![wanted.clone()], None), &BTreeMap::new());
         assert_eq!(made, [Step::Create(marked(&wanted, &hash(&wanted)))]);
         let there = live(&wanted, &given(&wanted));
         let key = (Kind::Secret, "iris".to_owned());
@@ -132,20 +130,32 @@ mod tests {
             key: key.clone(),
             resource_version: "7".to_owned(),
         };
-        assert_eq!(steps(&built(vec![wanted.clone()]), &there), [settled]);
+        assert_eq!(steps(&built(vec![wanted.clone()], None), &there), [settled]);
         let uid = "u".to_owned();
-        assert_eq!(steps(&built(Vec::new()), &there), [Step::Delete { key, uid }]);
+        assert_eq!(steps(&built(Vec::new(), None), &there), [Step::Delete { key, uid }]);
         let mut leaving = given(&wanted);
         leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         let leaving = live(&wanted, &leaving);
-        assert_eq!(steps(&built(Vec::new()), &leaving), []);
-        assert_eq!(steps(&built(vec![wanted]), &leaving), [], "its end is waited for");
+        assert_eq!(steps(&built(Vec::new(), None), &leaving), []);
+        assert_eq!(steps(&built(vec![wanted], None), &leaving), [], "its end is waited for");
+    }
+
+    #[test]
+    fn what_another_release_makes_is_left_as_it_is() {
+        let there = workload(json!({"replicas": 5, "template": "of another release"}));
+        let live = live(&there, &given(&there));
+        assert_eq!(steps(&built(Vec::new(), Some(Kind::Deployment)), &live), []);
+        let removed = steps(&built(Vec::new(), Some(Kind::Secret)), &live);
+        assert!(matches!(removed[..], [Step::Delete { .. }]), "{removed:?}");
     }
 
     #[test]
     fn a_newer_config_is_never_put_back() {
         let is_written = |own: u64, there: u64| {
-            let steps = steps(&built(vec![secret(own)]), &live(&secret(there), &given(&secret(there))));
+            let steps = steps(
+                &built(vec![secret(own)], None),
+                &live(&secret(there), &given(&secret(there))),
+            );
             matches!(steps[..], [Step::Update { .. }])
         };
         assert!(is_written(3, 2) && !is_written(2, 3) && !is_written(3, 3));
@@ -155,7 +165,7 @@ mod tests {
     fn an_autoscaler_gets_the_number_that_there_is() {
         let mut counted = given(&workload(json!({"replicas": 5})));
         let scaled = workload(json!({"paused": false}));
-        let not_ours = steps(&built(vec![scaled.clone()]), &live(&scaled, &counted));
+        let not_ours = steps(&built(vec![scaled.clone()], None), &live(&scaled, &counted));
         assert!(
             matches!(not_ours[..], [Step::Update { hand_over: None, .. }]),
             "it is an autoscaler's already"
@@ -172,7 +182,7 @@ mod tests {
                 resource_version,
                 ..
             },
-        ] = &steps(&built(vec![scaled]), &there)[..]
+        ] = &steps(&built(vec![scaled], None), &there)[..]
         else {
             panic!("one update");
         };
@@ -180,7 +190,7 @@ mod tests {
         let own = workload(json!({"replicas": 2}));
         let there = live(&own, &counted);
         assert!(matches!(
-            steps(&built(vec![own]), &there)[..],
+            steps(&built(vec![own], None), &there)[..],
             [Step::Update { hand_over: None, .. }]
         ));
     }

@@ -25,6 +25,7 @@ pub struct Model {
     #[sea_orm(column_type = "Text", nullable)]
     pub image: Option<String>,
     pub moving: bool,
+    pub template: i64,
     #[sea_orm(column_type = "Text")]
     pub created_by: String,
     pub created_at: i64,

@@ -20,7 +20,8 @@ pub(super) fn is_obeyed(namespace: &Namespace, admin: &Actor, name: &str) {
     assert_eq!(call(&at.url, Some(&key)), 401, "{name}");
 }
 
-/// Nothing is lost on either way, and no model's pod is touched: those of the release before go on, and obey.
+/// Nothing is lost on either way, and no model's pod is touched: those of the release before go on, and obey, until they are
+/// told to move, to another image and template at once.
 #[test]
 fn the_previous_chart_is_upgraded_and_rolled_back_to() {
     let Some(cluster) = Cluster::there() else { return };
@@ -43,6 +44,24 @@ fn the_previous_chart_is_upgraded_and_rolled_back_to() {
         ];
         namespace.kubectl(&pod).expect("it is there")
     };
+    // The first has no such label.
+    let template = || {
+        let label = "jsonpath={.spec.template.metadata.labels.castoff\\.dev/template}";
+        let pod = ["get", "deployment/iris-on-cluster", "-o", label];
+        namespace.kubectl(&pod).expect("it is there")
+    };
+    let replaced = |before: &str| {
+        eventually("the pod was replaced", || {
+            let now = release.pods();
+            now != before && !now.is_empty() && !now.contains(' ')
+        });
+        release.pods()
+    };
+    let first = if programs == acceptance::Release::Previous {
+        ""
+    } else {
+        "2"
+    };
     let version = |revision: &str| {
         let metadata = namespace.helm(&["get", "metadata", "castoff", "--revision", revision]);
         let metadata = metadata.expect("helm keeps it");
@@ -53,13 +72,18 @@ fn the_previous_chart_is_upgraded_and_rolled_back_to() {
         let (repository, tag) = cluster.image_parts(programs, "castoff-node");
         format!("{repository}:{tag}")
     };
-    assert_eq!(image(), image_of(programs));
+    assert_eq!((image(), template().as_str()), (image_of(programs), first));
     for step in ["upgrade", "rollback"] {
         match step {
             "upgrade" => release.helm("upgrade", &[]),
             _ => {
                 let back = ["rollback", "castoff", "1", "--wait", "--timeout", "180s"];
                 namespace.helm(&back).expect("helm is content");
+                if programs == acceptance::Release::Previous {
+                    // That one knows of one template only. Those after it leave alone what they do not know.
+                    eventually("its template is back", || template().is_empty());
+                    pods = replaced(&pods);
+                }
             }
         }
         let at = Forward::to(&namespace, "service/iris-on-cluster", 8000);
@@ -75,19 +99,27 @@ fn the_previous_chart_is_upgraded_and_rolled_back_to() {
         assert_eq!(release.password(), password, "{step}");
         assert_eq!(release.pods(), pods, "{step}");
         if step == "upgrade" {
+            assert_eq!(
+                (image(), template().as_str()),
+                (image_of(programs), first),
+                "nothing moves by itself"
+            );
+            if programs == acceptance::Release::Previous {
+                let status = admin.get("/deployments/iris-on-cluster/status").expect(200);
+                assert_eq!(status["pods"]["next"]["template"], 2, "{}", status.text());
+            }
             // Pods move when they are told to, and are then as good for who comes back.
             admin.password.clone_from(&password);
             admin
                 .cli(["infra", "upgrade", "cluster", "--max-parallel", "1"])
                 .expect(0);
-            assert_eq!(image(), image_of(acceptance::Release::This));
+            assert_eq!(
+                (image(), template().as_str()),
+                (image_of(acceptance::Release::This), "2")
+            );
             if programs == acceptance::Release::Previous {
-                eventually("the pod was replaced", || {
-                    let now = release.pods();
-                    now != pods && !now.contains(' ')
-                });
+                pods = replaced(&pods);
             }
-            pods = release.pods();
             release.runs(&admin);
         }
     }

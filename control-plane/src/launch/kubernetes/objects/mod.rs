@@ -1,7 +1,8 @@
 //! What a deployment becomes in a cluster: pure, and complete. What is not in the list is taken away.
 //!
 //! Apart from applying it. The rule a newcomer would break: the same deployment always becomes the same bytes, whichever
-//! release builds them, since pods are replaced when their template differs by one.
+//! release builds them, since pods are replaced when their template differs by one. What a release makes differently is a
+//! template of its own (`domain/kubernetes/make.rs`).
 
 mod exposure;
 mod guard;
@@ -12,7 +13,7 @@ mod tests;
 mod workload;
 
 use super::labels::{CONFIG, DEPLOYMENT, INSTALLATION, parse_position};
-use crate::domain::kubernetes::{Autoscaling, Exposure, Kubernetes, Resources};
+use crate::domain::kubernetes::{Autoscaling, Exposure, Kubernetes, Resources, Template};
 use crate::domain::{DeploymentName, Limits, Scale};
 use serde_json::{Map, Value, json};
 use std::marker::PhantomData;
@@ -32,6 +33,8 @@ pub(super) struct Desired {
     pub(super) settings: Kubernetes,
     /// What its pods run.
     pub(super) image: String,
+    /// By what they are made; none: by what another release makes, and what is there of them is left as it is.
+    pub(super) template: Option<Template>,
     pub(super) boot: Boot,
     pub(super) control_plane: Dialled,
 }
@@ -166,12 +169,18 @@ pub(super) struct Applied;
 #[derive(Clone, Debug)]
 pub(super) struct Objects<S> {
     items: Vec<Object>,
+    left_alone: Option<Kind>,
     state: PhantomData<S>,
 }
 
 impl<S> Objects<S> {
     pub(super) fn items(&self) -> &[Object] {
         &self.items
+    }
+
+    /// What is there of this kind stays as it is.
+    pub(super) fn leaves_alone(&self, kind: Kind) -> bool {
+        self.left_alone == Some(kind)
     }
 }
 
@@ -180,6 +189,7 @@ impl Objects<Prepared> {
     pub(super) fn applied(self) -> Objects<Applied> {
         Objects {
             items: self.items,
+            left_alone: self.left_alone,
             state: PhantomData,
         }
     }
@@ -187,9 +197,10 @@ impl Objects<Prepared> {
 
 /// These objects, to be compared.
 #[cfg(test)]
-pub(super) fn built(items: Vec<Object>) -> Objects<Prepared> {
+pub(super) fn built(items: Vec<Object>, left_alone: Option<Kind>) -> Objects<Prepared> {
     Objects {
         items,
+        left_alone,
         state: PhantomData,
     }
 }
@@ -197,17 +208,22 @@ pub(super) fn built(items: Vec<Object>) -> Objects<Prepared> {
 /// What a deployment becomes. Switched off it keeps its address.
 pub(super) fn build(desired: &Desired) -> Objects<Prepared> {
     let mut items = exposure::objects(desired);
+    let mut left_alone = None;
     if desired.enabled {
         items.push(guard::service_account(desired));
         items.push(guard::network_policy(desired));
         items.push(guard::disruption_budget(desired));
         items.push(secret::object(desired));
-        items.push(workload::object(desired));
+        match desired.template {
+            Some(template) => items.push(workload::object(desired, template)),
+            None => left_alone = Some(Kind::Deployment),
+        }
         items.extend(scaling::object(desired));
     }
     items.sort_by_key(|object| object.kind);
     Objects {
         items,
+        left_alone,
         state: PhantomData,
     }
 }
@@ -216,13 +232,14 @@ pub(super) fn build(desired: &Desired) -> Objects<Prepared> {
 pub(super) fn nothing() -> Objects<Prepared> {
     Objects {
         items: Vec::new(),
+        left_alone: None,
         state: PhantomData,
     }
 }
 
 /// A pod as a deployment of this infrastructure would make it, to be asked whether it is admitted.
-pub(super) fn pod(desired: &Desired) -> Value {
-    let mut pod = workload::template(desired);
+pub(super) fn pod(desired: &Desired, template: Template) -> Value {
+    let mut pod = workload::pods(desired, template);
     let name = format!("castoff-check-{}", desired.deployment);
     let mut metadata = metadata(desired);
     if let Some(own) = metadata.as_object_mut() {

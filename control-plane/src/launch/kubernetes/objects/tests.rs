@@ -1,3 +1,4 @@
+use super::super::labels::TEMPLATE;
 use super::*;
 use crate::domain::kubernetes::PERMISSIONS;
 use crate::domain::{DeploymentName, NamespaceName};
@@ -12,6 +13,7 @@ fn desired() -> Desired {
         limits: Limits::default(),
         settings: Kubernetes::of(NamespaceName::parse("models").unwrap()),
         image: "castoff-node:1".to_owned(),
+        template: Some(Template::NEWEST),
         boot: Boot {
             join: r#"{"token":"very-secret"}"#.to_owned(),
             config: vec![1, 2, 3],
@@ -265,13 +267,9 @@ fn pods_are_placed_as_said() {
     );
 }
 
-/// Pods are replaced when their template differs by a byte, and an upgrade of Castoff is to replace none. What differs from
-/// the committed file needs a template of its own, which deployments are moved to as they are to another image, and not
-/// `CASTOFF_UPDATE=1`, which is for what was never released.
-#[test]
-fn a_pod_looks_as_it_did_in_earlier_releases() {
-    let plain = at(&desired(), Kind::Deployment, "/spec/template");
-    let all = told(json!({
+/// The settings that decide what a pod looks like, all of them.
+fn all_settings() -> Desired {
+    told(json!({
         "image_pull_secrets": ["registry"], "labels": {"team": "a"}, "annotations": {"note": "b"},
         "resources": {"cpu": "250m", "cpu_limit": null, "memory": "1Gi", "memory_limit": "2Gi"}, "packages": "8Gi",
         "placement": {
@@ -280,19 +278,80 @@ fn a_pod_looks_as_it_did_in_earlier_releases() {
             "spread": [{"topology_key": "zone", "max_skew": 1, "when_unsatisfiable": "schedule-anyway"}],
             "affinity": {"nodeAffinity": {}},
         },
-    }));
-    let full = at(&all, Kind::Deployment, "/spec/template");
-    let text = format!("{:#}\n", json!({"plain": plain, "full": full}));
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/src/launch/kubernetes/objects/template.json"
-    );
-    if std::env::var_os("CASTOFF_UPDATE").is_some() {
-        std::fs::write(path, &text).unwrap();
+    }))
+}
+
+/// Pods are replaced when their template differs by a byte, and an upgrade of Castoff is to replace none. What differs from
+/// a committed file needs a template of its own, which deployments are moved to as they are to another image, and not
+/// `CASTOFF_UPDATE=1`, which writes the newest only, for as long as it was never released.
+#[test]
+fn pods_look_as_they_did_in_earlier_releases() {
+    for template in Template::ALL {
+        let made = |mut desired: Desired| {
+            desired.template = Some(template);
+            at(&desired, Kind::Deployment, "/spec/template")
+        };
+        let text = format!(
+            "{:#}\n",
+            json!({"plain": made(desired()), "full": made(all_settings())})
+        );
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/launch/kubernetes/objects");
+        let path = format!("{folder}/template-{}.json", template.number());
+        if template == Template::NEWEST && std::env::var_os("CASTOFF_UPDATE").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let committed = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            committed == text,
+            "every pod by {template:?} of every deployment would be replaced: {text}"
+        );
     }
-    let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        committed == text,
-        "every pod of every deployment would be replaced: {text}"
+}
+
+#[test]
+fn what_the_second_template_says_of_pods_it_says_of_nothing_else() {
+    let said = "cluster-autoscaler.kubernetes.io~1safe-to-evict-local-volumes";
+    let of_pods = |desired: &Desired| at(desired, Kind::Deployment, "/spec/template/metadata");
+    let pods = of_pods(&desired());
+    assert_eq!(
+        pods.pointer(&format!("/annotations/{said}")),
+        Some(&json!("copy,packages"))
     );
+    assert_eq!(pods["labels"][TEMPLATE], "2");
+    // Whoever says something else is right: it is their cluster.
+    let own = told(json!({"annotations": {said.replace("~1", "/"): "copy"}}));
+    assert_eq!(
+        of_pods(&own).pointer(&format!("/annotations/{said}")),
+        Some(&json!("copy"))
+    );
+    for kind in kinds(&desired()) {
+        let of_object = at(&desired(), kind, "/metadata").to_string();
+        assert!(
+            !of_object.contains("safe-to-evict") && !of_object.contains(TEMPLATE),
+            "{of_object}"
+        );
+    }
+    let volumes = at(&desired(), Kind::Deployment, "/spec/template/spec/volumes");
+    let emptied = volumes
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|volume| !volume["emptyDir"].is_null());
+    let emptied: Vec<&str> = emptied.filter_map(|volume| volume["name"].as_str()).collect();
+    assert_eq!(emptied, ["copy", "packages"], "it names all that there are");
+}
+
+/// All but the pods is made as always: their keys, and how they are reached.
+#[test]
+fn pods_of_another_release_are_left_as_they_are() {
+    let foreign = with(|desired| desired.template = None);
+    let built = build(&foreign);
+    assert!(built.leaves_alone(Kind::Deployment) && !built.leaves_alone(Kind::Secret));
+    let others: Vec<Kind> = kinds(&desired())
+        .into_iter()
+        .filter(|kind| *kind != Kind::Deployment)
+        .collect();
+    assert_eq!(kinds(&foreign), others);
+    let off = with(|desired| (desired.template, desired.enabled) = (None, false));
+    assert!(!build(&off).leaves_alone(Kind::Deployment), "switched off it has none");
 }

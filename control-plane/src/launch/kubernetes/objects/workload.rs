@@ -2,11 +2,13 @@
 //!
 //! The rule a newcomer would break: pods meet the Pod Security Standard *restricted*; what is secret comes by a file.
 
-use super::super::labels::selector;
+use super::super::labels::{TEMPLATE, selector};
 use super::exposure::HTTP;
 use super::{Desired, Kind, Object, metadata};
 use crate::domain::Limits;
-use crate::domain::kubernetes::{Effect, Operator, Placement, Resources, Rollout, Spread, Toleration, Unsatisfiable};
+use crate::domain::kubernetes::{
+    Effect, Operator, Placement, Resources, Rollout, Spread, Template, Toleration, Unsatisfiable,
+};
 use serde_json::{Map, Value, json};
 
 /// gRPC.
@@ -19,8 +21,12 @@ const USER: i64 = 65_532;
 const SLACK_S: u64 = 5;
 /// Of the last config and what belongs to it: two copies of at most 32 MiB each, of two that are kept.
 const COPY: &str = "128Mi";
+/// An annotation: volumes that hold nothing of worth. Who makes clusters smaller keeps a machine for any other.
+const EVICTABLE: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
+/// An annotation: the container that kubectl means, whichever others somebody has put beside it.
+const OURS: &str = "kubectl.kubernetes.io/default-container";
 
-pub(super) fn object(desired: &Desired) -> Object {
+pub(super) fn object(desired: &Desired, template: Template) -> Object {
     let strategy = match desired.settings.rollout {
         Rollout::Surge => {
             json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}})
@@ -32,7 +38,7 @@ pub(super) fn object(desired: &Desired) -> Object {
         "strategy": strategy,
         "revisionHistoryLimit": 2,
         "progressDeadlineSeconds": 600,
-        "template": template(desired),
+        "template": pods(desired, template),
     });
     // Else it is the autoscaler's.
     if let (None, Some(spec)) = (desired.autoscaling(), spec.as_object_mut()) {
@@ -41,7 +47,8 @@ pub(super) fn object(desired: &Desired) -> Object {
     super::object(desired, Kind::Deployment, json!({ "spec": spec }))
 }
 
-pub(super) fn template(desired: &Desired) -> Value {
+/// The pods as they are made by a template. What is changed here is changed for those after it only.
+pub(super) fn pods(desired: &Desired, template: Template) -> Value {
     let settings = &desired.settings;
     let pulled: Vec<Value> = settings
         .image_pull_secrets
@@ -74,7 +81,21 @@ pub(super) fn template(desired: &Desired) -> Value {
     let own = metadata(desired);
     let labels = own.pointer("/labels").cloned().unwrap_or_default();
     let annotations = own.pointer("/annotations").cloned().unwrap_or_default();
-    json!({"metadata": {"labels": labels, "annotations": annotations}, "spec": spec})
+    let mut metadata = json!({"labels": labels, "annotations": annotations});
+    if template >= Template::Second {
+        add(&mut metadata, "labels", TEMPLATE, template.number().to_string());
+        for (name, value) in [(EVICTABLE, "copy,packages"), (OURS, "node")] {
+            add(&mut metadata, "annotations", name, value.to_owned());
+        }
+    }
+    json!({"metadata": metadata, "spec": spec})
+}
+
+/// Adds a label or an annotation. What the infrastructure was told is not overwritten.
+fn add(metadata: &mut Value, of: &str, name: &str, value: String) {
+    if let Some(notes) = metadata.get_mut(of).and_then(Value::as_object_mut) {
+        notes.entry(name).or_insert(value.into());
+    }
 }
 
 fn container(desired: &Desired) -> Value {
