@@ -8,6 +8,7 @@ pub mod addresses;
 pub mod join;
 pub mod key;
 pub mod life;
+pub mod line;
 pub mod position;
 mod redacted;
 mod refusal;

@@ -19,3 +19,11 @@ impl fmt::Debug for proto::NodeToken {
         f.debug_struct("NodeToken").finish_non_exhaustive()
     }
 }
+
+impl fmt::Debug for proto::Opening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opening")
+            .field("hello", &self.hello)
+            .finish_non_exhaustive()
+    }
+}
