@@ -3,21 +3,24 @@
 //! Apart from accepting. The rule a newcomer would break: a connection on which a call may be on its way is not closed;
 //! the next answer on it says `Connection: close` (HTTP/2: GOAWAY), and only the idle rest is cut.
 
+use super::beside::{Beside, Stream};
 use super::places::Place;
 use super::pulse::{Line, Pulse, Unfinished};
 use super::threads::Pace;
 use super::turns::Turns;
-use super::{Answers, Phase, Port};
+use super::{Answers, Life, Phase, Port};
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderValue, Request, Version, header};
 use axum::response::Response;
 use castoff_wire::life::{Life as Heard, Living};
+use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,6 +31,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Calls at a time on one HTTP/2 connection.
 const MOST_STREAMS: u32 = 250;
@@ -84,20 +88,78 @@ pub(super) async fn serve<S: Answers>(
         pulse,
         pace: Pace::default(),
     };
-    let line = Living::new(line, heard);
-    let Some(tls) = &port.tls else {
-        return hold(line, &stream, place, answering, &port, phase).await;
-    };
+    let line = Living::new(line, heard.clone());
+    if port.tls.is_none() && port.beside.is_none() {
+        return Box::pin(hold(line, &stream, place, answering, &port, phase)).await;
+    }
     let greeted = tokio::select! {
-        greeted = timeout(port.life.head, TlsAcceptor::from(tls.clone()).accept(line)) => greeted,
+        greeted = timeout(port.life.head, greet(line, &stream, &port)) => greeted,
         // Nothing is on its way before there is a line.
         _ = phase.wait_for(|phase| *phase >= Phase::Closed) => return,
         () = silent_and_wanted(place, &stream) => return,
     };
+    // What HTTP has to remember is not kept for a line that speaks something else.
     match greeted {
-        Ok(Ok(line)) => hold(line, &stream, place, answering, &port, phase).await,
+        Ok(Ok(Greeted::Plain(line))) => Box::pin(hold(line, &stream, place, answering, &port, phase)).await,
+        Ok(Ok(Greeted::Tls(line))) => Box::pin(hold(line, &stream, place, answering, &port, phase)).await,
+        Ok(Ok(Greeted::Beside(beside, line))) => {
+            drop((answering, phase));
+            speak((beside.speak)(line, heard), &stream, place, port.life).await;
+        }
         Ok(Err(error)) => tracing::debug!(%error, "a handshake failed"),
         Err(_) => tracing::debug!("a handshake was not finished in time"),
+    }
+}
+
+/// What a connection turned out to be.
+enum Greeted<L> {
+    Plain(L),
+    Tls(Box<TlsStream<L>>),
+    Beside(Beside, Box<dyn Stream>),
+}
+
+/// Finds out what is to be spoken on a connection.
+async fn greet<L>(line: L, stream: &TcpStream, port: &Port) -> io::Result<Greeted<L>>
+where
+    L: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let beside = port.beside.as_ref();
+    let Some(tls) = &port.tls else {
+        let mut first = [0];
+        let came = stream.peek(&mut first).await? > 0;
+        return Ok(match beside.filter(|beside| came && first == [beside.first]) {
+            Some(beside) => Greeted::Beside(beside.clone(), Box::new(line)),
+            None => Greeted::Plain(line),
+        });
+    };
+    let line = TlsAcceptor::from(tls.clone()).accept(line).await?;
+    let asked_for = line.get_ref().1.alpn_protocol();
+    Ok(
+        match beside.filter(|beside| asked_for == Some(beside.protocol.as_bytes())) {
+            Some(beside) => Greeted::Beside(beside.clone(), Box::new(line)),
+            None => Greeted::Tls(Box::new(line)),
+        },
+    )
+}
+
+/// Holds a connection on which something else than HTTP is spoken. Whoever does not take what it is sent is cut off.
+async fn speak(mut speaking: BoxFuture<'static, ()>, stream: &TcpStream, place: &Place, life: Life) {
+    let pulse = place.pulse();
+    let mut pace = interval_at(Instant::now() + life.pace, life.pace);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut taken = 0;
+    loop {
+        tokio::select! {
+            () = &mut speaking => return,
+            _ = pace.tick() => {
+                let before = std::mem::replace(&mut taken, pulse.written());
+                if pulse.is_blocked() && taken - before < LEAST_TAKEN {
+                    tracing::debug!("whoever does not take what it is sent is cut off");
+                    // Whoever speaks is told by the next read.
+                    pulse.cut(stream);
+                }
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! rule a newcomer would break: a connection takes its place before it is accepted; what has none waits in the kernel,
 //! and meanwhile who says nothing makes room (`places`).
 
+pub mod beside;
 pub mod body;
 mod connection;
 pub mod descriptors;
@@ -18,6 +19,7 @@ pub use threads::Threads;
 
 use axum::extract::Request;
 use axum::response::Response;
+use beside::Beside;
 use places::{Place, Places};
 use rustls::ServerConfig;
 use std::convert::Infallible;
@@ -66,6 +68,8 @@ pub struct Port {
     pub tells_life: bool,
     /// Where its connections are served; without them, on the threads of whoever serves the port.
     pub threads: Option<Threads>,
+    /// What is spoken on it beside HTTP.
+    pub beside: Option<Beside>,
 }
 
 impl Default for Port {
@@ -77,6 +81,7 @@ impl Default for Port {
             tells_peer: false,
             tells_life: false,
             threads: None,
+            beside: None,
         }
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Pulse {
     blocked: AtomicBool,
     /// Bytes that it has taken.
     written: AtomicU64,
+    /// It was cut off.
+    cut: AtomicBool,
 }
 
 /// What can be seen of a connection from outside, and for how long it has been so.
@@ -61,6 +63,7 @@ impl Pulse {
             answered_ms: AtomicU64::default(),
             blocked: AtomicBool::default(),
             written: AtomicU64::default(),
+            cut: AtomicBool::default(),
         }
     }
 
@@ -120,6 +123,13 @@ impl Pulse {
     /// Bytes written so far.
     pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
+    }
+
+    /// Ends its reads and writes. They fail, since nobody on the other side has ended anything.
+    pub(super) fn cut(&self, stream: &TcpStream) {
+        self.cut.store(true, Ordering::Relaxed);
+        // It may be over already.
+        let _ = rustix::net::shutdown(stream, rustix::net::Shutdown::Both);
     }
 
     /// Whether a call is on its way: begun and not answered, or waiting unread in the socket.
@@ -234,6 +244,9 @@ impl AsyncRead for Line {
                 Ok(())
             });
             match (read, asked) {
+                (Some(0), _) if self.pulse.cut.load(Ordering::Relaxed) && buffer.remaining() > 0 => {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
                 (Some(bytes), _) => {
                     if bytes > 0 {
                         self.pace.asked(std::time::Instant::now());
