@@ -5,8 +5,8 @@
 //! line nothing obsolete is ahead of a revocation.
 
 use super::ending::{Ended, Ending};
-use super::grpc::Framed;
 use super::hub::{Hub, Newest, Pushed, Tokens};
+use super::link::{Framed, Link};
 use super::said::{introduced, reason, refusal};
 use super::sessions::Session;
 use super::share::Told;
@@ -16,30 +16,27 @@ use castoff_wire::proto::{
     ControlPlanes, FromNode, Health, Heartbeat, Hello, MoveOn, Nack, NodeToken, Position, ToNode, UpToDate, from_node,
     nack, to_node,
 };
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, MissedTickBehavior};
-use tonic::Streaming;
 
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// A node that only goes on is written down this often, and one that has dialled after this time at the latest; any change
 /// at once.
 const REPORT: Duration = Duration::from_secs(3);
-/// Messages that wait to be sent: a config, and now and then a token or the addresses of control planes. A heartbeat only
-/// where nothing else waits.
-const OUTBOX: usize = 8;
 /// Bytes of a SHA-256.
 const DIGEST: usize = 32;
 
-pub(super) struct Conversation {
+pub(super) struct Conversation<L> {
     hub: Arc<Hub>,
     session: Session,
     /// Shared with the ledger until it is written down.
     report: Arc<NodeReport>,
-    line: Line,
-    outbox: mpsc::Sender<Framed>,
+    followed: Followed,
+    link: L,
     /// The config that was sent and of which the node has not said that it has arrived: its digest, and since when.
     under_way: Option<(Vec<u8>, Instant)>,
     /// A newer one, or the same again, is to be sent when that has arrived.
@@ -52,8 +49,17 @@ pub(super) struct Conversation {
     refused: Option<(Option<Position>, nack::Code)>,
 }
 
-/// What a stream comes with.
-pub(super) struct Line {
+/// Whom a conversation is with, and what it tells.
+pub(super) struct Caller {
+    pub(super) session: Session,
+    pub(super) hello: Hello,
+    pub(super) followed: Followed,
+    /// Its place among all that call.
+    pub(super) place: OwnedSemaphorePermit,
+}
+
+/// What a conversation follows.
+pub(super) struct Followed {
     pub(super) newest: watch::Receiver<Newest>,
     pub(super) tokens: watch::Receiver<Tokens>,
     /// How many nodes share the rate limits.
@@ -73,31 +79,36 @@ enum Awaited {
     Nothing,
 }
 
-impl Conversation {
-    /// A conversation, and what it sends.
-    pub(super) fn new(hub: Arc<Hub>, session: Session, hello: &Hello, line: Line) -> (Self, mpsc::Receiver<Framed>) {
-        let (outbox, receiver) = mpsc::channel(OUTBOX);
-        let conversation = Self {
-            hub,
-            session,
-            report: Arc::new(introduced(hello, &line.token)),
-            line,
-            outbox,
-            under_way: None,
-            owed: false,
-            reported: Instant::now(),
-            awaited: Awaited::Health,
-            refused: None,
-        };
-        (conversation, receiver)
-    }
+/// Stays on the line with a node until one of the two ends it.
+pub(super) async fn hold<L: Link>(hub: Arc<Hub>, caller: Caller, link: L, ending: Ending) {
+    let Caller {
+        session,
+        hello,
+        followed,
+        place: _place,
+    } = caller;
+    let conversation = Conversation {
+        hub,
+        session,
+        report: Arc::new(introduced(&hello, &followed.token)),
+        followed,
+        link,
+        under_way: None,
+        owed: false,
+        reported: Instant::now(),
+        awaited: Awaited::Health,
+        refused: None,
+    };
+    conversation.hold(hello.have, ending).await.hang_up().await;
+}
 
-    /// Stays on the line until one of the two ends it.
-    pub(super) async fn hold(mut self, hello: Hello, inbox: Streaming<FromNode>, ending: Ending) {
+impl<L: Link> Conversation<L> {
+    /// Gives back what it was held on.
+    async fn hold(mut self, have: Option<Position>, ending: Ending) -> L {
         let node = self.session.node;
         metrics::gauge!("castoff_push_streams").increment(1.0);
-        tracing::info!(node.id = %node.node_id, deployment.id = %node.deployment_id, "a node is on the line");
-        let Err(ended) = self.talk(hello, inbox, ending).await;
+        tracing::info!(node.id = %node.node_id, deployment.id = %node.deployment_id, spoken = L::SPOKEN, "a node is on the line");
+        let Err(ended) = self.talk(have, ending).await;
         metrics::gauge!("castoff_push_streams").decrement(1.0);
         tracing::info!(node.id = %node.node_id, deployment.id = %node.deployment_id, why = ended.why(), "a node is off the line");
         // One that was asked to move on hangs up when another control plane has answered it: it is on the line, and there.
@@ -110,25 +121,21 @@ impl Conversation {
             self.session
                 .while_current(|| self.hub.ledger.note(node.deployment_id, "node-lost", message));
         }
+        self.link
     }
 
-    async fn talk(
-        &mut self,
-        hello: Hello,
-        mut inbox: Streaming<FromNode>,
-        ending: Ending,
-    ) -> Result<std::convert::Infallible, Ended> {
+    async fn talk(&mut self, have: Option<Position>, ending: Ending) -> Result<Infallible, Ended> {
         // First of all: the share is known when the config comes into force.
         self.beat()?;
-        self.line.newest.mark_unchanged();
+        self.followed.newest.mark_unchanged();
         let current = self.current()?;
-        if hello.have.as_ref() == Some(&current.position) {
+        if have.as_ref() == Some(&current.position) {
             self.send(to_node::Message::UpToDate(UpToDate {}))?;
         } else {
             self.push()?;
         }
         // A token that is not known yet is newer than the last look at them.
-        let known = self.line.tokens.borrow().valid.contains(&self.line.token);
+        let known = self.followed.tokens.borrow().valid.contains(&self.followed.token);
         if known {
             self.change_over()?;
         }
@@ -138,9 +145,9 @@ impl Conversation {
         // Kept from one turn to the next: to begin to wait takes a lock that is shared with other streams.
         let (mut stopped, mut replaced) = (pin!(ending.stopping.cancelled()), pin!(replaced.cancelled()));
         let mut moved = pin!(ending.moving.cancelled());
-        let mut newest = pin!(change(self.line.newest.clone()));
+        let mut newest = pin!(change(self.followed.newest.clone()));
         let mut addresses = pin!(change(addresses));
-        let mut tokens = pin!(change(self.line.tokens.clone()));
+        let mut tokens = pin!(change(self.followed.tokens.clone()));
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -167,13 +174,9 @@ impl Conversation {
                     tokens.set(change(changed?));
                     self.change_over()?;
                 }
-                message = inbox.message() => match message {
-                    Ok(Some(message)) => self.hear(message)?,
-                    Ok(None) => return Err(Ended::HungUp),
-                    Err(_) => return Err(Ended::Broken),
-                },
+                message = self.link.hear() => self.hear(message?)?,
                 _ = heartbeat.tick() => {
-                    if self.line.life.last().elapsed() > SILENCE {
+                    if self.followed.life.last().elapsed() > SILENCE {
                         return Err(Ended::Silent);
                     }
                     if self.under_way.as_ref().is_some_and(|(_, since)| since.elapsed() > LONGEST_MESSAGE) {
@@ -189,7 +192,7 @@ impl Conversation {
     }
 
     fn current(&mut self) -> Result<Arc<Pushed>, Ended> {
-        self.line.newest.borrow().clone().ok_or(Ended::DeploymentGone)
+        self.followed.newest.borrow().clone().ok_or(Ended::DeploymentGone)
     }
 
     /// Sends the newest config, or has it sent when the one that is under way has arrived.
@@ -197,7 +200,7 @@ impl Conversation {
         let newest = self.current()?;
         self.owed = self.under_way.is_some();
         if !self.owed {
-            self.put(newest.snapshot.clone())?;
+            self.link.put(newest.snapshot.clone())?;
             self.under_way = Some((newest.position.digest.clone(), Instant::now()));
         }
         Ok(())
@@ -205,16 +208,16 @@ impl Conversation {
 
     /// Gives the node the newest token, and ends with the last that it has.
     fn change_over(&mut self) -> Result<(), Ended> {
-        let Tokens { valid, newest } = self.line.tokens.borrow().clone();
-        if !valid.contains(&self.line.token) {
+        let Tokens { valid, newest } = self.followed.tokens.borrow().clone();
+        if !valid.contains(&self.followed.token) {
             return Err(Ended::TokenOver);
         }
         if let (Some(newest), Some(hash)) = (newest, valid.last())
-            && *hash != self.line.token
+            && *hash != self.followed.token
         {
             let (token, id) = (newest.expose().to_owned(), token_id(hash));
             self.send(to_node::Message::NodeToken(NodeToken { token, id }))?;
-            self.line.token.clone_from(hash);
+            self.followed.token.clone_from(hash);
         }
         Ok(())
     }
@@ -231,26 +234,18 @@ impl Conversation {
     }
 
     /// Sends a heartbeat, unless the place is taken by another: what comes before it is a sign of life, too.
-    fn beat(&self) -> Result<(), Ended> {
-        let beat = Heartbeat {
-            sent_at_ms: self.hub.store.now().ms(),
-            nodes: self.line.nodes.nodes(),
-        };
-        match self.outbox.capacity() {
-            OUTBOX => self.send(to_node::Message::Heartbeat(beat)),
-            _ => Ok(()),
+    fn beat(&mut self) -> Result<(), Ended> {
+        if !self.link.is_clear() {
+            return Ok(());
         }
+        self.send(to_node::Message::Heartbeat(Heartbeat {
+            sent_at_ms: self.hub.store.now().ms(),
+            nodes: self.followed.nodes.nodes(),
+        }))
     }
 
-    fn send(&self, message: to_node::Message) -> Result<(), Ended> {
-        self.put(Framed::new(&ToNode { message: Some(message) }))
-    }
-
-    fn put(&self, message: Framed) -> Result<(), Ended> {
-        self.outbox.try_send(message).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => Ended::NotReading,
-            mpsc::error::TrySendError::Closed(_) => Ended::Broken,
-        })
+    fn send(&mut self, message: to_node::Message) -> Result<(), Ended> {
+        self.link.put(Framed::new(&ToNode { message: Some(message) }))
     }
 
     /// Has the report written down.
@@ -294,7 +289,7 @@ impl Conversation {
 
     fn hear_ack(&mut self, position: Position) {
         let known = self
-            .line
+            .followed
             .newest
             .borrow()
             .as_ref()
@@ -311,7 +306,7 @@ impl Conversation {
 
     /// A token that it was sent is on its disk.
     fn hear_kept(&mut self, id: &[u8]) {
-        let sent = token_id(&self.line.token);
+        let sent = token_id(&self.followed.token);
         if sent == id {
             Arc::make_mut(&mut self.report).token = Some(sent);
             self.tell();

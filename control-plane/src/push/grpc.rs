@@ -1,20 +1,21 @@
-//! The two methods that nodes call, in gRPC.
+//! The two methods that nodes call, in gRPC: files are fetched by it, and a node that knows no lines follows by it.
 //!
-//! By hand where the generated server has every node's messages encoded apart: a config is the same for all nodes of a
-//! deployment, and encoding it for each took as much memory on every stream as the config has, for as long as it lived.
-//! The rule a newcomer would break: a message is framed once, and its bytes are shared by whoever is sent it.
+//! By hand where the generated server has every node's messages encoded apart: encoding a config for each took as much
+//! memory on every stream as the config has, for as long as it lived. The rule a newcomer would break: nothing that is
+//! decided stands here, for a line asks for the same.
 
+use super::ending::Ended;
+use super::link::{Framed, Link, MOST_MESSAGE};
 use super::stream::Streams;
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use axum::routing::post;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use castoff_wire::proto::{FetchChunk, FetchRequest, FromNode, ToNode};
 use futures::stream::BoxStream;
 use http_body::Frame;
-use prost::Message;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,35 +26,41 @@ use tonic::codec::{Codec, Streaming};
 use tonic::server::{Grpc, ServerStreamingService};
 use tonic_prost::ProstCodec;
 
-/// A message from a node is a few hundred bytes; usage of 10,000 keys is 400 KiB.
-const MOST_MESSAGE: usize = 1 << 20;
-/// Before each message: whether it is compressed (none is), and its length.
-const PREFIX: usize = 5;
+/// A conversation's end of a stream.
+pub(super) struct Call {
+    pub(super) outbox: mpsc::Sender<Framed>,
+    pub(super) inbox: Streaming<FromNode>,
+}
 
-/// A message as it goes over the line.
-#[derive(Clone)]
-pub(super) struct Framed(Bytes);
+impl Link for Call {
+    const SPOKEN: &str = "h2";
 
-impl Framed {
-    /// Encodes a message.
-    pub(super) fn new(message: &ToNode) -> Self {
-        let length = message.encoded_len();
-        let mut framed = BytesMut::with_capacity(PREFIX + length);
-        framed.put_u8(0);
-        // A config is bounded far below the 4 GiB that can be said here.
-        framed.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-        message.encode_raw(&mut framed);
-        Self(framed.freeze())
+    fn put(&mut self, message: Framed) -> Result<(), Ended> {
+        self.outbox.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Ended::NotReading,
+            mpsc::error::TrySendError::Closed(_) => Ended::Broken,
+        })
     }
+
+    fn is_clear(&self) -> bool {
+        self.outbox.capacity() == self.outbox.max_capacity()
+    }
+
+    async fn hear(&mut self) -> Result<FromNode, Ended> {
+        let message = self.inbox.message().await.map_err(|_| Ended::Broken)?;
+        message.ok_or(Ended::HungUp)
+    }
+
+    async fn hang_up(self) {}
 }
 
 /// What nodes dial.
-pub(super) fn router(streams: Streams) -> axum::Router {
+pub(super) fn router(streams: Arc<Streams>) -> axum::Router {
     axum::Router::new()
         .route("/castoff.node.v1.Control/Follow", post(follow))
         .route("/castoff.node.v1.Control/Fetch", post(fetch))
         .fallback(async || Status::unimplemented("there is no such method").into_http::<Body>())
-        .with_state(Arc::new(streams))
+        .with_state(streams)
 }
 
 async fn follow(State(streams): State<Arc<Streams>>, request: Request) -> Response {
@@ -85,7 +92,7 @@ impl HttpBody for Messages {
             return Poll::Ready(None);
         };
         Poll::Ready(Some(Ok(match ready!(messages.poll_recv(context)) {
-            Some(Framed(bytes)) => Frame::data(bytes),
+            Some(message) => Frame::data(message.for_grpc()),
             None => {
                 self.0 = None;
                 let ok = HeaderValue::from_static("0");

@@ -1,7 +1,7 @@
 //! What all streams share: the newest config of each deployment, loaded once whatever the number of its nodes.
 
-use super::grpc::Framed;
 use super::ledger::Ledger;
+use super::link::Framed;
 use super::sessions::Sessions;
 use super::share::{Share, Told};
 use crate::authn::Secret;

@@ -11,6 +11,8 @@ mod grpc;
 mod hub;
 mod join;
 mod ledger;
+mod line;
+mod link;
 mod plan;
 mod receipts;
 mod said;
@@ -77,6 +79,8 @@ pub struct Push {
     kept: CancellationToken,
 }
 
+/// What is spoken over TLS, the best first.
+const PROTOCOLS: [&str; 2] = [castoff_wire::line::PROTOCOL, "h2"];
 /// Nodes move on within their first dial, or the next. Those of a release that does not know how are hung up on after this.
 const MOVES: Duration = Duration::from_secs(10);
 /// Streams end at once when they are told; this is for those that do not listen.
@@ -126,11 +130,13 @@ impl Push {
             stopping: settings.stopping.clone(),
         };
         let streams = Streams::new(Arc::clone(&hub), packages.clone(), ending, conversations.clone());
+        let streams = Arc::new(streams);
         let shown = identity.map(|identity| Shown::from_pem(&identity.chain, &identity.key));
         let shown = shown.transpose().map_err(|error| format!("TLS for nodes: {error}"))?;
         let port = Port {
             tells_life: true,
-            tls: shown.clone().map(|shown| shown.config(&["h2"])).transpose()?,
+            tls: shown.clone().map(|shown| shown.config(&PROTOCOLS)).transpose()?,
+            beside: Some(line::beside(Arc::clone(&streams))),
             ..settings.port
         };
         let listener = tokio::net::TcpListener::from_std(settings.listener).map_err(|error| error.to_string())?;

@@ -1,19 +1,20 @@
-//! The service that nodes dial: who dials, and for which deployment.
+//! What nodes come for: who they are, and for which deployment.
 //!
-//! The rule a newcomer would break: whoever has no valid token learns nothing but that; not which part was wrong, nor
-//! whether a deployment exists.
+//! The same for a line and for gRPC. The rule a newcomer would break: whoever has no valid token learns nothing but that;
+//! not which part was wrong, nor whether a deployment exists.
 
-use super::conversation::{Conversation, Line};
+use super::conversation::{self, Caller, Followed};
 use super::ending::Ending;
-use super::grpc::Framed;
+use super::grpc::Call;
 use super::hub::Hub;
+use super::link::{Framed, Link, OUTBOX};
 use super::sessions::NodeKey;
 use crate::artifacts::Packages;
 use crate::authn::{Secret, SecretKind};
 use crate::domain::package::Digest;
 use bytes::{Bytes, BytesMut};
 use castoff_wire::life::Life;
-use castoff_wire::proto::{FetchChunk, FetchRequest, FromNode, from_node};
+use castoff_wire::proto::{FetchChunk, FetchRequest, FromNode, Hello, from_node};
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use std::io;
@@ -24,19 +25,26 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Status, Streaming};
 use uuid::Uuid;
 
-/// The service that nodes dial.
+/// What nodes dial for.
 pub(super) struct Streams {
     hub: Arc<Hub>,
     packages: Packages,
-    ending: Ending,
+    pub(super) ending: Ending,
     conversations: TaskTracker,
     places: Arc<Semaphore>,
+}
+
+/// The deployment that a token belongs to.
+pub(super) struct Proven {
+    deployment_id: Uuid,
+    /// The token's hash.
+    token: Vec<u8>,
 }
 
 /// Streams and fetches at once.
 const MOST_STREAMS: usize = 20_000;
 /// A node says hello at once.
-const HELLO: Duration = Duration::from_secs(5);
+pub(super) const HELLO: Duration = Duration::from_secs(5);
 /// Bytes of a file in one message. A store may give them out in drops of 8 KiB, or in floods.
 const CHUNK: usize = 256 << 10;
 
@@ -51,56 +59,45 @@ impl Streams {
         }
     }
 
-    /// The deployment that the caller's token belongs to, and the token's hash. Found by the token's hash: a comparison of hashes tells nothing
-    /// about the token.
-    async fn deployment<T>(&self, request: &Request<T>) -> Result<(Uuid, Vec<u8>), Status> {
-        let refused = || Status::unauthenticated("the node token is not valid");
-        let token = request
-            .metadata()
-            .get("authorization")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.strip_prefix("Bearer "))
-            .and_then(|token| Secret::presented(SecretKind::NodeToken, token))
-            .ok_or_else(refused)?;
-        let found = self.hub.store.deployment_of_token(&token).await;
-        let deployment_id = found.map_err(unavailable)?.ok_or_else(refused)?;
-        Ok((deployment_id, token.hash().into_bytes()))
-    }
-
-    fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
+    /// A place among all that call.
+    pub(super) fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
         Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_| Status::resource_exhausted("too many streams are open"))
     }
-}
 
-/// The signs of life of the connection that a request came on.
-fn life<T>(request: &Request<T>) -> Life {
-    // Every connection has them: its port tells them.
-    request.extensions().get().cloned().unwrap_or_else(Life::begin)
-}
+    /// The deployment that a token belongs to. Found by the token's hash: a comparison of hashes tells nothing about the
+    /// token.
+    pub(super) async fn prove(&self, token: Option<&str>) -> Result<Proven, Status> {
+        let refused = || Status::unauthenticated("the node token is not valid");
+        let token = token
+            .and_then(|token| Secret::presented(SecretKind::NodeToken, token))
+            .ok_or_else(refused)?;
+        let found = self.hub.store.deployment_of_token(&token).await;
+        Ok(Proven {
+            deployment_id: found.map_err(unavailable)?.ok_or_else(refused)?,
+            token: token.hash().into_bytes(),
+        })
+    }
 
-fn unavailable(error: crate::store::Error) -> Status {
-    tracing::error!(error = &error as &dyn std::error::Error, "a node could not be answered");
-    Status::unavailable("the database does not answer")
-}
-
-impl Streams {
-    /// Holds a conversation with the node that dials; what it is sent.
-    pub(super) async fn follow(&self, request: Request<Streaming<FromNode>>) -> Result<mpsc::Receiver<Framed>, Status> {
-        let place = self.place()?;
-        let (deployment_id, token) = self.deployment(&request).await?;
-        if self.ending.moving.is_cancelled() {
+    /// Refuses whoever would have to move on at once.
+    pub(super) fn stay(&self) -> Result<(), Status> {
+        match self.ending.moving.is_cancelled() {
             // Whoever is in front may not know yet that it ends.
-            return Err(Status::unavailable("this control plane is about to end"));
+            true => Err(Status::unavailable("this control plane is about to end")),
+            false => Ok(()),
         }
-        let life = life(&request);
-        let mut inbox = request.into_inner();
-        let first = tokio::time::timeout(HELLO, inbox.message()).await;
-        let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
-        let Some(from_node::Message::Hello(hello)) = first.and_then(|first| first.message) else {
-            return Err(Status::invalid_argument("the first message must be a hello"));
-        };
+    }
+
+    /// A node that is proven and says hello. From here on it is on the line.
+    pub(super) async fn admit(
+        &self,
+        Proven { deployment_id, token }: Proven,
+        hello: Option<Hello>,
+        life: Life,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Caller, Status> {
+        let hello = hello.ok_or_else(|| Status::invalid_argument("the first message must be a hello"))?;
         if hello.deployment_id != deployment_id.as_bytes() {
             return Err(Status::permission_denied("the token belongs to another deployment"));
         }
@@ -111,21 +108,43 @@ impl Streams {
             .follow(deployment_id, hello.have.as_ref())
             .await
             .map_err(unavailable)?;
-        let session = self.hub.sessions.begin(NodeKey { deployment_id, node_id });
-        let line = Line {
-            newest,
-            tokens,
-            nodes,
-            token,
-            life,
-        };
-        let (conversation, outbox) = Conversation::new(Arc::clone(&self.hub), session, &hello, line);
-        let ending = self.ending.clone();
-        self.conversations.spawn(async move {
-            let _place = place;
-            conversation.hold(hello, inbox, ending).await;
+        Ok(Caller {
+            session: self.hub.sessions.begin(NodeKey { deployment_id, node_id }),
+            hello,
+            followed: Followed {
+                newest,
+                tokens,
+                nodes,
+                token,
+                life,
+            },
+            place,
+        })
+    }
+
+    /// Talks with a node until one of the two ends it.
+    pub(super) fn converse<L: Link>(&self, caller: Caller, link: L) -> impl Future<Output = ()> + Send + use<L> {
+        let talking = conversation::hold(Arc::clone(&self.hub), caller, link, self.ending.clone());
+        self.conversations.track_future(talking)
+    }
+
+    /// Holds a conversation with the node that calls; what it is sent.
+    pub(super) async fn follow(&self, request: Request<Streaming<FromNode>>) -> Result<mpsc::Receiver<Framed>, Status> {
+        let place = self.place()?;
+        let proven = self.prove(bearer(&request)).await?;
+        self.stay()?;
+        let life = life(&request);
+        let mut inbox = request.into_inner();
+        let first = tokio::time::timeout(HELLO, inbox.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let hello = first.and_then(|first| match first.message {
+            Some(from_node::Message::Hello(hello)) => Some(hello),
+            _ => None,
         });
-        Ok(outbox)
+        let caller = self.admit(proven, hello, life, place).await?;
+        let (outbox, receiver) = mpsc::channel(OUTBOX);
+        tokio::spawn(self.converse(caller, Call { outbox, inbox }));
+        Ok(receiver)
     }
 
     /// A file of the deployment's config, in pieces.
@@ -134,7 +153,7 @@ impl Streams {
         request: Request<FetchRequest>,
     ) -> Result<BoxStream<'static, Result<FetchChunk, Status>>, Status> {
         let place = self.place()?;
-        let (deployment_id, _) = self.deployment(&request).await?;
+        let Proven { deployment_id, .. } = self.prove(bearer(&request)).await?;
         let unknown = || Status::not_found("the config names no such file");
         let digest: [u8; 32] = request.into_inner().digest.try_into().map_err(|_| unknown())?;
         let digest = Digest::new(digest);
@@ -156,6 +175,23 @@ impl Streams {
         });
         Ok(chunks.boxed())
     }
+}
+
+/// The token that a request comes with.
+fn bearer<T>(request: &Request<T>) -> Option<&str> {
+    let header = request.metadata().get("authorization")?;
+    header.to_str().ok()?.strip_prefix("Bearer ")
+}
+
+/// The signs of life of the connection that a request came on.
+fn life<T>(request: &Request<T>) -> Life {
+    // Every connection has them: its port tells them.
+    request.extensions().get().cloned().unwrap_or_else(Life::begin)
+}
+
+fn unavailable(error: crate::store::Error) -> Status {
+    tracing::error!(error = &error as &dyn std::error::Error, "a node could not be answered");
+    Status::unavailable("the database does not answer")
 }
 
 /// The same bytes in messages of one size, but for the last.

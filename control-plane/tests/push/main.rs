@@ -1,6 +1,8 @@
 //! The push with both its ends: a database, the port, and a node that the test plays.
 
 #[cfg(test)]
+mod line;
+#[cfg(test)]
 mod world;
 
 use castoff_control_plane::authn::{Secret, SecretKind};
