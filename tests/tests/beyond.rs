@@ -51,13 +51,15 @@ fn a_node_comes_by_tls_and_serves() {
     assert!(join.string("/join/ca_pem").contains("BEGIN CERTIFICATE"));
     let node = ByHand::start(&cast.world.folder().join("far"), &join["join"]);
     let url = node.url();
-    // Its model came by the same connection.
+    // Its model came by the same port.
     for key in [&kept, &ended] {
         eventually("the node serves", || match call(&url, &key.string("/key")) {
             200 => Ok(()),
             status => Err(format!("{status}")),
         });
     }
+    let spoken = format!(r#""spoken":"{}""#, castoff_wire::line::PROTOCOL);
+    assert!(node.logged().contains(&spoken), "{}", node.logged());
     // The control plane comes back with another certificate of the same authority.
     cast.world.server.kill();
     cast.world.server.launch();

@@ -1,23 +1,26 @@
-//! Dialling the control plane: the connection and the token that travels on it.
+//! Dialling the control plane: where it is, and the token that travels there.
 //!
 //! The rule a newcomer would break: two tokens are valid at once. The newest that came by the stream is tried first, and
 //! the join document's when that one is not taken, for either may be the newer of the two.
 
 use super::copy::DurableCopy;
+use super::line::{self, HANDSHAKES, NotOpened, Taken};
 use castoff_wire::Join;
 use castoff_wire::join::is_dialable;
 use castoff_wire::life::{Life, Living};
 use castoff_wire::proto::control_client::ControlClient;
+use castoff_wire::proto::{Hello, Opening};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
+use tokio_rustls::TlsConnector;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Uri};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 use tower::ServiceExt;
 
 /// What calls the control plane as this node.
@@ -30,20 +33,22 @@ const MOST_PLACES: usize = 16;
 const FORMER: Duration = Duration::from_secs(300);
 const MOST_ADDRESS: usize = 255;
 const CONNECT: Duration = Duration::from_secs(3);
-/// The whole of TCP, TLS and HTTP/2.
-const HANDSHAKES: Duration = Duration::from_secs(6);
 /// The largest config, its signature and a little framing.
 const MOST_MESSAGE_BYTES: usize = super::copy::MOST_CONFIG_BYTES as usize + (1 << 16);
 
 /// Puts the node token on every call.
 #[derive(Clone)]
-pub struct Bearer(MetadataValue<Ascii>);
+pub struct Bearer {
+    token: String,
+    header: MetadataValue<Ascii>,
+}
 
 impl Bearer {
     fn new(token: &str) -> Option<Self> {
-        let mut value: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
-        value.set_sensitive(true);
-        Some(Self(value))
+        let mut header: MetadataValue<Ascii> = format!("Bearer {token}").parse().ok()?;
+        header.set_sensitive(true);
+        let token = token.to_owned();
+        Some(Self { token, header })
     }
 }
 
@@ -55,17 +60,25 @@ impl fmt::Debug for Bearer {
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        request.metadata_mut().insert("authorization", self.header.clone());
         Ok(request)
     }
+}
+
+/// One control plane, as it is dialled.
+#[derive(Clone)]
+struct Place {
+    endpoint: Endpoint,
+    /// The TLS of a line.
+    tls: Option<TlsConnector>,
 }
 
 /// Knows where the control plane is and with which tokens to come.
 pub struct Dialer {
     /// Where the join document says, then where else; with the addresses by which they are told apart.
-    places: Vec<(String, Endpoint)>,
+    places: Vec<(String, Place)>,
     /// Those that are told of no more, and until when they are dialled: one of them after each round of the others.
-    former: VecDeque<(String, Endpoint, Instant)>,
+    former: VecDeque<(String, Place, Instant)>,
     /// The place that is dialled next; behind the last, the first of the former ones.
     at: usize,
     authority: Option<String>,
@@ -82,7 +95,7 @@ impl Dialer {
     /// [`NotDialable`] says what in it cannot be used.
     pub fn new(join: &Join, copy: DurableCopy) -> Result<Self, NotDialable> {
         Bearer::new(&join.token).ok_or(NotDialable::Token)?;
-        let own = endpoint(&join.control_plane, join.ca_pem.as_deref())?;
+        let own = place(&join.control_plane, join.ca_pem.as_deref())?;
         let mut dialer = Self {
             places: vec![(join.control_plane.clone(), own)],
             former: VecDeque::new(),
@@ -115,15 +128,15 @@ impl Dialer {
         let until = Instant::now() + FORMER;
         let told_before = self.places.split_off(1);
         self.former
-            .extend(told_before.into_iter().map(|(url, endpoint)| (url, endpoint, until)));
+            .extend(told_before.into_iter().map(|(url, place)| (url, place, until)));
         for url in urls.iter().take(MOST_PLACES) {
             let fits = url.len() <= MOST_ADDRESS && is_dialable(url, self.authority.is_some());
             let is_known = self.places.iter().any(|(known, _)| known == url);
             if fits
                 && !is_known
-                && let Ok(endpoint) = endpoint(url, self.authority.as_deref())
+                && let Ok(place) = place(url, self.authority.as_deref())
             {
-                self.places.push((url.clone(), endpoint));
+                self.places.push((url.clone(), place));
             }
         }
         let places = &self.places;
@@ -147,9 +160,9 @@ impl Dialer {
     }
 
     /// Where the next dial goes.
-    fn next(&self) -> Option<&Endpoint> {
-        let former = || self.former.front().map(|(_, endpoint, _)| endpoint);
-        self.places.get(self.at).map(|(_, endpoint)| endpoint).or_else(former)
+    fn next(&self) -> Option<&Place> {
+        let former = || self.former.front().map(|(_, place, _)| place);
+        self.places.get(self.at).map(|(_, place)| place).or_else(former)
     }
 
     /// The next dial, which borrows nothing: the node goes on meanwhile.
@@ -163,7 +176,7 @@ impl Dialer {
             .into_iter()
             .filter_map(|(which, token)| Some((which, Bearer::new(&token)?)));
         Dial {
-            endpoint: self.next().cloned(),
+            place: self.next().cloned(),
             bearers: bearers.collect(),
         }
     }
@@ -190,25 +203,51 @@ impl Dialer {
 
 /// One dial of one control plane.
 pub struct Dial {
-    endpoint: Option<Endpoint>,
+    place: Option<Place>,
     /// The tokens to try, the likeliest first.
     bearers: Vec<(Token, Bearer)>,
 }
 
 impl Dial {
-    /// Opens a connection, with its signs of life.
+    /// Opens a line, with the first token that is taken; and what else can be asked for there.
+    ///
+    /// # Errors
+    /// [`NotOpened`], of the last token that was tried.
+    pub async fn line(&self, hello: &Hello) -> Result<(Token, Taken, Client), NotOpened> {
+        let failed = |reason: &str| NotOpened::Failed(reason.to_owned());
+        let Place { endpoint, tls } = self.place.as_ref().ok_or_else(|| failed("no address"))?;
+        let mut not_opened = failed("no token");
+        for (which, bearer) in &self.bearers {
+            let opening = Opening {
+                token: bearer.token.clone(),
+                hello: Some(hello.clone()),
+            };
+            let uri = endpoint.uri().clone();
+            match line::open(tcp(), uri, tls.as_ref(), &opening, MOST_MESSAGE_BYTES).await {
+                Ok(taken) => {
+                    // Dialled when something is asked for.
+                    let client = client(endpoint.connect_with_connector_lazy(tcp()), bearer);
+                    return Ok((*which, taken, client));
+                }
+                Err(NotOpened::Refused(status)) if status.code() == Code::Unauthenticated => {
+                    not_opened = NotOpened::Refused(status);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(not_opened)
+    }
+
+    /// Opens a connection for gRPC, with its signs of life.
     ///
     /// # Errors
     /// Why there is none, in one line.
     pub async fn connect(&self) -> Result<(Life, Channel), String> {
-        let endpoint = self.endpoint.clone().ok_or("no address")?;
+        let place = self.place.as_ref().ok_or("no address")?;
         let life = Life::begin();
         let noted = life.clone();
-        let mut tcp = HttpConnector::new();
-        tcp.set_nodelay(true);
-        tcp.enforce_http(false);
-        let tcp = tcp.map_response(move |tcp| TokioIo::new(Living::new(tcp.into_inner(), noted.clone())));
-        match tokio::time::timeout(HANDSHAKES, endpoint.connect_with_connector(tcp)).await {
+        let tcp = tcp().map_response(move |tcp| TokioIo::new(Living::new(tcp.into_inner(), noted.clone())));
+        match tokio::time::timeout(HANDSHAKES, place.endpoint.connect_with_connector(tcp)).await {
             Ok(connected) => Ok((life, connected.map_err(|error| chain(&error))?)),
             Err(_) => Err("no answer".to_owned()),
         }
@@ -216,26 +255,37 @@ impl Dial {
 
     /// The clients to try on a connection, each with another token.
     pub fn clients(&self, channel: &Channel) -> impl Iterator<Item = (Token, Client)> {
-        self.bearers.iter().map(|(which, bearer)| {
-            let channel = InterceptedService::new(channel.clone(), bearer.clone());
-            let client = ControlClient::new(channel).max_decoding_message_size(MOST_MESSAGE_BYTES);
-            (*which, client)
-        })
+        let clients = self.bearers.iter();
+        clients.map(|(which, bearer)| (*which, client(channel.clone(), bearer)))
     }
 }
 
-fn endpoint(url: &str, authority: Option<&str>) -> Result<Endpoint, NotDialable> {
+fn client(channel: Channel, bearer: &Bearer) -> Client {
+    let channel = InterceptedService::new(channel, bearer.clone());
+    ControlClient::new(channel).max_decoding_message_size(MOST_MESSAGE_BYTES)
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(CONNECT));
+    tcp
+}
+
+fn place(url: &str, authority: Option<&str>) -> Result<Place, NotDialable> {
     let uri: Uri = url.parse().map_err(|_| NotDialable::Address)?;
     // No keepalive of HTTP/2: on a slow line its answer waits behind a config. What a silent peer is, the line judges by
     // its bytes, and a fetch by its chunks.
     let endpoint = Endpoint::from(uri).connect_timeout(CONNECT);
-    match authority.filter(|_| url.starts_with("https://")) {
-        None => Ok(endpoint),
-        Some(ca) => {
-            let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(ca));
-            endpoint.tls_config(tls).map_err(|_| NotDialable::Authority)
-        }
-    }
+    let Some(authority) = authority.filter(|_| url.starts_with("https://")) else {
+        return Ok(Place { endpoint, tls: None });
+    };
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
+    Ok(Place {
+        endpoint: endpoint.tls_config(tls).map_err(|_| NotDialable::Authority)?,
+        tls: Some(line::tls(authority).ok_or(NotDialable::Authority)?),
+    })
 }
 
 /// Which token it was; never the token itself.
@@ -248,7 +298,7 @@ pub enum Token {
 }
 
 /// An error with what caused it: the outermost alone says "transport error".
-fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -328,7 +378,7 @@ mod tests {
             .unwrap();
         let dials = |dialer: &mut Dialer, count: usize| -> Vec<u16> {
             let next = |_| {
-                let port = dialer.next().unwrap().uri().port_u16().unwrap();
+                let port = dialer.next().unwrap().endpoint.uri().port_u16().unwrap();
                 dialer.turn_to_next();
                 port
             };

@@ -14,6 +14,7 @@ pub mod dial;
 pub mod durable;
 pub mod fetch;
 pub mod keeper;
+pub mod line;
 pub mod load;
 pub mod node;
 pub mod object;

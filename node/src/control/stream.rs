@@ -12,7 +12,7 @@ use super::copy::DurableCopy;
 use super::dial::Dialer;
 use super::durable::on_disk;
 use super::outbox::Outbox;
-use super::reach::{Reached, reach};
+use super::reach::{Lost, Reached, reach};
 use super::serves::Serves;
 use castoff_wire::life::{LONGEST_MESSAGE, SILENCE};
 use castoff_wire::proto::from_node::Message as Up;
@@ -23,7 +23,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tonic::Code;
 
 /// How long a booting node waits for the control plane before it goes on with the durable copy.
 const GRACE: Duration = Duration::from_secs(3);
@@ -160,7 +159,8 @@ impl<S: Serves> Line<S> {
         loop {
             self.dialer.taken(line.token);
             self.follower.set_client(Some(line.client.clone()));
-            tracing::info!("on the line with the control plane");
+            let spoken = line.from_control.spoken();
+            tracing::info!(spoken, "on the line with the control plane");
             match self.talk(&mut line).await {
                 Ended::Moved(next) => {
                     self.absence.avoided();
@@ -225,12 +225,11 @@ impl<S: Serves> Line<S> {
                         }
                     }
                     Ok(None) => return self.broken("the control plane hung up", Instant::now()),
-                    Err(status) => {
-                        if status.code() == Code::OutOfRange {
-                            self.follower.refuse_too_large(status.message().to_owned());
-                        }
-                        return self.broken(status.message(), Instant::now());
+                    Err(Lost::TooLarge(reason)) => {
+                        self.follower.refuse_too_large(reason.clone());
+                        return self.broken(&reason, Instant::now());
                     }
+                    Err(Lost::Broken(reason)) => return self.broken(&reason, Instant::now()),
                 },
                 stir = self.follower.stirs() => self.follower.act(stir).await,
                 reached = arrival(&mut onward) => match reached {

@@ -158,6 +158,11 @@ fn two_releases_on_one_database_read_each_others_rows() {
         edge.up_to_date(node);
         assert_eq!(edge.seen(node)["release"], json!(release.number()));
     }
+    // The earlier one knows no lines.
+    for (node, spoken) in nodes[2..].iter().zip(["h2", castoff_wire::line::PROTOCOL]) {
+        let logged = node.logged();
+        assert!(logged.contains(&format!(r#""spoken":"{spoken}""#)), "{logged}");
+    }
     revoked_elsewhere(&earlier.dana, &later.dana, &nodes);
     revoked_elsewhere(&later.dana, &earlier.dana, &nodes);
     let (of_later, shown_by_later) = recoverable(&later.dana, "of the later");

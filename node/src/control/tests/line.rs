@@ -218,6 +218,44 @@ async fn the_last_usage_is_sent_before_the_node_hangs_up() {
 }
 
 #[tokio::test]
+async fn where_no_line_is_known_the_same_is_said_in_grpc() {
+    let mut control = Fake::start_before_lines().await;
+    let node = Node::start(&control.signer, &control.address);
+    let mut line = control.line().await;
+    line.say(Down::Snapshot(control.signer.config(1, 1, &["a"]))).await;
+    assert_eq!(line.acked().await, 1);
+    line.say(Down::NodeToken(NodeToken {
+        token: "second".into(),
+        id: vec![7],
+    }))
+    .await;
+    eventually("the token is kept", || node.copy.token().as_deref() == Some("second")).await;
+    drop(line);
+    // It is not taken, and the other is.
+    let mut line = control.line().await;
+    assert_eq!((line.token.as_str(), line.hello.have.is_some()), ("join-token", true));
+    line.say(Down::Snapshot(control.signer.config(1, 2, &["b"]))).await;
+    assert_eq!((line.acked().await, node.stage.keys()), (2, vec!["b".to_owned()]));
+}
+
+#[tokio::test]
+async fn what_is_larger_than_a_node_takes_ends_the_line_and_is_told_on_the_next() {
+    let mut control = Fake::start().await;
+    let _node = Node::start(&control.signer, &control.address);
+    let mut line = control.line().await;
+    line.say(Down::Snapshot(control.signer.config(1, 1, &["a"]))).await;
+    assert_eq!(line.acked().await, 1);
+    let mut large = control.signer.config(1, 2, &["b"]);
+    large.config.resize(34 << 20, 0);
+    line.say(Down::Snapshot(large)).await;
+    let mut line = control.line().await;
+    let refused = line.health().await.refused.unwrap();
+    assert_eq!((refused.code(), refused.version), (Code::TooLarge, 0));
+    line.say(Down::Snapshot(control.signer.config(1, 3, &["c"]))).await;
+    assert_eq!(line.acked().await, 3);
+}
+
+#[tokio::test]
 async fn beyond_loopback_only_the_authority_of_the_join_document_is_believed() {
     let authority = || {
         let key = rcgen::KeyPair::generate().unwrap();

@@ -2,6 +2,7 @@
 
 mod disk;
 mod line;
+mod lines;
 mod loading;
 mod process;
 mod restart;

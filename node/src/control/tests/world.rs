@@ -1,5 +1,6 @@
 //! A control plane that says what the test tells it to, and a serving side that loads nothing.
 
+use super::lines;
 use crate::control::serves::{NotBuilt, Serves};
 use crate::control::signing::Signer;
 use castoff_wire::proto::control_server::{Control, ControlServer};
@@ -15,8 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -51,7 +52,8 @@ struct Shared {
     refused: AtomicU64,
 }
 
-struct Service {
+#[derive(Clone)]
+pub(super) struct Service {
     shared: Arc<Shared>,
     lines: mpsc::Sender<Talk>,
 }
@@ -69,16 +71,21 @@ impl Fake {
         Self::start_at("127.0.0.1:0").await
     }
 
-    /// One that shows a certificate.
+    /// One that shows a certificate, and knows no lines.
     pub(super) async fn start_with(identity: tonic::transport::Identity) -> Self {
-        Self::serve("127.0.0.1:0", Some(identity)).await
+        Self::serve("127.0.0.1:0", Some(identity), false).await
+    }
+
+    /// One that knows no lines.
+    pub(super) async fn start_before_lines() -> Self {
+        Self::serve("127.0.0.1:0", None, false).await
     }
 
     pub(super) async fn start_at(address: &str) -> Self {
-        Self::serve(address, None).await
+        Self::serve(address, None, true).await
     }
 
-    async fn serve(address: &str, identity: Option<tonic::transport::Identity>) -> Self {
+    async fn serve(address: &str, identity: Option<tonic::transport::Identity>, knows_lines: bool) -> Self {
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared::default());
@@ -89,7 +96,11 @@ impl Fake {
             lines: sender,
         };
         let server = tokio::spawn(async move {
-            let incoming = TcpListenerStream::new(listener);
+            let (calls, incoming) = mpsc::channel(16);
+            let incoming = ReceiverStream::new(incoming);
+            // Ends with this task.
+            let mut accepting = JoinSet::new();
+            accepting.spawn(lines::accept(listener, service.clone(), calls, knows_lines));
             let mut server = tonic::transport::Server::builder();
             if let Some(identity) = identity {
                 server = server
@@ -219,8 +230,7 @@ impl Control for Service {
         let Some(Up::Hello(hello)) = inbound.message().await?.and_then(|first| first.message) else {
             return Err(Status::invalid_argument("no hello"));
         };
-        let (up, from_node) = mpsc::channel(64);
-        let (to_node, down) = mpsc::channel(64);
+        let (up, down) = self.talk(token, hello).await?;
         tokio::spawn(async move {
             while let Ok(Some(FromNode { message: Some(message) })) = inbound.message().await {
                 if up.send(message).await.is_err() {
@@ -228,28 +238,6 @@ impl Control for Service {
                 }
             }
         });
-        let (beats, shared) = (to_node.downgrade(), self.shared.clone());
-        tokio::spawn(async move {
-            while let Some(beats) = beats.upgrade() {
-                let beat = ToNode {
-                    message: Some(Down::Heartbeat(Heartbeat::default())),
-                };
-                if !shared.silent.load(Ordering::Relaxed) && beats.send(Ok(beat)).await.is_err() {
-                    return;
-                }
-                drop(beats);
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        });
-        self.lines
-            .send(Talk {
-                hello,
-                token,
-                from_node,
-                to_node,
-            })
-            .await
-            .map_err(|_| Status::unavailable("over"))?;
         Ok(Response::new(Box::pin(ReceiverStream::new(down))))
     }
 
@@ -268,6 +256,37 @@ impl Control for Service {
 }
 
 impl Service {
+    /// Where what a node says is put in, and what it is told is taken out.
+    pub(super) async fn talk(
+        &self,
+        token: String,
+        hello: Hello,
+    ) -> Result<(mpsc::Sender<Up>, mpsc::Receiver<Result<ToNode, Status>>), Status> {
+        let (up, from_node) = mpsc::channel(64);
+        let (to_node, down) = mpsc::channel(64);
+        let (beats, shared) = (to_node.downgrade(), self.shared.clone());
+        tokio::spawn(async move {
+            while let Some(beats) = beats.upgrade() {
+                let beat = ToNode {
+                    message: Some(Down::Heartbeat(Heartbeat::default())),
+                };
+                if !shared.silent.load(Ordering::Relaxed) && beats.send(Ok(beat)).await.is_err() {
+                    return;
+                }
+                drop(beats);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        });
+        let talk = Talk {
+            hello,
+            token,
+            from_node,
+            to_node,
+        };
+        let sent = self.lines.send(talk).await;
+        sent.map_err(|_| Status::unavailable("over")).map(|()| (up, down))
+    }
+
     fn admit<T>(&self, request: &Request<T>) -> Result<String, Status> {
         let header = request
             .metadata()
@@ -276,6 +295,10 @@ impl Service {
         let token = header
             .and_then(|header| header.strip_prefix("Bearer "))
             .unwrap_or_default();
+        self.admit_token(token)
+    }
+
+    pub(super) fn admit_token(&self, token: &str) -> Result<String, Status> {
         let known = self.shared.tokens.lock().unwrap().iter().any(|known| known == token);
         self.shared.refused.fetch_add(u64::from(!known), Ordering::Relaxed);
         known
