@@ -1,28 +1,30 @@
-//! A thousand nodes in one process, each as a node is to the control plane: a TLS connection of its own, the token, the
+//! A thousand nodes in one process, each as a node is to the control plane: a line over TLS of its own, the token, the
 //! signature verified before anything is believed, an acknowledgement, a heartbeat for each heartbeat, and another dial when
 //! the stream has ended.
 
 use acceptance::Value;
 use castoff_wire::Join;
-use castoff_wire::proto::control_client::ControlClient;
+use castoff_wire::line::{self, framed};
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::to_node::Message as Down;
-use castoff_wire::proto::{Ack, FromNode, Health, Hello};
+use castoff_wire::proto::{Ack, FromNode, Health, Hello, Opening, ToNode};
 use castoff_wire::signed::Trust;
 use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Request;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig};
+use tokio_rustls::TlsConnector;
 use uuid::Uuid;
 
 /// TLS handshakes at once: more would only wait for the cores.
 const DIALLING: usize = 32;
 /// Against hanging.
 const LIMIT: Duration = Duration::from_secs(300);
+/// As large as a node takes, and more.
+const MOST_MESSAGE: usize = 16 << 20;
 /// Until it dials again.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -37,6 +39,7 @@ struct Applied {
 #[derive(Clone)]
 struct Line {
     join: Arc<Join>,
+    tls: TlsConnector,
     trust: Arc<Trust>,
     dialling: Arc<Semaphore>,
     applied: mpsc::UnboundedSender<Applied>,
@@ -59,7 +62,9 @@ impl Fleet {
             .build()
             .expect("a runtime");
         let (sender, applied) = mpsc::unbounded_channel();
+        let authority = join.ca_pem.as_deref().expect("it has TLS");
         let line = Line {
+            tls: castoff_node::control::line::tls(authority).expect("an authority"),
             join: Arc::new(join),
             trust: Arc::new(trust),
             dialling: Arc::new(Semaphore::new(DIALLING)),
@@ -113,15 +118,11 @@ impl Fleet {
 impl Line {
     async fn follow(&self, node: usize, id: Uuid) -> Result<(), Box<dyn Error + Send + Sync>> {
         let permit = self.dialling.acquire().await?;
-        let authority = self.join.ca_pem.as_ref().ok_or("no TLS")?;
-        let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority));
-        let channel = Channel::from_shared(self.join.control_plane.clone())?
-            .tcp_nodelay(true)
-            .tls_config(tls)?
-            .connect()
-            .await?;
-        let (sender, receiver) = mpsc::channel(16);
-        let say = async |message| sender.send(FromNode { message: Some(message) }).await;
+        let address = self.join.control_plane.trim_start_matches("https://");
+        let (host, _) = address.split_once(':').ok_or("no port")?;
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let mut line = self.tls.connect(host.to_owned().try_into()?, stream).await?;
         let hello = Hello {
             node_id: id.as_bytes().to_vec(),
             deployment_id: self.join.deployment.as_bytes().to_vec(),
@@ -130,36 +131,42 @@ impl Line {
             ops_address: "127.0.0.1:8001".to_owned(),
             ..Hello::default()
         };
-        say(Up::Hello(hello)).await?;
-        let mut request = Request::new(ReceiverStream::new(receiver));
-        let bearer = format!("Bearer {}", self.join.token).parse()?;
-        request.metadata_mut().insert("authorization", bearer);
-        let mut client = ControlClient::new(channel).max_decoding_message_size(16 << 20);
-        let mut messages = client.follow(request).await?.into_inner();
+        let opening = Opening {
+            token: self.join.token.clone(),
+            hello: Some(hello),
+        };
+        let (opened, inbox) = line::open(&mut line, &opening).await?;
+        opened.verdict()?;
+        let mut inbox = inbox.and_then_of(MOST_MESSAGE);
         drop(permit);
         let mut ready = false;
-        while let Some(message) = messages.message().await? {
-            match message.message {
+        while let Some(ToNode { message }) = inbox.next(&mut line).await? {
+            match message {
                 Some(Down::Snapshot(signed)) => {
                     let config = signed.open(&self.trust, self.join.deployment)?;
                     let at = Instant::now();
                     let position = Some(signed.position(&config));
-                    say(Up::Ack(Ack { position })).await?;
+                    say(&mut line, Up::Ack(Ack { position })).await?;
                     if !ready {
                         ready = true;
                         let health = Health {
                             ready,
                             ..Health::default()
                         };
-                        say(Up::Health(health)).await?;
+                        say(&mut line, Up::Health(health)).await?;
                     }
                     let version = config.version;
                     self.applied.send(Applied { node, version, at })?;
                 }
-                Some(Down::Heartbeat(heartbeat)) => say(Up::Heartbeat(heartbeat)).await?,
+                Some(Down::Heartbeat(heartbeat)) => say(&mut line, Up::Heartbeat(heartbeat)).await?,
                 _ => {}
             }
         }
         Ok(())
     }
+}
+
+async fn say(line: &mut (impl AsyncWrite + Unpin), message: Up) -> std::io::Result<()> {
+    line.write_all(&framed(&FromNode { message: Some(message) })).await?;
+    line.flush().await
 }
