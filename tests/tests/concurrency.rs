@@ -153,7 +153,7 @@ on_both_databases! {
 #[test]
 fn the_oldest_of_three_node_tokens_ends() {
     let Some(database) = Database::postgres() else { return };
-    let Database::Postgres { url } = database.clone() else {
+    let Database::Postgres { url, .. } = database.clone() else {
         panic!("it is on PostgreSQL")
     };
     let edge = Edge::of(World::with_cast(database));
