@@ -1,7 +1,7 @@
 //! What a grant on an infrastructure gives, and to whom. Groups are granted; a deployment is where two grants meet.
 
 use acceptance::world::{grant, has};
-use acceptance::{Actor, Cast, Database, World, json, on_both_databases};
+use acceptance::{Actor, Cast, Database, Value, World, json, on_both_databases};
 
 /// A cast with the service `iris`, and nora of the group `crew`, which was granted nothing.
 fn with_crew() -> (Cast, Actor) {
@@ -213,5 +213,33 @@ on_both_databases! {
         // With the right it goes from the audit, too.
         cast.admin.put("/infrastructures/kube/grants/sre", json!({"privileges": ["view"]})).expect(200);
         assert!(!nora.get("/audit?object=kube").expect(200).text().contains("hidden-place"));
+    }
+}
+
+on_both_databases! {
+    /// A kubeconfig comes from outside: a program that it names is not run and a file not read, and the answer says what to give.
+    fn a_kubeconfig_runs_nothing_and_reads_nothing(cast: Cast) {
+        let ran = cast.world.folder().join("ran");
+        let with = |cluster: Value, user: Value| json!({
+            "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+            "clusters": [{"name": "c", "cluster": cluster}], "users": [{"name": "c", "user": user}],
+        }).to_string();
+        let server = || json!({"server": "https://127.0.0.1:1"});
+        let exec = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "touch", "args": [ran.clone()]}});
+        let file = cast.world.folder().join("master.key");
+        for kubeconfig in [
+            with(server(), exec),
+            with(server(), json!({"tokenFile": file.clone()})),
+            with(json!({"server": "https://127.0.0.1:1", "certificate-authority": file.clone()}), json!({"token": "t"})),
+        ] {
+            let settings = json!({"namespace": "models"});
+            let body = json!({"name": "kube", "kind": "kubernetes", "stage": "dev", "kubernetes": settings, "kubeconfig": kubeconfig});
+            let refused = cast.admin.post("/infrastructures", body).expect(422);
+            assert_eq!(refused["errors"][0]["pointer"], "/kubeconfig", "{}", refused.text());
+            assert!(refused.text().contains("castoff infra manifest"), "{}", refused.text());
+            assert!(!refused.text().contains("master.key"), "{}", refused.text());
+        }
+        cast.admin.get("/infrastructures/kube").expect(404);
+        assert!(!ran.exists());
     }
 }

@@ -42,6 +42,17 @@ fn a_deployment_becomes_pods_that_serve_obey_are_put_right_and_go() {
     assert_eq!(noted, Ok(position), "the Secret has it");
 
     // What somebody else does to our objects is undone; what they add stays.
+    let config = || harbour.field("secret", "/data/config");
+    let ours = config().expect("the Secret has it");
+    let theirs = r#"{"data":{"config":"bm90IG91cnM="}}"#;
+    harbour
+        .namespace
+        .kubectl(&["patch", "secret/iris-on-kube", "-p", theirs])
+        .expect("it is there");
+    eventually("the Secret is put right", || match config()? == ours {
+        true => Ok(()),
+        false => Err("not yet".to_owned()),
+    });
     harbour
         .namespace
         .kubectl(&["delete", "service/iris-on-kube"])

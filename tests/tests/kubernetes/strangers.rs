@@ -2,9 +2,14 @@
 
 use super::Harbour;
 use acceptance::cluster::Cluster;
-use acceptance::{Value, eventually, json, models};
+use acceptance::faketime::Faketime;
+use acceptance::{Database, Value, eventually, json, models, scratch};
 use std::net::TcpListener;
 use std::process::Command;
+use std::time::Duration;
+
+/// More than a cluster's certificates are made for.
+const YEARS_AHEAD: Duration = Duration::from_secs(150 * 365 * 86_400);
 
 /// Each stands in the status with what to do, and one that is slow keeps nothing else waiting.
 #[test]
@@ -65,6 +70,26 @@ fn another_cluster_a_silent_one_and_a_namespace_that_goes_say_so() {
             false => Err(status.text()),
         }
     });
+}
+
+/// A clock that is years ahead of the cluster's finds its certificate at an end.
+#[test]
+fn a_clock_that_is_wrong_is_named() {
+    let Some(cluster) = Cluster::there() else { return };
+    let clock = Faketime::new(&scratch::subfolder("clock"));
+    let environment = clock.environment();
+    let environment: Vec<(&str, &str)> = environment
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let mut harbour = Harbour::on(cluster, "clock", Database::Sqlite, &environment);
+    let kubeconfig = harbour.namespace.kubeconfig(&harbour.cast.admin);
+    let server = &mut harbour.cast.world.server;
+    assert_eq!(server.stop(), Some(0));
+    clock.turn_by(YEARS_AHEAD);
+    server.launch();
+    harbour.infrastructure("kube", &harbour.namespace.name, &kubeconfig);
+    harbour.says("kube", "set the clock of Castoff's machine or of the cluster right");
 }
 
 /// Of two installations in one namespace each leaves alone what is the other's, until its end.

@@ -30,6 +30,14 @@ fn troubles_say_what_to_do() {
         "{check}"
     );
 
+    // Who may look everywhere sees that there is no such namespace; the account of another one is not told.
+    let entire = ["config", "view", "--minify", "--flatten", "-o", "json"];
+    let entire = harbour.namespace.kubectl(&entire).expect("kubectl knows");
+    harbour.infrastructure("nowhere", "castoff-not-made", &entire);
+    harbour.says("nowhere", "the cluster has no namespace castoff-not-made: create it");
+    let check = admin.cli(["infra", "check", "nowhere"]).expect(1).out;
+    assert!(check.contains("has no namespace castoff-not-made"), "{check}");
+
     // Somebody else's object of the same name is left alone.
     harbour.namespace.apply(&json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "iris-on-kube"}, "spec": {"ports": [{"port": 1}]},

@@ -99,14 +99,18 @@ pub(super) async fn answer<T>(asked: impl Future<Output = Result<T, kube::Error>
 
 /// Why there is no answer.
 fn unreached(why: &str) -> String {
-    match why.contains("certificate") {
-        true => format!(
-            "the cluster shows a certificate that its kubeconfig does not vouch for ({why}): give the infrastructure a kubeconfig of this cluster"
-        ),
-        false => format!(
-            "the cluster cannot be reached: {why}: it is asked again until it answers, and pods go on meanwhile"
-        ),
+    let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    if says(&["certificate expired", "certificate not valid yet"]) {
+        return format!(
+            "the cluster's certificate does not hold at this time ({why}): set the clock of Castoff's machine or of the cluster right, or renew the certificate"
+        );
     }
+    if says(&["certificate"]) {
+        return format!(
+            "the cluster shows a certificate that its kubeconfig does not vouch for ({why}): give the infrastructure a kubeconfig of this cluster"
+        );
+    }
+    format!("the cluster cannot be reached: {why}: it is asked again until it answers, and pods go on meanwhile")
 }
 
 /// What an error means.
