@@ -2,6 +2,7 @@
 
 mod chart;
 mod exposure;
+mod in_flight;
 mod kills;
 mod life;
 mod load;

@@ -285,19 +285,21 @@ impl Care {
         if let Some(hash) = &desired.boot.uncopied_token {
             self.facts.acting.note_token_copied(hash).await?;
         }
-        let (pods, failure, replaced) = {
+        let (pods, failure, unscaled, replaced) = {
             let live = self.view.live();
             let objects = live.objects(deployment.id);
             let own = objects.get(&(Kind::Deployment, deployment.name.to_string()));
             let failure = own.and_then(|own| own.failure.clone());
-            (live.pods(deployment.id), failure, own.is_none_or(|own| own.replaced))
+            let unscaled = objects.values().find_map(|object| object.unscaled.clone());
+            let replaced = own.is_none_or(|own| own.replaced);
+            (live.pods(deployment.id), failure, unscaled, replaced)
         };
         if deployment.moving && replaced {
             self.facts.acting.note_moved(deployment.id).await?;
         }
         let foreign = deployment.make.as_ref().filter(|_| desired.template.is_none());
         let foreign = foreign.map(|make| left_alone(make.template, &deployment.infrastructure));
-        let problem = both(condition(&pods, failure.as_deref()), foreign);
+        let problem = both(condition(&pods, failure.as_deref()).or(unscaled), foreign);
         self.say(deployment, problem.as_deref()).await?;
         let there: Vec<Uuid> = pods
             .iter()

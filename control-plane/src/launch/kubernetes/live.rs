@@ -8,6 +8,7 @@ use super::decided::{decided, holds};
 use super::labels::{APPLIED, CONFIG, DEPLOYMENT, INSTALLATION, manager, parse_position};
 use super::objects::{Kind, Object};
 use super::observe::Pod;
+use super::unscaled;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -33,6 +34,8 @@ pub(super) struct Seen {
     pub(super) failure: Option<String>,
     /// Of a Deployment: all its pods are as it says, and are there.
     pub(super) replaced: bool,
+    /// Of an autoscaler: what it does not see.
+    pub(super) unscaled: Option<String>,
     /// A digest of all that people decide of it.
     look: [u8; 32],
     /// How it looked when it was as it should be; none while that is not known.
@@ -76,6 +79,7 @@ impl Seen {
             config: noted("annotations", CONFIG).and_then(|position| parse_position(&position)),
             replicas: replicas_of_ours(object),
             failure,
+            unscaled: unscaled::of(object),
             replaced: is_replaced(object),
             look: sha256(decided.to_string().as_bytes()),
             settled: None,
