@@ -97,11 +97,14 @@ impl Cluster {
     /// perhaps somebody else's, are left as they are; what is made stays.
     #[track_caller]
     pub fn define(&self) {
-        const KINDS: [&str; 4] = [
+        const KINDS: [&str; 7] = [
             "crd/httproutes.gateway.networking.k8s.io",
             "crd/servicemonitors.monitoring.coreos.com",
             "crd/podmonitors.monitoring.coreos.com",
             "crd/certificates.cert-manager.io",
+            "crd/certificaterequests.cert-manager.io",
+            "crd/clusterissuers.cert-manager.io",
+            "crd/issuers.cert-manager.io",
         ];
         let kubectl = |arguments: &[&str]| {
             let mut command = self.kubectl();

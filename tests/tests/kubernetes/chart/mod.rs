@@ -1,6 +1,7 @@
 //! The chart: what it renders, and releases of it on a real cluster.
 
 mod beside;
+mod certificates;
 mod life;
 mod notes;
 mod rendered;

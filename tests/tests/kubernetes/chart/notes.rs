@@ -10,9 +10,9 @@ use std::process::{Command, Stdio};
 const PORTS: [u16; 2] = [8400, 8000];
 
 /// Runs the commands of the notes as they are printed: only the two ports of this machine that they use are others, since
-/// other tests use them, too. The last one calls a model.
+/// other tests use them, too, and this machine has the name that its certificate has. The last one calls a model.
 #[track_caller]
-fn follow(namespace: &Namespace, trusted: Option<&Path>) {
+pub(super) fn follow(namespace: &Namespace, host: &str, trusted: Option<&Path>) {
     let notes = namespace.helm(&["get", "notes", "castoff"]).expect("notes");
     let commands = notes.lines().filter_map(|line| line.strip_prefix("   "));
     let mut script = commands.collect::<Vec<_>>().join("\n");
@@ -20,7 +20,7 @@ fn follow(namespace: &Namespace, trusted: Option<&Path>) {
         let own = ports::one();
         assert!(script.contains(&format!(" {port} &")), "{port}: {script}");
         script = script.replace(&format!(" {port} &"), &format!(" {own}:{port} &"));
-        script = script.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{own}"));
+        script = script.replace(&format!("127.0.0.1:{port}"), &format!("{host}:{own}"));
     }
     let folder = scratch::subfolder("notes");
     std::fs::create_dir_all(folder.join("tests/models")).expect("a folder");
@@ -55,7 +55,7 @@ fn the_notes_lead_to_a_model_that_answers() {
     let Some(cluster) = Cluster::there() else { return };
     let namespace = Namespace::new(cluster, "notes");
     Release::of(cluster, &namespace).helm("install", &[]);
-    follow(&namespace, None);
+    follow(&namespace, "127.0.0.1", None);
 }
 
 /// An authority in a folder of its own, and a certificate of it for these names.
@@ -96,7 +96,7 @@ fn certificates_that_are_given_are_shown_and_trusted() {
     let given = "http.exposed=true,http.tlsSecret=rest-tls,nodes.tlsSecret=nodes-tls";
     release.helm("install", &["--set", given]);
     release.proves_itself();
-    follow(&namespace, Some(&rest.join("ca.crt")));
+    follow(&namespace, "127.0.0.1", Some(&rest.join("ca.crt")));
     let template = "go-template={{index .data \"join.json\" | base64decode}}";
     let join = namespace.kubectl(&["get", "secret", "iris-on-cluster", "-o", template]);
     let authority = std::fs::read_to_string(nodes.join("ca.crt")).expect("it was made");
