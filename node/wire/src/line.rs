@@ -1,7 +1,7 @@
 //! The line: messages straight on the connection, each behind its length.
 //!
 //! Apart from gRPC, which carries the same where one of the two knows nothing else: a stream of HTTP/2 costs a control
-//! plane three tasks and twice the wakes, for each node and each push. The rule a newcomer would break: a length is only
+//! plane three tasks, which wake each other for each message. The rule a newcomer would break: a length is only
 //! what the other side says. It is bounded before anything is read, and room is made for bytes that come.
 
 use crate::proto::{Opened, Opening};
