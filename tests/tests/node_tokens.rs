@@ -41,10 +41,7 @@ fn a_node_outlives_the_token_of_its_join_document() {
 fn an_old_token_ends_when_every_node_has_the_new_one() {
     let clock = Faketime::new(&scratch::subfolder("clock"));
     let environment = clock.environment();
-    let environment: Vec<(&str, &str)> = environment
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
     let edge = Edge::of(Cast::gather(World::start_in(Database::Sqlite, &[], &environment)));
     let url = format!("http://{}", edge.cast.world.server.node);
     let (there, away) = (edge.node(&url), edge.node(&url));

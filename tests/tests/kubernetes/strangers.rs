@@ -78,10 +78,7 @@ fn a_clock_that_is_wrong_is_named() {
     let Some(cluster) = Cluster::there() else { return };
     let clock = Faketime::new(&scratch::subfolder("clock"));
     let environment = clock.environment();
-    let environment: Vec<(&str, &str)> = environment
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
     let mut harbour = Harbour::on(cluster, "clock", Database::Sqlite, &environment);
     let kubeconfig = harbour.namespace.kubeconfig(&harbour.cast.admin);
     let server = &mut harbour.cast.world.server;

@@ -13,10 +13,7 @@ fn a_token_is_exchanged_before_it_ends() {
     let Some(cluster) = Cluster::there() else { return };
     let clock = Faketime::new(&scratch::subfolder("clock"));
     let environment = clock.environment();
-    let environment: Vec<(&str, &str)> = environment
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .collect();
+    let environment = environment.each_ref().map(|(name, value)| (*name, value.as_str()));
     let harbour = Harbour::on(cluster, "token", Database::Sqlite, &environment);
     harbour.open_namespace();
     harbour.deploy(json!({"replicas": 1}));
