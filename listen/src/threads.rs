@@ -18,8 +18,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 /// So long a thread stays awake for a caller who asked again within the same time after its last answer. To wake a thread
-/// takes 20 to 40 µs of a call, where a small model takes 5: whoever calls in turn has its answers in half the time. It costs
-/// the core of a thread only while somebody calls more than 10,000 times a second.
+/// takes longer than a small model, as the callers of one in turn see (`make bench ONLY=iris`). It costs the core of a thread
+/// only while somebody calls more than 10,000 times a second: once in 100 µs.
 const VIGIL: Duration = Duration::from_micros(100);
 
 /// Threads, as many as there are cores for them. They end when this is dropped, with all that they serve.
