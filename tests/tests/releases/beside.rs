@@ -170,14 +170,16 @@ fn two_releases_on_one_database_read_each_others_rows() {
     agree(&earlier, &later);
 
     // A new token for all of them. Those of the later release say that they have it; the others are known to have it when they
-    // come with it: one dials anew since the earlier control plane ends, and the other since it is started again.
+    // come with it: one dials anew since the earlier control plane ends, and the other since it is started again. Neither
+    // before it was sent the token: it would be sent it on the new line, and say nothing.
     later
         .dana
         .post("/deployments/iris-on-edge/node-tokens/rotate", json!({}))
         .expect(200);
+    let keep = |node: &ByHand| node.folder().join("copy/token").exists();
+    eventually("they keep the new token", || nodes.iter().all(keep));
     let again = nodes.remove(1);
     let (folder, id) = (again.folder().to_owned(), again.id());
-    eventually("it keeps the new token", || folder.join("copy/token").exists());
     drop(again);
     let join = edge.join(&format!("http://{there}"));
     nodes.push(ByHand::start_of(previous, &folder, &join, &[("CASTOFF_NODE_ID", id)]));
