@@ -5,7 +5,7 @@
 
 use super::sessions::NodeKey;
 use crate::domain::Time;
-use crate::store::{Error, MachineKeyUse, NodeReport, SystemStore};
+use crate::store::{Error, MachineKeyUse, NodeReport, SystemStore, Written};
 use castoff_wire::proto::Usage;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -128,7 +128,7 @@ impl Ledger {
     pub(super) async fn keep(&self, end: CancellationToken) {
         let mut again = tokio::time::interval(AGAIN);
         again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut counted, mut failing) = (Instant::now(), false);
+        let (mut counted, mut failing, mut known) = (Instant::now(), false, Written::default());
         loop {
             let ending = tokio::select! {
                 () = end.cancelled() => true,
@@ -138,7 +138,7 @@ impl Ledger {
                 },
                 _ = again.tick() => false,
             };
-            let mut written = self.write().await;
+            let mut written = self.write(&mut known).await;
             if written.is_ok() && (ending || counted.elapsed() >= AGAIN) {
                 written = self.write_uses().await;
                 counted = Instant::now();
@@ -173,7 +173,7 @@ impl Ledger {
         }
     }
 
-    async fn write(&self) -> Result<(), Error> {
+    async fn write(&self, known: &mut Written) -> Result<(), Error> {
         let (reports, events) = {
             let mut waiting = self.waiting();
             (
@@ -187,7 +187,7 @@ impl Ledger {
             .collect();
         let saved = match batch.is_empty() {
             true => Ok(()),
-            false => self.store.save_reports(&batch).await,
+            false => self.store.save_reports(&batch, known).await,
         };
         if let Err(error) = saved {
             let mut waiting = self.waiting();

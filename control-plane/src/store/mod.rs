@@ -45,6 +45,7 @@ mod upgrades;
 mod vault;
 mod versions;
 mod witness;
+mod written;
 
 pub use accounts::{AccountChange, NewAccount};
 pub use addresses::KeptAddresses;
@@ -78,6 +79,7 @@ pub use seen::Seen;
 pub use services::{NewService, ServiceChange};
 pub use vault::{MasterKey, Vault};
 pub use versions::NewVersion;
+pub use written::{Reported, Written};
 
 use crate::clock::Clock;
 use connection::{commit, take_turn};

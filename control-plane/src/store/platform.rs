@@ -8,14 +8,13 @@ use super::api_keys::MachineKeyUse;
 use super::audit::Deed;
 use super::credentials::insert_token;
 use super::entity::{accounts as account_rows, groups, members, tokens};
-use super::{Change, Error, LaunchedNode, Node, NodeReport, Progress, Store, StoredConfig, commit, take_turn};
+use super::{Change, Error, LaunchedNode, Node, Progress, Reported, Store, StoredConfig, Written, commit, take_turn};
 use crate::authn::{Actor, PasswordHash, Secret};
 use crate::domain::package::Digest;
 use crate::domain::{AccessToken, AccountKind, AccountName, Deployment, GroupName, Time, Title};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use std::collections::HashMap;
-use std::sync::Arc;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
@@ -244,12 +243,12 @@ impl SystemStore {
         self.store.launched_nodes().await
     }
 
-    /// Records what nodes, each with its deployment, said of themselves.
+    /// Records what nodes, each with its deployment, said of themselves. `written` is what the same caller has recorded before.
     ///
     /// # Errors
     /// The database failed; nothing was recorded.
-    pub async fn save_reports(&self, reports: &[(Uuid, Uuid, Arc<NodeReport>)]) -> Result<(), Error> {
-        self.store.save_reports(reports).await
+    pub async fn save_reports(&self, reports: &[Reported], written: &mut Written) -> Result<(), Error> {
+        self.store.save_reports(reports, written).await
     }
 
     /// The nodes of a deployment.

@@ -3,13 +3,13 @@
 
 use super::entity::nodes;
 use super::error::stored;
+use super::written::{Reported, Written};
 use super::{Change, Error, Store, SystemStore, commit, configs};
 use crate::domain::{Refusal, Time};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict};
 use sea_orm::{ColumnTrait, DatabaseTransaction, EntityTrait, QueryFilter};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// What a node said of itself on its stream.
@@ -42,6 +42,28 @@ pub struct NodeReport {
 }
 
 impl NodeReport {
+    /// Whether both say the same, but for what is in force there.
+    pub(super) fn differs_in_acked_alone(&self, other: &Self) -> bool {
+        let Self {
+            connected,
+            moving,
+            ready,
+            stale,
+            reason,
+            refused_configs,
+            refused,
+            acked: _,
+            http_address,
+            ops_address,
+            release,
+            token,
+        } = self;
+        (*connected, *moving, *ready, *stale) == (other.connected, other.moving, other.ready, other.stale)
+            && (reason, *refused_configs, refused) == (&other.reason, other.refused_configs, &other.refused)
+            && (http_address, ops_address) == (&other.http_address, &other.ops_address)
+            && (release, token) == (&other.release, &other.token)
+    }
+
     /// What another control plane may know better by now.
     fn is_outdated_by_others(&self) -> bool {
         self.moving || !self.connected
@@ -49,18 +71,28 @@ impl NodeReport {
 }
 
 /// Rows in one statement. Few sizes, so that a database keeps its statements prepared whatever the batch: 1,000 reports are
-/// 14 statements. The largest binds 128 × 25 values; SQLite takes 32,766.
-const AT_ONCE: [usize; 4] = [128, 32, 8, 1];
+/// 32 statements. The largest binds 32 × 25 values; for those of 128 rows the allocator asks the system for memory each
+/// time, which comes in huge pages that are cleared first.
+const AT_ONCE: [usize; 3] = [32, 8, 1];
 
 impl Store {
     /// Writes down what nodes, each with its deployment, said of themselves: all in one transaction.
-    pub(super) async fn save_reports(&self, reports: &[(Uuid, Uuid, Arc<NodeReport>)]) -> Result<(), Error> {
+    pub(super) async fn save_reports(&self, reports: &[Reported], written: &mut Written) -> Result<(), Error> {
+        let saved = self.save(reports, written).await;
+        match &saved {
+            Ok(()) => written.note(reports),
+            Err(_) => written.forget(reports),
+        }
+        saved
+    }
+
+    async fn save(&self, reports: &[Reported], written: &Written) -> Result<(), Error> {
         let now = self.clock.now();
         let of: BTreeSet<Uuid> = reports.iter().map(|(_, deployment_id, _)| *deployment_id).collect();
-        // In one order everywhere, so that two replicas do not wait for each other.
-        let mut sorted: Vec<_> = reports.iter().collect();
-        sorted.sort_by_key(|(node_id, deployment_id, _)| (*node_id, *deployment_id));
         let tx = self.begin().await?;
+        // In one order everywhere, so that two replicas do not wait for each other.
+        let mut sorted = written.acknowledge(&tx, reports, (self.id, now)).await?;
+        sorted.sort_by_key(|(node_id, deployment_id, _)| (*node_id, *deployment_id));
         let mut rest = sorted.as_slice();
         while let Some((_, _, report)) = rest.first() {
             if !report.is_outdated_by_others() {
@@ -141,7 +173,7 @@ const UNHEARD: &str =
 
 /// How many of the first reports go into one statement. PostgreSQL refuses one that comes to a row twice, as two
 /// deployments' nodes of one id would.
-fn together(reports: &[&(Uuid, Uuid, Arc<NodeReport>)]) -> usize {
+fn together(reports: &[&Reported]) -> usize {
     let pairs = reports.iter().zip(reports.iter().skip(1));
     let run = 1 + pairs
         .take_while(|((before, _, _), (id, _, report))| before != id && !report.is_outdated_by_others())
@@ -149,7 +181,8 @@ fn together(reports: &[&(Uuid, Uuid, Arc<NodeReport>)]) -> usize {
     AT_ONCE.into_iter().find(|size| *size <= run).unwrap_or(1)
 }
 
-fn position(report: &NodeReport) -> Option<(i64, i64)> {
+/// What is in force there, as it is stored.
+pub(super) fn position(report: &NodeReport) -> Option<(i64, i64)> {
     let (epoch, version, _) = report.acked.as_ref()?;
     Some((configs::to_stored(*epoch), configs::to_stored(*version)))
 }
@@ -160,11 +193,7 @@ fn refused(report: &NodeReport) -> Result<Option<String>, Error> {
     stored(refused, "a refusal")
 }
 
-async fn upsert(
-    tx: &DatabaseTransaction,
-    reports: &[&(Uuid, Uuid, Arc<NodeReport>)],
-    (heard_by, now): (Uuid, Time),
-) -> Result<(), Error> {
+async fn upsert(tx: &DatabaseTransaction, reports: &[&Reported], (heard_by, now): (Uuid, Time)) -> Result<(), Error> {
     use nodes::Column;
     let rows = reports.iter().map(|(node_id, deployment_id, report)| {
         let acked = position(report);
