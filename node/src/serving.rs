@@ -154,6 +154,8 @@ pub struct Endpoint {
     pub columns: Vec<String>,
     /// Names of its classes; empty: the model's own.
     pub labels: Vec<String>,
+    /// Rows that one run of its model may have, of several calls; 1: each call alone.
+    pub max_batch_size: usize,
 }
 
 /// One version of the service, with its share of the calls.
@@ -415,5 +417,6 @@ fn endpoint(
         model,
         columns: endpoint.columns.clone(),
         labels: endpoint.labels.clone(),
+        max_batch_size: endpoint.max_batch_size.max(1) as usize,
     })
 }

@@ -14,6 +14,8 @@ use std::io;
 /// Bytes of a manifest as JSON: it is kept in a row and shown whole.
 const LARGEST_MANIFEST: usize = 1 << 20;
 const LONGEST_WORD: usize = 256;
+/// More would keep the first of a batch waiting for the last.
+const LARGEST_BATCH: u32 = 1_024;
 
 /// Other things that people upload, by how they begin.
 const NO_MODELS: [(usize, &[u8], &str); 8] = [
@@ -129,6 +131,7 @@ struct Told {
     kind: Option<EndpointKind>,
     columns: Option<Vec<String>>,
     labels: Option<Vec<String>>,
+    max_batch_size: Option<u32>,
 }
 
 fn described(told: EndpointYaml, files: &Files) -> Result<(Endpoint, Section), Refused> {
@@ -142,6 +145,7 @@ fn described(told: EndpointYaml, files: &Files) -> Result<(Endpoint, Section), R
         kind: told.kind,
         columns: words(told.columns, "/columns")?,
         labels: words(told.labels, "/labels")?,
+        max_batch_size: told.max_batch_size,
     };
     Ok((endpoint(name, path, section, header, told)?, section.clone()))
 }
@@ -210,6 +214,8 @@ fn endpoint(
     if let Some(labels) = &told.labels {
         fit_labels(&header.outputs, labels.len())?;
     }
+    let max_batch_size = told.max_batch_size.unwrap_or(1);
+    fit_batches(&header.inputs, &header.outputs, max_batch_size)?;
     Ok(Endpoint {
         name,
         kind,
@@ -222,6 +228,7 @@ fn endpoint(
         outputs: header.outputs,
         columns: told.columns.unwrap_or_default(),
         labels: told.labels.unwrap_or_default(),
+        max_batch_size,
         opset: header.opset,
         producer: header.producer,
         metadata: header.metadata,
@@ -291,6 +298,30 @@ fn fit_labels(outputs: &[TensorSpec], labels: usize) -> Result<(), Invalid> {
             format!("are {labels}, but output {} has {width} columns", shown(name)),
         )),
         _ => Ok(()),
+    }
+}
+
+/// Rows can be put together only where the first dimension is of any size, throughout.
+fn fit_batches(inputs: &[TensorSpec], outputs: &[TensorSpec], size: u32) -> Result<(), Invalid> {
+    let wrong = |reason: String| Err(Invalid::new("/max_batch_size", reason));
+    if !(1..=LARGEST_BATCH).contains(&size) {
+        return wrong(format!("must be 1 to {LARGEST_BATCH}"));
+    }
+    if size == 1 {
+        return Ok(());
+    }
+    let is_open = |spec: &TensorSpec| spec.datatype == Datatype::SequenceOfMap || spec.shape.first() == Some(&-1);
+    let named = inputs
+        .iter()
+        .map(|spec| ("input", spec))
+        .chain(outputs.iter().map(|spec| ("output", spec)));
+    match named.into_iter().find(|(_, spec)| !is_open(spec)) {
+        Some((what, spec)) => wrong(format!(
+            "needs a batch dimension, but {what} {} has the shape {:?}: export the model with its first dimension variable",
+            shown(&spec.name),
+            spec.shape
+        )),
+        None => Ok(()),
     }
 }
 

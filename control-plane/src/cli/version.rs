@@ -187,6 +187,9 @@ fn facts(version: &Value) -> Table {
         facts.fact("  outputs", tensors(endpoint, "outputs"));
         facts.fact("  columns", cell(endpoint, "/columns"));
         facts.fact("  labels", cell(endpoint, "/labels"));
+        if endpoint.get("max_batch_size").and_then(Value::as_u64) > Some(1) {
+            facts.fact("  max batch size", cell(endpoint, "/max_batch_size"));
+        }
     }
     facts
 }

@@ -120,6 +120,9 @@ pub struct Endpoint {
     /// Names of the classes, in the order of a probability tensor. Empty: the model's own.
     #[serde(default)]
     pub labels: Vec<String>,
+    /// Rows that one run of the model may have when a node answers calls together; 1: each call alone.
+    #[serde(default = "one")]
+    pub max_batch_size: u32,
     /// The version of the standard ONNX operators that the model asks for; 0 when it asks for none.
     pub opset: i64,
     /// What wrote the model, such as `skl2onnx 1.19`; may be empty.
@@ -128,6 +131,11 @@ pub struct Endpoint {
     /// The model's own metadata. What is long is left out.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
+}
+
+/// What a package means that says nothing of batches.
+fn one() -> u32 {
+    1
 }
 
 /// How an endpoint is called.

@@ -61,6 +61,7 @@ fn endpoint(endpoint: &Endpoint) -> proto::Endpoint {
         }),
         columns: endpoint.columns.clone(),
         labels: endpoint.labels.clone(),
+        max_batch_size: endpoint.max_batch_size,
     }
 }
 

@@ -78,6 +78,14 @@ impl Load {
         size < self.quick_below.load(Ordering::Relaxed)
     }
 
+    /// So many elements may be tried at once: twice as many as were quick are slow at worst, and tell whether they are quick.
+    pub(super) fn reach(&self) -> usize {
+        self.quick_below
+            .load(Ordering::Relaxed)
+            .saturating_sub(1)
+            .saturating_mul(2)
+    }
+
     fn places(&self, queue: usize) -> usize {
         self.sessions.saturating_add(queue)
     }

@@ -1,13 +1,16 @@
 //! Running models: a model is loaded once per version into sessions, each with a thread; callers hand tensors over and
-//! wait, or run it where they are when that is over before a thread could be woken.
+//! wait, or run it where they are when that is over before a thread could be woken. Calls that come at the same time may be
+//! answered by one run.
 //!
 //! Apart from the dialects, which know nothing of threads, and from the runtime, which one file knows. The rule a
 //! newcomer would break: [`Model::run`] is the only way to a session, so that queue, deadline and the count of runs hold
 //! for every protocol.
 
 mod admission;
+mod batcher;
 mod classes;
 mod external;
+mod gathering;
 mod ort;
 mod seat;
 pub mod tensor;
@@ -17,6 +20,7 @@ mod worker;
 pub use admission::Load;
 pub use tensor::{ClassRow, Data, DataType, Label, Output, Port, PortKind, Tensor};
 
+use batcher::{Batch, Manner};
 use seat::{Ended, Seat, Taken};
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -25,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use watch::Watch;
+use worker::Job;
 
 /// The runtime, loaded. One per process.
 pub struct Engine {
@@ -32,6 +37,18 @@ pub struct Engine {
     /// Runs by title, so that a model that is loaded again goes on counting.
     runs: Mutex<HashMap<String, Arc<AtomicU64>>>,
     watch: Arc<Watch>,
+}
+
+/// What a run may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Calls that may wait for a session.
+    pub queue: usize,
+    /// When it is too late.
+    pub deadline: Instant,
+    /// Rows that one run may have, with those of other calls; 1: it runs alone. Of a model without a batch dimension each
+    /// call does.
+    pub most_rows: usize,
 }
 
 /// Why a call got no outputs.
@@ -94,6 +111,7 @@ impl Engine {
         }
         let jobs = worker::start(title, &seats)?;
         Ok(Model {
+            has_batch_dimension: batcher::has_batch_dimension(&inputs, &outputs),
             inputs,
             outputs,
             classes: classes::of(bytes),
@@ -116,6 +134,7 @@ pub const MOST_SESSIONS: usize = 256;
 pub struct Model {
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    has_batch_dimension: bool,
     classes: Vec<Label>,
     load: Arc<Load>,
     runs: Arc<AtomicU64>,
@@ -155,22 +174,29 @@ impl Model {
         self.load.is_full(queue)
     }
 
-    /// Runs it on one tensor per input, in the order of [`inputs`](Self::inputs). At most `queue` calls wait for a
-    /// session. A caller that goes away takes its job along: it is skipped, or stopped when it runs.
+    /// Runs it on one tensor per input, in the order of [`inputs`](Self::inputs). A caller that goes away takes its job along:
+    /// it is skipped, or stopped when it runs for nobody else.
     ///
     /// # Errors
     /// [`Unanswered`] says why there are no outputs.
-    pub async fn run(&self, inputs: Vec<Tensor>, queue: usize, deadline: Instant) -> Result<Vec<Output>, Unanswered> {
+    pub async fn run(self: &Arc<Self>, inputs: Vec<Tensor>, terms: Terms) -> Result<Vec<Output>, Unanswered> {
+        let Terms { queue, deadline, .. } = terms;
         let _place = Load::enter(&self.load, queue).ok_or(Unanswered::Full)?;
-        if self.load.is_quick(seat::size(&inputs))
+        let is_quick = self.load.is_quick(seat::size(&inputs));
+        let goes_alone = !self.has_batch_dimension || terms.most_rows <= 1;
+        if is_quick
+            && goes_alone
             && let Some(answer) = self.run_here(&inputs, deadline)
         {
             return answer;
         }
-        let (job, mut answer) = worker::Job::new(inputs, deadline);
-        self.jobs
-            .send(job)
-            .map_err(|_| Unanswered::Broken("the model's threads have ended".to_owned()))?;
+        let most_rows = if goes_alone { 1 } else { terms.most_rows };
+        let (job, mut answer) = Job::new(inputs, most_rows, deadline);
+        let job = match is_quick && !goes_alone {
+            true => gathering::gather(self, job),
+            false => Some(job),
+        };
+        self.hand_over(job);
         let remaining = deadline
             .saturating_duration_since(Instant::now())
             .max(Duration::from_millis(1));
@@ -178,6 +204,50 @@ impl Model {
             Ok(answer) => answer,
             Err(_) => Err(Unanswered::Late),
         }
+    }
+
+    /// Leaves jobs to the threads of the model.
+    fn hand_over(&self, jobs: impl IntoIterator<Item = Job>) {
+        for job in jobs {
+            // Had they ended, whoever waits would be told when the job is dropped.
+            let _ = self.jobs.send(job);
+        }
+    }
+
+    /// Runs jobs on this thread, as many at once as may be.
+    fn run_gathered(&self, jobs: Vec<Job>) {
+        let mut jobs = jobs.into_iter();
+        let mut next = jobs.next();
+        while let Some(job) = next {
+            let (mut batch, reach) = (Batch::of(job), self.load.reach());
+            next = jobs.next();
+            while let Some(job) = next {
+                next = batch.take_in(job, reach);
+                if next.is_some() {
+                    break;
+                }
+                next = jobs.next();
+            }
+            self.run_batch_here(batch);
+        }
+    }
+
+    /// Likewise for one batch, unless no session is free in time or the run turns out not to be quick.
+    fn run_batch_here(&self, batch: Batch) {
+        let Some(mut seat) = self.seat_by(Instant::now() + BRIEF) else {
+            return self.hand_over(batch.into_jobs());
+        };
+        let begin = |_, _: &[Job]| {
+            self.watch.begin();
+            true
+        };
+        let manner = Manner {
+            most: Some(watch::OVERDUE),
+            begin: &begin,
+        };
+        let stopped = batch.run(&mut seat, &manner);
+        drop(seat);
+        self.hand_over(stopped);
     }
 
     /// Runs it on this thread, unless no session is free in time or the run turns out not to be quick.
@@ -192,6 +262,12 @@ impl Model {
             Ended::Answered(answer) => Some(answer),
             Ended::Stopped => None,
         }
+    }
+
+    /// Keeps its first session from everybody, for as long as what is given is kept.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Sized {
+        self.seats[0].take()
     }
 
     /// A free session; `None` when there was none until then.

@@ -112,6 +112,29 @@ macro_rules! each_data {
     };
 }
 
+/// The same type of elements, of what the expression makes of the vector inside a [`Data`].
+macro_rules! map_data {
+    ($data:expr, $elements:ident => $result:expr) => {
+        match $data {
+            $crate::engine::tensor::Data::Bool($elements) => $crate::engine::tensor::Data::Bool($result),
+            $crate::engine::tensor::Data::Uint8($elements) => $crate::engine::tensor::Data::Uint8($result),
+            $crate::engine::tensor::Data::Uint16($elements) => $crate::engine::tensor::Data::Uint16($result),
+            $crate::engine::tensor::Data::Uint32($elements) => $crate::engine::tensor::Data::Uint32($result),
+            $crate::engine::tensor::Data::Uint64($elements) => $crate::engine::tensor::Data::Uint64($result),
+            $crate::engine::tensor::Data::Int8($elements) => $crate::engine::tensor::Data::Int8($result),
+            $crate::engine::tensor::Data::Int16($elements) => $crate::engine::tensor::Data::Int16($result),
+            $crate::engine::tensor::Data::Int32($elements) => $crate::engine::tensor::Data::Int32($result),
+            $crate::engine::tensor::Data::Int64($elements) => $crate::engine::tensor::Data::Int64($result),
+            $crate::engine::tensor::Data::Fp16($elements) => $crate::engine::tensor::Data::Fp16($result),
+            $crate::engine::tensor::Data::Fp32($elements) => $crate::engine::tensor::Data::Fp32($result),
+            $crate::engine::tensor::Data::Fp64($elements) => $crate::engine::tensor::Data::Fp64($result),
+            $crate::engine::tensor::Data::Bytes($elements) => $crate::engine::tensor::Data::Bytes($result),
+            $crate::engine::tensor::Data::Bf16($elements) => $crate::engine::tensor::Data::Bf16($result),
+        }
+    };
+}
+pub(super) use map_data;
+
 impl Data {
     /// How many elements.
     pub fn len(&self) -> usize {

@@ -3,24 +3,28 @@
 //! A thread and not a pool of futures, since a run is `&mut` and blocks. The rule a newcomer would break: a worker
 //! outlives whatever a job does to it; a panic is that job's answer.
 
-use super::seat::{Ended, Seat};
+use super::batcher::{Batch, Manner};
+use super::seat::Seat;
 use super::{Output, Tensor, Unanswered};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Tensors on their way to a session, and where the answer goes.
 pub(super) struct Job {
-    inputs: Vec<Tensor>,
-    deadline: Instant,
+    pub(super) inputs: Vec<Tensor>,
+    /// Of one run, with those of other jobs.
+    pub(super) most_rows: usize,
+    pub(super) deadline: Instant,
     reply: oneshot::Sender<Result<Vec<Output>, Unanswered>>,
-    run: Arc<OnceLock<Running>>,
+    run: Arc<Mutex<Option<Running>>>,
 }
 
 /// The caller's end of a job. Dropping it ends the job, in the queue or in a session.
 pub(super) struct Answer {
     reply: oneshot::Receiver<Result<Vec<Output>, Unanswered>>,
-    run: Arc<OnceLock<Running>>,
+    run: Arc<Mutex<Option<Running>>>,
     done: bool,
 }
 
@@ -28,15 +32,18 @@ pub(super) struct Answer {
 struct Running {
     seat: Arc<Seat>,
     run: u64,
+    /// Callers who still wait for it.
+    wanted_by: Arc<AtomicUsize>,
 }
 
 impl Job {
-    pub(super) fn new(inputs: Vec<Tensor>, deadline: Instant) -> (Self, Answer) {
+    pub(super) fn new(inputs: Vec<Tensor>, most_rows: usize, deadline: Instant) -> (Self, Answer) {
         let (reply, answer) = oneshot::channel();
-        let run = Arc::new(OnceLock::new());
+        let run = Arc::default();
         (
             Self {
                 inputs,
+                most_rows,
                 deadline,
                 reply,
                 run: Arc::clone(&run),
@@ -47,6 +54,16 @@ impl Job {
                 done: false,
             },
         )
+    }
+
+    /// Whether its caller is still there.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    pub(super) fn answer(self, answer: Result<Vec<Output>, Unanswered>) {
+        // Whoever asked may have gone.
+        let _ = self.reply.send(answer);
     }
 }
 
@@ -65,13 +82,26 @@ impl Drop for Answer {
         }
         // Closed first: a worker that has not looked yet will skip the job.
         self.reply.close();
-        if let Some(running) = self.run.get() {
-            running.seat.stop(running.run);
+        if let Some(running) = lock(&self.run).take() {
+            running.leave();
         }
     }
 }
 
-/// Starts a thread per session. They end when the sender is dropped.
+impl Running {
+    /// The last who leaves stops it.
+    fn leave(self) {
+        if self.wanted_by.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.seat.stop(self.run);
+        }
+    }
+}
+
+fn lock(run: &Mutex<Option<Running>>) -> MutexGuard<'_, Option<Running>> {
+    run.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One thread per session, all taking from one channel. They end when the sender is dropped.
 pub(super) fn start(title: &str, seats: &[Arc<Seat>]) -> Result<flume::Sender<Job>, String> {
     let (sender, receiver) = flume::unbounded::<Job>();
     for (number, seat) in seats.iter().enumerate() {
@@ -80,7 +110,7 @@ pub(super) fn start(title: &str, seats: &[Arc<Seat>]) -> Result<flume::Sender<Jo
             .name(format!("model-{number}"))
             .spawn(move || {
                 while let Ok(job) = jobs.recv() {
-                    work(&seat, job);
+                    work(&seat, job, &jobs);
                 }
             })
             .map_err(|error| format!("no thread for a session of {title}: {error}"))?;
@@ -88,26 +118,45 @@ pub(super) fn start(title: &str, seats: &[Arc<Seat>]) -> Result<flume::Sender<Jo
     Ok(sender)
 }
 
-fn work(seat: &Arc<Seat>, job: Job) {
-    if job.reply.is_closed() {
-        return;
-    }
-    let mut taken = seat.take();
-    let answer = if job.deadline <= Instant::now() {
-        Err(Unanswered::Late)
-    } else {
-        // The caller closes, then looks for the run; we show the run, then look for the close: one of us sees.
-        let ended = taken.run(&job.inputs, None, |run| {
-            let seat = Arc::clone(seat);
-            let _ = job.run.set(Running { seat, run });
-            !job.reply.is_closed()
-        });
-        match ended {
-            Ended::Answered(answer) => answer,
-            Ended::Stopped => Err(Unanswered::Late),
+/// Runs a job, with those that wait behind it where they may run together.
+fn work(seat: &Arc<Seat>, job: Job, waiting: &flume::Receiver<Job>) {
+    let mut next = Some(job);
+    while let Some(job) = next.take() {
+        // The queue may hold jobs whose callers went away while they waited.
+        if !job.is_wanted() {
+            continue;
         }
-    };
-    drop(taken);
-    // The caller may have gone meanwhile; then nobody wants the answer.
-    let _ = job.reply.send(answer);
+        let mut taken = seat.take();
+        let mut batch = Batch::of(job);
+        while batch.has_room() && next.is_none() {
+            let Ok(job) = waiting.try_recv() else { break };
+            next = batch.take_in(job, usize::MAX);
+        }
+        let manner = Manner {
+            most: None,
+            begin: &|run, jobs| begin(seat, run, jobs),
+        };
+        for stopped in batch.run(&mut taken, &manner) {
+            // Nobody waits for it, or it would not have been stopped.
+            stopped.answer(Err(Unanswered::Late));
+        }
+    }
+}
+
+/// Shows the callers of these jobs which run they became, so that they can stop it; whether any is still there.
+fn begin(seat: &Arc<Seat>, run: u64, jobs: &[Job]) -> bool {
+    let wanted_by = Arc::new(AtomicUsize::new(jobs.len()));
+    for job in jobs {
+        *lock(&job.run) = Some(Running {
+            seat: Arc::clone(seat),
+            run,
+            wanted_by: Arc::clone(&wanted_by),
+        });
+    }
+    // A caller closes, then looks for the run; we show the run, then look for the close: one of us sees.
+    let gone = jobs.iter().filter(|job| !job.is_wanted());
+    for running in gone.filter_map(|job| lock(&job.run).take()) {
+        running.leave();
+    }
+    wanted_by.load(Ordering::Acquire) > 0
 }

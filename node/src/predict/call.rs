@@ -5,7 +5,7 @@
 
 use super::failure::{Failure, Reason};
 use super::route;
-use crate::engine::{Output, Tensor, Unanswered};
+use crate::engine::{Output, Tensor, Terms, Unanswered};
 use crate::serving::{Endpoint, Serving, Version};
 use std::sync::Arc;
 use std::time::Instant;
@@ -73,9 +73,11 @@ impl Call {
     /// # Errors
     /// Why there are no outputs.
     pub async fn run(&self, endpoint: &Endpoint, inputs: Vec<Tensor>) -> Result<Vec<Output>, Failure> {
-        Ok(endpoint
-            .model
-            .run(inputs, self.serving.limits.queue, self.deadline)
-            .await?)
+        let terms = Terms {
+            queue: self.serving.limits.queue,
+            deadline: self.deadline,
+            most_rows: endpoint.max_batch_size,
+        };
+        Ok(endpoint.model.run(inputs, terms).await?)
     }
 }

@@ -113,12 +113,16 @@ fn input() -> Vec<Tensor> {
     vec![tensor.expect("the shape fits")]
 }
 
-async fn asked(model: &Model) -> Vec<Output> {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    model.run(input(), CALLERS, deadline).await.expect("it runs")
+async fn asked(model: &Arc<Model>) -> Vec<Output> {
+    let terms = Terms {
+        queue: CALLERS,
+        deadline: Instant::now() + Duration::from_secs(60),
+        most_rows: 1,
+    };
+    model.run(input(), terms).await.expect("it runs")
 }
 
-fn run(model: &Model, runtime: &Runtime) -> Vec<Output> {
+fn run(model: &Arc<Model>, runtime: &Runtime) -> Vec<Output> {
     runtime.block_on(asked(model))
 }
 

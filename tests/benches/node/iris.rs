@@ -4,12 +4,15 @@
 //! same predictions before anything is timed.
 
 use crate::rivals::Rival;
+use acceptance::archive::archive;
 use acceptance::figure::{interleaved, median, ratios};
 use acceptance::{Database, Deployed, Figure, Load, Report, Value, World, json, load, models, scratch};
 use std::fs;
 use std::time::Duration;
 
 const MODEL: &str = "iris-tensor";
+/// The model treats each row by itself, so those of several calls may share a run.
+const PACKAGE: &str = "endpoints: [{name: iris, model: iris.onnx, max_batch_size: 64}]";
 const ROUND: Duration = Duration::from_millis(700);
 const ROUNDS: usize = 15;
 /// What is asked of the ratios, and wished: callers, commonly written, tuned.
@@ -29,7 +32,10 @@ struct Side {
 /// Answers per second of each side in turn, and the node's divided by the rivals'.
 pub fn measure(report: &mut Report) {
     let cast = World::with_cast(Database::Sqlite);
-    cast.service("iris", &format!("{MODEL}.onnx"));
+    let bytes = models::read(&format!("{MODEL}.onnx"));
+    cast.dana.post("/services", json!({"name": "iris"})).expect(201);
+    let package = archive("zip", &[("service.yaml", PACKAGE.as_bytes()), ("iris.onnx", &bytes)]);
+    cast.dana.upload("iris", "v1", package).expect(201);
     let deployed = Deployed::create(
         &cast.dana,
         // As many sessions as the tuned rival has processes.
@@ -37,7 +43,7 @@ pub fn measure(report: &mut Report) {
     );
     // In the folder of this run, so that nothing is left of the rivals however it ends.
     let model = scratch::subfolder("rivals").join("iris.onnx");
-    fs::write(&model, models::read(&format!("{MODEL}.onnx"))).expect("the model's file");
+    fs::write(&model, bytes).expect("the model's file");
     let common = Rival::start("common.py", &model, &deployed.key);
     let tuned = Rival::start("tuned.py", &model, &deployed.key);
 

@@ -159,6 +159,7 @@ fn new_version(name: &str, digest: [u8; 32]) -> NewVersion {
         outputs: Vec::new(),
         columns: Vec::new(),
         labels: Vec::new(),
+        max_batch_size: 1,
         opset: 17,
         producer: String::new(),
         metadata: Default::default(),

@@ -160,6 +160,21 @@ fn service_yaml_is_held_against_the_model() {
             "/endpoints/0/labels/1",
             "empty",
         ),
+        (
+            "{name: a, model: one, max_batch_size: 0}",
+            "/endpoints/0/max_batch_size",
+            "must be 1 to 1024",
+        ),
+        (
+            "{name: a, model: one, max_batch_size: 1025}",
+            "/endpoints/0/max_batch_size",
+            "must be 1 to 1024",
+        ),
+        (
+            "{name: a, model: one, max_batch_size: many}",
+            "/endpoints/0/max_batch_size",
+            "invalid type",
+        ),
         ("{name: A, model: one}", "/endpoints/0/name", "lower-case"),
         (
             "{name: a, model: none}",
@@ -194,6 +209,40 @@ fn service_yaml_is_held_against_the_model() {
         assert_eq!(invalid.pointer, pointer, "{yaml}: {invalid}");
         assert!(invalid.reason.contains(expected), "{yaml}: {invalid}");
     }
+}
+
+#[test]
+fn batches_need_a_dimension_for_them() {
+    let sized = |yaml: &str, model: &[u8]| {
+        let yaml = format!("endpoints: [{{name: a, model: m{yaml}}}]");
+        look(&zipped(&[("service.yaml", yaml.as_bytes()), ("m", model)]))
+    };
+    let asked = ", max_batch_size: 64";
+    for (model, yaml, size) in [
+        (classifier(4), "", 1),
+        (classifier(4), asked, 64),
+        // The maps of a ZipMap are one for each row.
+        (by_columns(), asked, 64),
+        (fixed(), ", max_batch_size: 1", 1),
+    ] {
+        let (manifest, _) = sized(yaml, &model).unwrap();
+        assert_eq!(manifest.endpoints[0].max_batch_size, size, "{yaml}");
+    }
+    let invalid = refusal(sized(asked, &fixed()));
+    assert_eq!(invalid.pointer, "/endpoints/0/max_batch_size");
+    let expected = "input X has the shape [1, 4]: export the model with its first dimension variable";
+    assert!(invalid.reason.contains(expected), "{invalid}");
+    // What is stored of packages from before says nothing of it.
+    let (manifest, _) = sized("", &classifier(4)).unwrap();
+    let mut stored = serde_json::to_value(&manifest).unwrap();
+    let endpoint = stored["endpoints"][0].as_object_mut().unwrap();
+    assert_eq!(endpoint.remove("max_batch_size"), Some(1.into()));
+    assert_eq!(serde_json::from_value::<Manifest>(stored).unwrap(), manifest);
+}
+
+/// A model of one row.
+fn fixed() -> Vec<u8> {
+    model(&[node("Neg", "", &[]), input("X", 1, &[1, 4]), output("Y", 1, &[1, 4])])
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Skipped without a runtime; `CASTOFF_ONNXRUNTIME` names its library.
 
 mod access;
+mod batches;
 mod dialects;
 mod document;
 mod limits;

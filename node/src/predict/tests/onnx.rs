@@ -126,6 +126,32 @@ pub(super) fn sum_of_columns() -> Vec<u8> {
     )
 }
 
+/// y = what a table of two has at x: 2 and more are out of bounds.
+pub(super) fn look_up() -> Vec<u8> {
+    let table = [
+        number(1, 2),
+        number(2, FLOAT),
+        bytes(8, b"table"),
+        bytes(9, &[10f32.to_le_bytes(), 20f32.to_le_bytes()].concat()),
+    ]
+    .concat();
+    wrapped(&graph(
+        &[node("Gather", &["table", "x"], &["y"], &[])],
+        &[table],
+        &[("x", INT64, &[-1])],
+        &[("y", FLOAT, &[-1])],
+    ))
+}
+
+/// y = the sum of all rows: one row, however many there are.
+pub(super) fn sum_of_rows() -> Vec<u8> {
+    model(
+        &[node("ReduceSum", &["x"], &["y"], &[])],
+        &[("x", FLOAT, &[-1, 1])],
+        &[("y", FLOAT, &[-1, 1])],
+    )
+}
+
 /// y = x, after as many turns as there are numbers.
 pub(super) fn endless() -> Vec<u8> {
     let turns = [
