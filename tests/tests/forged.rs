@@ -5,6 +5,7 @@ use acceptance::node::ByHand;
 use acceptance::pen::Pen;
 use acceptance::proxy::Messages;
 use acceptance::{Edge, eventually, json};
+use castoff_wire::delta;
 use castoff_wire::proto::to_node::Message as Down;
 use castoff_wire::proto::{self, Config, Delta, Position, Signed, SignedDelta};
 use prost::Message;
@@ -52,6 +53,11 @@ fn attacks(in_force: &Signed, forged_key: &proto::Key, trusted: &Pen, stranger: 
             .map(|key| key.id.clone())
             .collect(),
         put: vec![forged_key.clone()],
+        ..Delta::default()
+    };
+    let leads_to = |next: &Signed| {
+        let delta = delta::between(in_force, next).expect("only keys differ");
+        Down::Delta(trusted.sign_delta(&delta))
     };
     let as_config = trusted.sign_bytes(revoke(&real.deployment_id).encode_to_vec());
     let signed_as_config = SignedDelta {
@@ -119,6 +125,16 @@ fn attacks(in_force: &Signed, forged_key: &proto::Key, trusted: &Pen, stranger: 
             "a delta of another deployment",
             Down::Delta(trusted.sign_delta(&revoke(&[7; 16]))),
             "other-deployment",
+        ),
+        (
+            "a delta to a config by another key",
+            leads_to(&stranger.sign(&newer)),
+            "bad-signature",
+        ),
+        (
+            "a delta that leads back",
+            leads_to(&trusted.sign(&opened_by_forger(epoch, real.version - 1))),
+            "older",
         ),
         ("larger than a node takes", Down::Snapshot(huge), "too-large"),
     ]

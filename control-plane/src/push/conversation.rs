@@ -41,6 +41,8 @@ pub(super) struct Conversation<L> {
     under_way: Option<(Vec<u8>, Instant)>,
     /// A newer one, or the same again, is to be sent when that has arrived.
     owed: bool,
+    /// Where the node stands, as it said last.
+    stands_at: Option<Position>,
     reported: Instant,
     /// Without this its first report would be half of one: a node that has only dialled again would be shown as one that is
     /// not ready and holds nothing.
@@ -95,6 +97,7 @@ pub(super) async fn hold<L: Link>(hub: Arc<Hub>, caller: Caller, link: L, ending
         link,
         under_way: None,
         owed: false,
+        stands_at: hello.have.clone(),
         reported: Instant::now(),
         awaited: Awaited::Health,
         refused: None,
@@ -200,7 +203,11 @@ impl<L: Link> Conversation<L> {
         let newest = self.current()?;
         self.owed = self.under_way.is_some();
         if !self.owed {
-            self.link.put(newest.snapshot.clone())?;
+            let message = match L::TAKES_DELTAS {
+                true => newest.from(self.stands_at.as_ref()),
+                false => newest.whole(),
+            };
+            self.link.put(message.clone())?;
             self.under_way = Some((newest.position.digest.clone(), Instant::now()));
         }
         Ok(())
@@ -300,6 +307,7 @@ impl<L: Link> Conversation<L> {
         }
         metrics::counter!("castoff_push_acks_total").increment(1);
         self.session.note_ack(&position);
+        self.stands_at = Some(position.clone());
         Arc::make_mut(&mut self.report).acked = Some((position.epoch, position.version, position.digest));
         self.tell();
     }
@@ -317,6 +325,8 @@ impl<L: Link> Conversation<L> {
         let code = nack.code();
         metrics::counter!("castoff_push_nacks_total", "code" => code.as_str_name()).increment(1);
         if code == nack::Code::Gap {
+            // It has arrived, and led nowhere: the whole config is sent.
+            (self.stands_at, self.under_way) = (None, None);
             return self.push();
         }
         let digest = nack.position.as_ref().map(|position| position.digest.clone());

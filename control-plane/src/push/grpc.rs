@@ -34,6 +34,7 @@ pub(super) struct Call {
 
 impl Link for Call {
     const SPOKEN: &str = "h2";
+    const TAKES_DELTAS: bool = false;
 
     fn put(&mut self, message: Framed) -> Result<(), Ended> {
         self.outbox.try_send(message).map_err(|error| match error {

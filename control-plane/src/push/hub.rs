@@ -5,7 +5,7 @@ use super::link::Framed;
 use super::sessions::Sessions;
 use super::share::{Share, Told};
 use crate::authn::Secret;
-use crate::store::{Change, Error, SystemStore};
+use crate::store::{Change, Error, StoredConfig, SystemStore};
 use castoff_wire::proto::{Position, Signed, ToNode, to_node};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,48 @@ use uuid::Uuid;
 pub(super) struct Pushed {
     pub(super) position: Position,
     /// The message that carries it, for every node the same bytes.
-    pub(super) snapshot: Framed,
+    snapshot: Framed,
+    /// Likewise for what changed, for nodes that stand at this position.
+    delta: Option<(Position, Framed)>,
+}
+
+impl Pushed {
+    /// This config after another, if there was one.
+    fn after(before: Option<&Self>, stored: StoredConfig, store: &SystemStore) -> Self {
+        let signed = Signed {
+            config: stored.config,
+            key_id: stored.key_id,
+            signature: stored.signature,
+        };
+        let delta = before.and_then(|before| {
+            let Some(to_node::Message::Snapshot(earlier)) = before.snapshot.message() else {
+                return None;
+            };
+            let message = Some(to_node::Message::Delta(store.delta(&earlier, &signed)?));
+            Some((before.position.clone(), Framed::new(&ToNode { message })))
+        });
+        let message = Some(to_node::Message::Snapshot(signed));
+        Self {
+            position: Position {
+                epoch: stored.epoch,
+                version: stored.version,
+                digest: stored.digest,
+            },
+            snapshot: Framed::new(&ToNode { message }),
+            delta,
+        }
+    }
+
+    /// The message for a node that stands there, and takes deltas.
+    pub(super) fn from(&self, position: Option<&Position>) -> &Framed {
+        let delta = self.delta.as_ref().filter(|(from, _)| Some(from) == position);
+        delta.map_or(&self.snapshot, |(_, delta)| delta)
+    }
+
+    /// Whole.
+    pub(super) fn whole(&self) -> &Framed {
+        &self.snapshot
+    }
 }
 
 /// What streams look at: the config to be in force; none when the deployment is gone.
@@ -230,22 +271,11 @@ impl Hub {
             return Ok(());
         }
         let stored = self.store.config(deployment_id).await?;
-        let newest = stored.map(|stored| {
-            Arc::new(Pushed {
-                position: Position {
-                    epoch: stored.epoch,
-                    version: stored.version,
-                    digest: stored.digest,
-                },
-                snapshot: Framed::new(&ToNode {
-                    message: Some(to_node::Message::Snapshot(Signed {
-                        config: stored.config,
-                        key_id: stored.key_id,
-                        signature: stored.signature,
-                    })),
-                }),
-            })
-        });
+        let before = self
+            .followed()
+            .get(&deployment_id)
+            .and_then(|one| one.newest.borrow().clone());
+        let newest = stored.map(|stored| Arc::new(Pushed::after(before.as_deref(), stored, &self.store)));
         if let Some(one) = self.followed().get(&deployment_id) {
             one.newest.send_if_modified(|before| {
                 let changed = order(before) != order(&newest);

@@ -117,6 +117,7 @@ impl<S: AsyncWrite + Unpin> Direct<S> {
 
 impl Link for Direct<Box<dyn Stream>> {
     const SPOKEN: &str = line::PROTOCOL;
+    const TAKES_DELTAS: bool = true;
 
     fn put(&mut self, message: Framed) -> Result<(), Ended> {
         if self.outbox.len() == OUTBOX {

@@ -5,7 +5,7 @@
 
 use super::ending::Ended;
 use bytes::{BufMut, Bytes, BytesMut};
-use castoff_wire::proto::{FromNode, ToNode};
+use castoff_wire::proto::{FromNode, ToNode, to_node};
 use prost::Message;
 
 /// Messages that wait to be sent: a config, and now and then a token or the addresses of control planes. A heartbeat only
@@ -20,6 +20,8 @@ const PREFIX: usize = 1 + castoff_wire::line::PREFIX;
 pub(super) trait Link: Send + 'static {
     /// What is spoken, by the name that TLS has for it.
     const SPOKEN: &str;
+    /// Whether a node that speaks it makes a config from the one before. Those of the release before ask for it each time.
+    const TAKES_DELTAS: bool;
 
     /// Puts a message in. It goes out as soon as the node takes it, while [`hear`](Self::hear) is waited for.
     fn put(&mut self, message: Framed) -> Result<(), Ended>;
@@ -53,6 +55,11 @@ impl Framed {
     /// For gRPC.
     pub(super) fn for_grpc(self) -> Bytes {
         self.0
+    }
+
+    /// The message that was encoded.
+    pub(super) fn message(&self) -> Option<to_node::Message> {
+        ToNode::decode(self.0.get(PREFIX..)?).ok()?.message
     }
 
     /// For a line, which knows no compression.

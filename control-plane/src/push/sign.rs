@@ -3,9 +3,9 @@
 use super::plan;
 use crate::domain::Time;
 use crate::store::{ConfigFacts, Installation, Publish, Published, StoredConfig};
-use castoff_wire::proto::{Position, SignedVouched, Vouched};
-use castoff_wire::sha256;
-use castoff_wire::signed::{config_message, key_id, vouched_message};
+use castoff_wire::proto::{Position, Signed, SignedDelta, SignedVouched, Vouched};
+use castoff_wire::signed::{config_message, delta_message, key_id, vouched_message};
+use castoff_wire::{delta, sha256};
 use prost::Message;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 
@@ -70,5 +70,15 @@ impl Publish for Publisher {
             vouched,
         };
         signed.encode_to_vec()
+    }
+
+    fn delta(&self, before: &Signed, after: &Signed) -> Option<SignedDelta> {
+        let delta = delta::between(before, after)?.encode_to_vec();
+        // A node does more with it than with the config: not worth it for a few keys.
+        (delta.len() * 2 < after.config.len()).then(|| SignedDelta {
+            key_id: self.key_id.clone(),
+            signature: self.pair.sign(&delta_message(&delta)).as_ref().to_vec(),
+            delta,
+        })
     }
 }

@@ -7,6 +7,7 @@ use super::StoredConfig;
 use crate::domain::package::{Digest, Manifest};
 use crate::domain::{HeaderName, Limits, RateLimit, Time, VersionName};
 use castoff_wire::key::KeyHash;
+use castoff_wire::proto::{Signed, SignedDelta};
 use uuid::Uuid;
 
 /// Everything that a deployment's config says.
@@ -81,4 +82,6 @@ pub trait Publish: Send + Sync {
     fn publish(&self, facts: &ConfigFacts) -> Published;
     /// That this config was the newest one at a moment, signed and encoded. The same each time.
     fn vouch(&self, config: &StoredConfig, at: Time) -> Vec<u8>;
+    /// What changed from one config to the next, signed, where that is much less than the next itself.
+    fn delta(&self, before: &Signed, after: &Signed) -> Option<SignedDelta>;
 }

@@ -12,6 +12,7 @@ use super::{Change, Error, LaunchedNode, Node, Progress, Reported, Store, Stored
 use crate::authn::{Actor, PasswordHash, Secret};
 use crate::domain::package::Digest;
 use crate::domain::{AccessToken, AccountKind, AccountName, Deployment, GroupName, Time, Title};
+use castoff_wire::proto::{Signed, SignedDelta};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ActiveModelTrait, ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter};
 use std::collections::HashMap;
@@ -201,6 +202,11 @@ impl SystemStore {
     /// That this config was the newest one at a moment, signed and encoded for nodes that start alone.
     pub fn vouch(&self, config: &StoredConfig, at: Time) -> Vec<u8> {
         self.store.publisher.vouch(config, at)
+    }
+
+    /// What changed from one config to the next, signed, where that is much less than the next itself.
+    pub fn delta(&self, before: &Signed, after: &Signed) -> Option<SignedDelta> {
+        self.store.publisher.delta(before, after)
     }
 
     /// (deployment, epoch, version) of every config.

@@ -4,7 +4,7 @@
 //! written and the answer made, in that order. The rule a newcomer would break: an Ack is sent after both; when the copy
 //! cannot be written, it waits.
 
-use super::answer::{ack, nack};
+use super::answer::{ack, nack, received};
 use super::copy::{DurableCopy, Kept, Opened};
 use super::dial::Client;
 use super::durable::on_disk;
@@ -190,9 +190,18 @@ impl<S: Serves> Follower<S> {
         None
     }
 
-    /// A change of the key set is offered.
-    pub async fn delta(&mut self, signed: SignedDelta) -> Option<Message> {
+    /// A change of the key set is offered: the config that it leads to from here is, or its revocations are in force at once.
+    pub async fn delta(&mut self, signed: SignedDelta) -> Message {
         let opened = signed.open(&self.orders.trust, self.orders.deployment);
+        let own = self.held.newest().map(|newest| &newest.signed);
+        let led_to = opened
+            .as_ref()
+            .ok()
+            .and_then(|delta| castoff_wire::delta::apply(own?, delta));
+        if let Some(next) = led_to {
+            let digest = next.digest().to_vec();
+            return self.offer(next).await.unwrap_or_else(|| received(digest));
+        }
         let newest = self.held.newest().map(|newest| newest.position.clone());
         let added = opened.and_then(|delta| {
             let to = delta.to.clone().unwrap_or_default();
@@ -200,7 +209,7 @@ impl<S: Serves> Follower<S> {
         });
         let (added, to) = match added {
             Ok(added) => added,
-            Err(refused) => return Some(self.refuse_unopened(Position::default(), &refused)),
+            Err(refused) => return self.refuse_unopened(Position::default(), &refused),
         };
         if added {
             self.revoke_at_once();
@@ -208,11 +217,10 @@ impl<S: Serves> Follower<S> {
             self.note_trouble();
         }
         let stands_there = newest.as_ref() == Some(&to) && self.held.wanted().is_none() && !self.unkept;
-        Some(if stands_there {
-            ack(to)
-        } else {
-            nack(Code::Gap, to, "the snapshot is needed".into())
-        })
+        match stands_there {
+            true => ack(to),
+            false => nack(Code::Gap, to, "the snapshot is needed".into()),
+        }
     }
 
     /// Waits until a load has ended or is due again, or there may be errands. May be dropped and called again.

@@ -116,14 +116,17 @@ impl Signer {
 
     /// A delta that leads to version `to` of epoch 1.
     pub(crate) fn revocation(&self, to: u64, revoked: &[&str]) -> SignedDelta {
-        let delta = Delta {
+        self.sign_delta(&Delta {
             deployment_id: self.deployment.as_bytes().to_vec(),
             from: Some(at(1, to - 1)),
             to: Some(at(1, to)),
             revoked: revoked.iter().map(|id| id.as_bytes().to_vec()).collect(),
-            put: vec![],
-        }
-        .encode_to_vec();
+            ..Delta::default()
+        })
+    }
+
+    pub(crate) fn sign_delta(&self, delta: &Delta) -> SignedDelta {
+        let delta = delta.encode_to_vec();
         let signature = self.pair.sign(&signed::delta_message(&delta)).as_ref().to_vec();
         SignedDelta {
             delta,

@@ -285,7 +285,7 @@ impl<S: Serves> Line<S> {
                 let answer = self.follower.offer(signed).await;
                 Some(answer.unwrap_or_else(|| received(digest)))
             }
-            Down::Delta(signed) => self.follower.delta(signed).await,
+            Down::Delta(signed) => Some(self.follower.delta(signed).await),
             Down::MoveOn(_) => None,
             Down::Heartbeat(heartbeat) => {
                 self.share(heartbeat.nodes).await;

@@ -19,16 +19,16 @@ thread_local! {
 }
 
 /// Has a job run with those that come at the same time; gives it back where there is no runtime to do so.
-pub(super) fn gather(model: &Arc<Model>, job: Job) -> Option<Job> {
+pub(super) fn gather(model: &Arc<Model>, job: Job) {
     let Ok(runtime) = Handle::try_current() else {
-        return Some(job);
+        return job.give_back();
     };
     let address = Arc::as_ptr(model).addr();
     GATHERED.with_borrow_mut(|gathered| {
         let mut job = job;
         if let Some((_, gathering)) = gathered.iter().find(|(of, _)| *of == address) {
             match gathering.add(job) {
-                None => return None,
+                None => return,
                 Some(late) => job = late,
             }
         }
@@ -37,8 +37,7 @@ pub(super) fn gather(model: &Arc<Model>, job: Job) -> Option<Job> {
         gathered.push((address, Arc::clone(&gathering)));
         let model = Arc::clone(model);
         runtime.spawn(async move { model.run_gathered(gathering.begin()) });
-        None
-    })
+    });
 }
 
 impl Gathering {

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use watch::Watch;
-use worker::Job;
+use worker::{Answer, Job, Reply};
 
 /// The runtime, loaded. One per process.
 pub struct Engine {
@@ -183,35 +183,34 @@ impl Model {
         let Terms { queue, deadline, .. } = terms;
         let _place = Load::enter(&self.load, queue).ok_or(Unanswered::Full)?;
         let is_quick = self.load.is_quick(seat::size(&inputs));
-        let goes_alone = !self.has_batch_dimension || terms.most_rows <= 1;
-        if is_quick
-            && goes_alone
-            && let Some(answer) = self.run_here(&inputs, deadline)
-        {
-            return answer;
-        }
-        let most_rows = if goes_alone { 1 } else { terms.most_rows };
-        let (job, mut answer) = Job::new(inputs, most_rows, deadline);
-        let job = match is_quick && !goes_alone {
-            true => gathering::gather(self, job),
-            false => Some(job),
+        let most_rows = if self.has_batch_dimension { terms.most_rows } else { 1 };
+        let inputs = match (is_quick, most_rows) {
+            (true, ..=1) => match self.run_here(&inputs, deadline) {
+                Some(answer) => return answer,
+                None => inputs,
+            },
+            (true, _) => match self.run_with_others(Job::new(inputs, most_rows, deadline)).await {
+                Reply::Answered(answer) => return answer,
+                Reply::Returned(inputs) => inputs,
+            },
+            (false, _) => inputs,
         };
-        self.hand_over(job);
+        let (job, mut answer) = Job::new(inputs, most_rows, deadline);
+        // Had the threads ended, the answer would say so.
+        let _ = self.jobs.send(job);
         let remaining = deadline
             .saturating_duration_since(Instant::now())
             .max(Duration::from_millis(1));
         match tokio::time::timeout(remaining, answer.wait()).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Unanswered::Late),
+            Ok(Reply::Answered(answer)) => answer,
+            Ok(Reply::Returned(_)) | Err(_) => Err(Unanswered::Late),
         }
     }
 
-    /// Leaves jobs to the threads of the model.
-    fn hand_over(&self, jobs: impl IntoIterator<Item = Job>) {
-        for job in jobs {
-            // Had they ended, whoever waits would be told when the job is dropped.
-            let _ = self.jobs.send(job);
-        }
+    /// Has a job run on this thread with those that come at the same time. Not timed: a quick run takes less than a timer.
+    async fn run_with_others(self: &Arc<Self>, (job, mut answer): (Job, Answer)) -> Reply {
+        gathering::gather(self, job);
+        answer.wait().await
     }
 
     /// Runs jobs on this thread, as many at once as may be.
@@ -235,7 +234,7 @@ impl Model {
     /// Likewise for one batch, unless no session is free in time or the run turns out not to be quick.
     fn run_batch_here(&self, batch: Batch) {
         let Some(mut seat) = self.seat_by(Instant::now() + BRIEF) else {
-            return self.hand_over(batch.into_jobs());
+            return batch.into_jobs().into_iter().for_each(Job::give_back);
         };
         let begin = |_, _: &[Job]| {
             self.watch.begin();
@@ -245,9 +244,7 @@ impl Model {
             most: Some(watch::OVERDUE),
             begin: &begin,
         };
-        let stopped = batch.run(&mut seat, &manner);
-        drop(seat);
-        self.hand_over(stopped);
+        batch.run(&mut seat, &manner).into_iter().for_each(Job::give_back);
     }
 
     /// Runs it on this thread, unless no session is free in time or the run turns out not to be quick.

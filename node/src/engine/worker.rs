@@ -17,13 +17,20 @@ pub(super) struct Job {
     /// Of one run, with those of other jobs.
     pub(super) most_rows: usize,
     pub(super) deadline: Instant,
-    reply: oneshot::Sender<Result<Vec<Output>, Unanswered>>,
+    reply: oneshot::Sender<Reply>,
     run: Arc<Mutex<Option<Running>>>,
+}
+
+/// What comes of a job.
+pub(super) enum Reply {
+    Answered(Result<Vec<Output>, Unanswered>),
+    /// It was not run where it was, and its inputs are given back.
+    Returned(Vec<Tensor>),
 }
 
 /// The caller's end of a job. Dropping it ends the job, in the queue or in a session.
 pub(super) struct Answer {
-    reply: oneshot::Receiver<Result<Vec<Output>, Unanswered>>,
+    reply: oneshot::Receiver<Reply>,
     run: Arc<Mutex<Option<Running>>>,
     done: bool,
 }
@@ -63,15 +70,20 @@ impl Job {
 
     pub(super) fn answer(self, answer: Result<Vec<Output>, Unanswered>) {
         // Whoever asked may have gone.
-        let _ = self.reply.send(answer);
+        let _ = self.reply.send(Reply::Answered(answer));
+    }
+
+    pub(super) fn give_back(self) {
+        let _ = self.reply.send(Reply::Returned(self.inputs));
     }
 }
 
 impl Answer {
-    pub(super) async fn wait(&mut self) -> Result<Vec<Output>, Unanswered> {
-        let answer = (&mut self.reply).await;
+    pub(super) async fn wait(&mut self) -> Reply {
+        let reply = (&mut self.reply).await;
         self.done = true;
-        answer.unwrap_or_else(|_| Err(Unanswered::Broken("the model's thread ended".to_owned())))
+        let ended = |_| Reply::Answered(Err(Unanswered::Broken("the model's thread ended".to_owned())));
+        reply.unwrap_or_else(ended)
     }
 }
 

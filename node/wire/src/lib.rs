@@ -5,6 +5,7 @@
 //! message because of the connection that it came on.
 
 pub mod addresses;
+pub mod delta;
 pub mod join;
 pub mod key;
 pub mod life;

@@ -4,6 +4,7 @@
 
 use acceptance::Value;
 use castoff_wire::Join;
+use castoff_wire::delta;
 use castoff_wire::line::{self, framed};
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::to_node::Message as Down;
@@ -139,8 +140,16 @@ impl Line {
         opened.verdict()?;
         let mut inbox = inbox.and_then_of(MOST_MESSAGE);
         drop(permit);
-        let mut ready = false;
+        let (mut ready, mut held) = (false, None);
         while let Some(ToNode { message }) = inbox.next(&mut line).await? {
+            let message = match message {
+                Some(Down::Delta(delta)) => {
+                    let delta = delta.open(&self.trust, self.join.deployment)?;
+                    let next = held.as_ref().and_then(|held| delta::apply(held, &delta));
+                    Some(Down::Snapshot(next.ok_or("a delta that begins elsewhere")?))
+                }
+                message => message,
+            };
             match message {
                 Some(Down::Snapshot(signed)) => {
                     let config = signed.open(&self.trust, self.join.deployment)?;
@@ -156,6 +165,7 @@ impl Line {
                         say(&mut line, Up::Health(health)).await?;
                     }
                     let version = config.version;
+                    held = Some(signed);
                     self.applied.send(Applied { node, version, at })?;
                 }
                 Some(Down::Heartbeat(heartbeat)) => say(&mut line, Up::Heartbeat(heartbeat)).await?,

@@ -3,6 +3,7 @@
 use super::process::Node;
 use super::world::{Fake, eventually};
 use crate::control::signing::Signer;
+use castoff_wire::delta;
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::nack::Code;
 use castoff_wire::proto::to_node::Message as Down;
@@ -109,6 +110,47 @@ async fn a_revocation_is_in_force_across_a_gap_and_ends_with_its_config() {
         ["a", "b"],
         "a delta that is played again revokes nothing"
     );
+}
+
+#[tokio::test]
+async fn a_delta_from_where_the_node_stands_is_as_good_as_the_snapshot() {
+    let mut control = Fake::start().await;
+    let node = Node::start(&control.signer, &control.address);
+    let mut line = control.line().await;
+    let configs = [&["a", "b"][..], &["b"], &["b", "c"], &["c"]];
+    let configs: Vec<_> = (5..)
+        .zip(configs)
+        .map(|(version, keys)| control.signer.config(1, version, keys))
+        .collect();
+    let delta = |from: usize, to: usize| {
+        let delta = delta::between(&configs[from], &configs[to]).expect("only keys differ");
+        Down::Delta(control.signer.sign_delta(&delta))
+    };
+    line.say(Down::Snapshot(configs[0].clone())).await;
+    assert_eq!(line.acked().await, 5);
+    for to in [1, 2] {
+        line.say(delta(to - 1, to)).await;
+        assert_eq!(line.acked().await, 5 + to as u64);
+        let kept = node.copy.read(&control.signer.trust, control.signer.deployment);
+        assert_eq!(kept.unwrap().config.unwrap().signed, configs[to]);
+    }
+    assert_eq!(
+        (node.stage.version(), node.stage.keys()),
+        (7, vec!["b".to_owned(), "c".to_owned()])
+    );
+    // Said again it is acknowledged again; from elsewhere it takes away what it takes away, and no more.
+    line.say(delta(1, 2)).await;
+    assert_eq!(line.acked().await, 7);
+    line.say(delta(0, 3)).await;
+    assert_eq!(line.nacked().await.code(), Code::Gap);
+    assert_eq!((node.stage.version(), node.stage.keys()), (7, vec!["c".to_owned()]));
+    assert_eq!(node.stage.refused.load(Ordering::Relaxed), 0);
+    // It is no authority: what it leads to must be signed, too.
+    let mut forged = delta::between(&configs[2], &configs[3]).unwrap();
+    forged.signature = Signer::new(2).sign(&Config::default()).signature;
+    line.say(Down::Delta(control.signer.sign_delta(&forged))).await;
+    assert_eq!(line.nacked().await.code(), Code::BadSignature);
+    assert_eq!(node.stage.version(), 7);
 }
 
 #[tokio::test]
