@@ -102,13 +102,7 @@ impl ByHand {
     /// What it counts: the lines of `/metrics` that begin so.
     #[track_caller]
     pub fn counted(&self, metric: &str) -> Vec<String> {
-        let answer = Request::get(format!("http://{}/metrics", self.ops())).send();
-        let lines = answer.expect(200).text();
-        lines
-            .lines()
-            .filter(|line| line.starts_with(metric))
-            .map(str::to_owned)
-            .collect()
+        counted(&self.ops(), metric)
     }
 
     /// One number that it counts; 0 where it has not begun to.
@@ -151,4 +145,13 @@ impl Drop for ByHand {
             eprintln!("--- the node's log\n{}", self.logged());
         }
     }
+}
+
+/// What a node counts whose health and metrics are there: the lines of `/metrics` that begin so.
+#[track_caller]
+pub fn counted(ops: &str, metric: &str) -> Vec<String> {
+    let answer = Request::get(format!("http://{ops}/metrics")).send();
+    let lines = answer.expect(200).text();
+    let lines = lines.lines().filter(|line| line.starts_with(metric));
+    lines.map(str::to_owned).collect()
 }

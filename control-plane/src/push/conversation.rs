@@ -203,11 +203,10 @@ impl<L: Link> Conversation<L> {
         let newest = self.current()?;
         self.owed = self.under_way.is_some();
         if !self.owed {
-            let message = match L::TAKES_DELTAS {
-                true => newest.from(self.stands_at.as_ref()),
-                false => newest.whole(),
-            };
-            self.link.put(message.clone())?;
+            let changes = newest.since(self.stands_at.as_ref()).filter(|_| L::TAKES_DELTAS);
+            let sent = if changes.is_some() { "changes" } else { "whole" };
+            metrics::counter!("castoff_push_configs_total", "sent" => sent).increment(1);
+            self.link.put(changes.unwrap_or(&newest.snapshot).clone())?;
             self.under_way = Some((newest.position.digest.clone(), Instant::now()));
         }
         Ok(())

@@ -19,7 +19,7 @@ use uuid::Uuid;
 pub(super) struct Pushed {
     pub(super) position: Position,
     /// The message that carries it, for every node the same bytes.
-    snapshot: Framed,
+    pub(super) snapshot: Framed,
     /// Likewise for what changed, for nodes that stand at this position.
     delta: Option<(Position, Framed)>,
 }
@@ -51,15 +51,10 @@ impl Pushed {
         }
     }
 
-    /// The message for a node that stands there, and takes deltas.
-    pub(super) fn from(&self, position: Option<&Position>) -> &Framed {
-        let delta = self.delta.as_ref().filter(|(from, _)| Some(from) == position);
-        delta.map_or(&self.snapshot, |(_, delta)| delta)
-    }
-
-    /// Whole.
-    pub(super) fn whole(&self) -> &Framed {
-        &self.snapshot
+    /// The message that says what changed, for a node that stands there.
+    pub(super) fn since(&self, position: Option<&Position>) -> Option<&Framed> {
+        let (from, delta) = self.delta.as_ref()?;
+        (Some(from) == position).then_some(delta)
     }
 }
 
