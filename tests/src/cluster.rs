@@ -18,6 +18,17 @@ use std::time::Duration;
 /// A pod is pulled, started and asked whether it is ready within this.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// Definitions of kinds that are not Kubernetes' own.
+const KINDS: [&str; 7] = [
+    "crd/httproutes.gateway.networking.k8s.io",
+    "crd/servicemonitors.monitoring.coreos.com",
+    "crd/podmonitors.monitoring.coreos.com",
+    "crd/certificates.cert-manager.io",
+    "crd/certificaterequests.cert-manager.io",
+    "crd/clusterissuers.cert-manager.io",
+    "crd/issuers.cert-manager.io",
+];
+
 /// The cluster of this run.
 #[derive(Debug)]
 pub struct Cluster {
@@ -97,15 +108,6 @@ impl Cluster {
     /// perhaps somebody else's, are left as they are; what is made stays.
     #[track_caller]
     pub fn define(&self) {
-        const KINDS: [&str; 7] = [
-            "crd/httproutes.gateway.networking.k8s.io",
-            "crd/servicemonitors.monitoring.coreos.com",
-            "crd/podmonitors.monitoring.coreos.com",
-            "crd/certificates.cert-manager.io",
-            "crd/certificaterequests.cert-manager.io",
-            "crd/clusterissuers.cert-manager.io",
-            "crd/issuers.cert-manager.io",
-        ];
         let kubectl = |arguments: &[&str]| {
             let mut command = self.kubectl();
             command.args(arguments);
@@ -123,6 +125,15 @@ impl Cluster {
         let mut wait = kubectl(&["wait", "--for=condition=Established", "--timeout=60s"]);
         let waited = wait.args(KINDS).output().expect("kubectl is there");
         assert!(waited.status.success(), "{}", String::from_utf8_lossy(&waited.stderr));
+    }
+
+    /// Takes these kinds away, with all objects of them. Only for a cluster that is no more than a test's.
+    #[track_caller]
+    pub fn undefine(&self) {
+        let mut delete = self.kubectl();
+        delete.args(["delete", "--ignore-not-found"]).args(KINDS);
+        let deleted = delete.output().expect("kubectl is there");
+        assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
     }
 
     /// Where the image of one of our programs is, and its tag.

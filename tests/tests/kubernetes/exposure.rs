@@ -1,8 +1,10 @@
 //! What leads to a deployment from outside. Nobody serves it here, so what is shown is that the API server takes it.
 
-use super::{Harbour, small};
+use super::{Harbour, second_alone, small};
 use acceptance::cluster::Cluster;
 use acceptance::{Value, eventually, json};
+
+const NO_GATEWAY_API: &str = "the cluster has no Gateway API: install it, or choose another exposure";
 
 /// An Ingress, then an HTTPRoute in its place, then neither.
 #[test]
@@ -45,4 +47,97 @@ fn an_ingress_and_a_route_are_taken_and_taken_away() {
     exposed(json!({"kind": "cluster-ip", "host": null, "gateway": null, "gateway_namespace": null, "tls": null}));
     gone("httproute");
     harbour.stands("running");
+}
+
+/// A cluster that has the kinds which are not Kubernetes' own; none of them in the end, however that comes.
+struct Defined(&'static Cluster);
+
+impl Defined {
+    fn on(cluster: &'static Cluster) -> Self {
+        cluster.define();
+        Self(cluster)
+    }
+}
+
+impl Drop for Defined {
+    fn drop(&mut self) {
+        self.0.undefine();
+    }
+}
+
+/// Where nobody has installed the Gateway API a deployment has everything but its route: a revocation is in its Secret, it can
+/// be switched off, and it says what is missing. Once that is there the route is made, seen, and put right.
+#[test]
+fn a_cluster_without_the_gateway_api_lacks_the_route_only() {
+    let Some(cluster) = Cluster::second() else { return };
+    let _alone = second_alone();
+    cluster.undefine();
+    let harbour = Harbour::open(cluster, "gateway");
+    let (admin, dana) = (&harbour.cast.admin, &harbour.cast.dana);
+    harbour.set(json!({
+        "exposure": {"kind": "http-route", "host": "{deployment}.models.example", "gateway": "shared"},
+        "autoscaling": {"min": 1, "max": 3, "cpu_percent": 70},
+    }));
+    harbour.says("kube", NO_GATEWAY_API);
+    for kind in [
+        "serviceaccount",
+        "secret",
+        "networkpolicy",
+        "service",
+        "deployment",
+        "poddisruptionbudget",
+        "horizontalpodautoscaler",
+    ] {
+        harbour.field(kind, "/metadata/name").expect("it does not need a route");
+    }
+    let check = admin.cli(["infra", "check", "kube"]).expect(1).out;
+    assert!(check.contains(NO_GATEWAY_API), "{check}");
+
+    let path = "/deployments/iris-on-kube";
+    let noted = || harbour.field("secret", "/metadata/annotations/castoff.dev~1config-version");
+    let before = noted().expect("it has a Secret");
+    let made = harbour.key("k");
+    let revoke = format!("{path}/keys/{}/revoke?wait=20s", made.id);
+    let revoked = dana.post(&revoke, json!({})).expect(200);
+    let receipt = &revoked["receipts"][0];
+    assert_eq!(receipt["durable_copy_written"], true, "{}", revoked.text());
+    let config = dana.get(path).expect(200)["config"].clone();
+    let now = format!("{}.{}", config["epoch"], config["version"]);
+    assert!(noted() == Ok(now) && noted() != Ok(before));
+    harbour.says("kube", NO_GATEWAY_API);
+
+    let gone = |kind: &str| {
+        eventually("it is gone", || harbour.field(kind, "/metadata/name").is_err());
+    };
+    harbour.set(json!({"autoscaling": null}));
+    gone("horizontalpodautoscaler");
+    dana.post(&format!("{path}/disable"), json!({})).expect(200);
+    gone("deployment");
+    gone("secret");
+    dana.post(&format!("{path}/enable"), json!({})).expect(200);
+    harbour.says("kube", NO_GATEWAY_API);
+
+    let defined = Defined::on(cluster);
+    let routed = || {
+        eventually("its route is there", || {
+            match harbour.field("httproute", "/spec/hostnames/0")? {
+                host if host == "iris-on-kube.models.example" => Ok(()),
+                other => Err(other),
+            }
+        });
+    };
+    routed();
+    eventually("nothing is missing any more", || {
+        let status = dana.get(&format!("{path}/status")).expect(200);
+        match status.string("/message").contains("Gateway API") {
+            true => Err(status.text()),
+            false => Ok(()),
+        }
+    });
+    let edit = r#"{"spec": {"hostnames": ["elsewhere.example"]}}"#;
+    let edit = ["patch", "httproute/iris-on-kube", "--type=merge", "-p", edit];
+    harbour.namespace.kubectl(&edit).expect("it is there");
+    routed();
+    drop(defined);
+    harbour.says("kube", NO_GATEWAY_API);
 }

@@ -1,6 +1,6 @@
 //! The control plane killed while it makes a cluster what it should be.
 
-use super::Harbour;
+use super::{Harbour, second_alone};
 use acceptance::cluster::Cluster;
 use acceptance::dice::{Dice, seed};
 use acceptance::processes;
@@ -56,6 +56,7 @@ fn cluster_and_database_agree_after_every_kill() {
 #[test]
 fn cluster_and_database_agree_after_the_api_server_and_etcd_were_killed() {
     let Some(cluster) = Cluster::second() else { return };
+    let _alone = second_alone();
     let harbour = Harbour::open(cluster, "outages");
     let mut dice = Dice::new(seed("kubernetes::outages"));
     for outage in 0..OUTAGES {

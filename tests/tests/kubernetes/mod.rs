@@ -20,6 +20,13 @@ mod walls;
 use acceptance::edge::Key;
 use acceptance::harbour::{Harbour, arguments, small};
 use acceptance::{Request, models};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The cluster without nodes for one test alone, which may end its programs or define kinds there.
+fn second_alone() -> MutexGuard<'static, ()> {
+    static SECOND: Mutex<()> = Mutex::new(());
+    SECOND.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 fn call(url: &str, key: Option<&Key>) -> u16 {
     let mut request = Request::post(format!("{url}/public/api/v1/iris/iris/predict")).json(&models::setosa());

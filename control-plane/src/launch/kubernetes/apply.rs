@@ -8,7 +8,7 @@ use super::labels::{DEPLOYMENT, INSTALLATION, manager, scale_manager};
 use super::live::{Key, Seen};
 use super::objects::{Applied, Kind, Object, Objects, Prepared};
 use super::plan::{Step, steps};
-use super::watch::{View, api};
+use super::watch::{View, api, no_such_kind};
 use crate::lease::Term;
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy, ValidationDirective};
@@ -25,48 +25,67 @@ pub(super) struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// Makes a deployment what it should be.
-    ///
-    /// # Errors
-    /// The first thing that could not be done; what comes after it was not tried.
-    pub(super) async fn apply(&self, deployment: Uuid, wanted: Objects<Prepared>) -> Result<Objects<Applied>, Trouble> {
+    /// Makes a deployment what it should be, as far as that can be done: gives what the cluster has of it, and the first thing
+    /// that could not be done. What does not need that is done nevertheless.
+    pub(super) async fn apply(
+        &self,
+        deployment: Uuid,
+        wanted: Objects<Prepared>,
+    ) -> (Objects<Applied>, Option<Trouble>) {
         let live = self.view.live().objects(deployment);
+        let (mut failed, mut undone): (Vec<Step>, Vec<Kind>) = (Vec::new(), Vec::new());
+        let (mut first, mut is_away) = (None, false);
         for step in steps(&wanted, &live) {
-            if !self.term.holds() {
-                return Err(Trouble {
+            if is_away || !failed.iter().all(|failed| step.is_right_without(failed)) {
+                undone.extend(step.makes());
+                continue;
+            }
+            let taken = match self.term.holds() {
+                true => self.take(deployment, &step).await,
+                false => Err(Trouble {
                     sentence: "another control plane acts now".to_owned(),
                     cause: Cause::Conflict,
-                });
+                }),
+            };
+            if let Err(trouble) = taken {
+                is_away = trouble.cause == Cause::Away;
+                undone.extend(step.makes());
+                failed.push(step);
+                first.get_or_insert(trouble);
             }
-            self.take(deployment, step).await?;
         }
-        Ok(wanted.applied())
+        (wanted.applied_but(undone), first)
     }
 
-    async fn take(&self, deployment: Uuid, step: Step) -> Result<(), Trouble> {
+    async fn take(&self, deployment: Uuid, step: &Step) -> Result<(), Trouble> {
         match step {
-            Step::Settle { key, resource_version } => self.view.live().settle(&key, &resource_version),
-            Step::Delete { key, uid } => self.delete(&key, uid).await?,
-            Step::Create(object) => self.create(deployment, &object).await?,
+            Step::Settle { key, resource_version } => self.view.live().settle(key, resource_version),
+            Step::Delete { key, uid } => self.delete(key, uid).await?,
+            Step::Create(object) => self.create(deployment, object).await?,
             Step::Update {
                 object,
                 resource_version,
                 hand_over,
             } => {
                 if let Some(replicas) = hand_over {
-                    self.hand_over(&object, replicas).await?;
+                    self.hand_over(object, *replicas).await?;
                 }
                 // What was handed over has changed it.
-                let over = hand_over.is_none().then_some(resource_version);
-                self.patch(&object, over.as_deref(), true).await?;
+                let over = hand_over.is_none().then_some(resource_version.as_str());
+                self.patch(object, over, true).await?;
             }
         }
         Ok(())
     }
 
     async fn create(&self, deployment: Uuid, object: &Object) -> Result<(), Trouble> {
+        // The watch asks again and again, for all deployments.
+        if self.view.lacks(object.kind) {
+            return Err(no_such_kind(object.kind));
+        }
         let api = api(object.kind, self.client.clone(), self.namespace);
-        let Some(there) = answer(api.get_opt(&object.name)).await? else {
+        let there = answer(api.get_opt(&object.name)).await;
+        let Some(there) = there.map_err(|trouble| self.explain(object.kind, trouble))? else {
             // Not by force: whoever was faster keeps what is theirs.
             return self.patch(object, None, false).await;
         };
@@ -136,14 +155,17 @@ impl Place<'_> {
                 self.namespace
             ));
         }
+        if trouble.cause == Cause::NotFound && !kind.is_everywhere() {
+            return no_such_kind(kind);
+        }
         trouble
     }
 
-    async fn delete(&self, (kind, name): &Key, uid: String) -> Result<(), Trouble> {
+    async fn delete(&self, (kind, name): &Key, uid: &str) -> Result<(), Trouble> {
         let parameters = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
             preconditions: Some(Preconditions {
-                uid: Some(uid),
+                uid: Some(uid.to_owned()),
                 resource_version: None,
             }),
             ..DeleteParams::default()

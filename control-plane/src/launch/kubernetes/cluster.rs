@@ -249,7 +249,7 @@ impl Care {
     }
 
     async fn take_away(&self, place: &Place<'_>, id: Uuid) -> Result<(), Again> {
-        if let Err(trouble) = place.apply(id, super::objects::nothing()).await {
+        if let (_, Some(trouble)) = place.apply(id, super::objects::nothing()).await {
             tracing::warn!(deployment.id = %id, reason = trouble.sentence, "a deleted deployment's objects were not taken away");
             return Err(Again::Later);
         }
@@ -271,18 +271,14 @@ impl Care {
     }
 
     async fn bring_about(&self, place: &Place<'_>, desired: &Desired, deployment: &Deployment) -> Result<(), Again> {
-        let applied = place.apply(deployment.id, build(desired)).await;
+        let (applied, trouble) = place.apply(deployment.id, build(desired)).await;
         // First, and by what the Secret holds: who waits for it is not kept by another object that cannot be made.
         if deployment.enabled && self.view.live().boots_from(deployment.id, desired.boot.position) {
             self.note_copy(deployment.id, desired.boot.position).await?;
         }
-        if let Err(trouble) = applied {
-            if trouble.cause != Cause::Conflict {
-                self.say(deployment, Some(&trouble.sentence)).await?;
-            }
-            return Err(Again::Later);
-        }
-        if let Some(hash) = &desired.boot.uncopied_token {
+        if let Some(hash) = &desired.boot.uncopied_token
+            && !applied.lack(Kind::Secret)
+        {
             self.facts.acting.note_token_copied(hash).await?;
         }
         let (pods, failure, unscaled, replaced) = {
@@ -294,13 +290,17 @@ impl Care {
             let replaced = own.is_none_or(|own| own.replaced);
             (live.pods(deployment.id), failure, unscaled, replaced)
         };
-        if deployment.moving && replaced {
+        if deployment.moving && replaced && !applied.lack(Kind::Deployment) {
             self.facts.acting.note_moved(deployment.id).await?;
         }
         let foreign = deployment.make.as_ref().filter(|_| desired.template.is_none());
         let foreign = foreign.map(|make| left_alone(make.template, &deployment.infrastructure));
         let problem = both(condition(&pods, failure.as_deref()).or(unscaled), foreign);
-        self.say(deployment, problem.as_deref()).await?;
+        let is_conflict = trouble.as_ref().is_some_and(|trouble| trouble.cause == Cause::Conflict);
+        let first = trouble.as_ref().map(|trouble| trouble.sentence.clone());
+        if !is_conflict {
+            self.say(deployment, both(first, problem).as_deref()).await?;
+        }
         let there: Vec<Uuid> = pods
             .iter()
             .filter(|pod| pod.may_run)
@@ -310,6 +310,9 @@ impl Care {
         if known.iter().any(|node| !there.contains(&node.id)) {
             self.facts.acting.keep_pods(deployment.id, &there).await?;
         }
-        Ok(())
+        match trouble {
+            Some(_) => Err(Again::Later),
+            None => Ok(()),
+        }
     }
 }

@@ -5,6 +5,7 @@ use super::connection::{Cause, Trouble, answer, connect};
 use super::labels::DEPLOYMENT;
 use super::objects::{Boot, Desired, Dialled, Kind, pod};
 use super::recent::{Recent, Tails};
+use super::watch::{api, no_such_kind};
 use crate::domain::Kubernetes;
 use crate::domain::kubernetes::{Make, PERMISSIONS, Permission, Template};
 use crate::domain::{DeploymentName, ImageName, Limits, Scale};
@@ -95,6 +96,9 @@ impl Clusters {
         }
         let mut findings = vec![reached];
         findings.extend(permissions(client, settings).await);
+        if Kind::HttpRoute.is_made_by(settings) {
+            findings.push(Finding::new("Gateway API", gateway_api(client, settings).await));
+        }
         findings.push(Finding::new("quota", quota(client, settings).await));
         findings.push(Finding::new("a pod", self.admitted(client, settings).await));
         findings
@@ -278,6 +282,16 @@ async fn may(client: &Client, settings: &Kubernetes, permission: &Permission, ve
     let api: Api<SelfSubjectAccessReview> = Api::all(client.clone());
     let reviewed = answer(api.create(&PostParams::default(), &review)).await?;
     Ok(reviewed.status.is_some_and(|status| status.allowed))
+}
+
+/// Whether the cluster knows the kind that leads to pods from outside: who may make objects of a kind is said of any.
+async fn gateway_api(client: &Client, settings: &Kubernetes) -> Result<String, String> {
+    let routes = api(Kind::HttpRoute, client.clone(), settings.namespace.as_str());
+    match answer(routes.list(&ListParams::default().limit(1))).await {
+        Ok(_) => Ok("is there".to_owned()),
+        Err(trouble) if trouble.cause == Cause::NotFound => Err(no_such_kind(Kind::HttpRoute).sentence),
+        Err(trouble) => Err(trouble.sentence),
+    }
 }
 
 /// What the namespace's quotas leave.

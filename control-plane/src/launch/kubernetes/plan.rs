@@ -29,6 +29,35 @@ pub(super) enum Step {
     },
 }
 
+impl Step {
+    /// Whether it is right though another one before it could not be taken. What pods need is there before them and goes after
+    /// them; the way that leads to them stays until there is another; nothing else waits for anything.
+    pub(super) fn is_right_without(&self, failed: &Self) -> bool {
+        match (self, failed) {
+            (Self::Settle { .. }, _) | (_, Self::Settle { .. }) => true,
+            (Self::Delete { key, .. }, Self::Delete { key: failed, .. }) => {
+                key.0 >= Kind::Deployment || failed.0 > Kind::Deployment
+            }
+            (Self::Delete { key, .. }, Self::Create(failed) | Self::Update { object: failed, .. }) => {
+                !(key.0.leads_in() && failed.kind.leads_in())
+            }
+            (
+                Self::Create(object) | Self::Update { object, .. },
+                Self::Create(failed) | Self::Update { object: failed, .. },
+            ) => object.kind < Kind::Deployment || failed.kind > Kind::Deployment,
+            (Self::Create(_) | Self::Update { .. }, Self::Delete { .. }) => true,
+        }
+    }
+
+    /// What kind of object it makes or changes.
+    pub(super) fn makes(&self) -> Option<Kind> {
+        match self {
+            Self::Create(object) | Self::Update { object, .. } => Some(object.kind),
+            Self::Delete { .. } | Self::Settle { .. } => None,
+        }
+    }
+}
+
 /// What is to be done, in order: what pods need comes before them, and goes after them.
 pub(super) fn steps(wanted: &Objects<Prepared>, live: &BTreeMap<Key, Seen>) -> Vec<Step> {
     let mut steps = Vec::new();
@@ -138,6 +167,45 @@ mod tests {
         let leaving = live(&wanted, &leaving);
         assert_eq!(steps(&built(Vec::new(), None), &leaving), []);
         assert_eq!(steps(&built(vec![wanted], None), &leaving), [], "its end is waited for");
+    }
+
+    #[test]
+    fn what_cannot_be_done_keeps_nothing_that_does_not_need_it() {
+        use Kind::{
+            Deployment, HorizontalPodAutoscaler, HttpRoute, Ingress, NetworkPolicy, Secret, Service, ServiceAccount,
+        };
+        let make = |kind| Step::Create(object(kind, json!({})));
+        let change = |kind| Step::Update {
+            object: object(kind, json!({})),
+            resource_version: "7".to_owned(),
+            hand_over: None,
+        };
+        let delete = |kind| Step::Delete {
+            key: (kind, "iris".to_owned()),
+            uid: "u".to_owned(),
+        };
+        for (failed, step, is_right) in [
+            // A config is written whatever else is wrong; a pod is not made without what keeps it in.
+            (make(ServiceAccount), change(Secret), true),
+            (make(Service), change(Secret), true),
+            (make(NetworkPolicy), make(Deployment), false),
+            (change(Secret), change(Deployment), false),
+            (make(Deployment), make(HttpRoute), false),
+            (make(HorizontalPodAutoscaler), make(HttpRoute), true),
+            (make(Ingress), make(HttpRoute), true),
+            // What is switched off or not wanted goes, but for the way that there is.
+            (make(HttpRoute), delete(Deployment), true),
+            (make(Service), delete(Deployment), true),
+            (make(HttpRoute), delete(HorizontalPodAutoscaler), true),
+            (make(HttpRoute), delete(Ingress), false),
+            (change(Ingress), delete(HttpRoute), false),
+            (delete(HttpRoute), delete(Deployment), true),
+            (delete(HttpRoute), delete(Ingress), true),
+            (delete(Deployment), delete(Secret), false),
+            (delete(Secret), delete(ServiceAccount), false),
+        ] {
+            assert_eq!(step.is_right_without(&failed), is_right, "{step:?} without {failed:?}");
+        }
     }
 
     #[test]

@@ -23,6 +23,8 @@ use uuid::Uuid;
 
 /// Between two looks whether a namespace holds less.
 const CROWDED: Duration = Duration::from_secs(60);
+/// Between two looks whether a cluster has come to know a kind.
+const UNKNOWN: Duration = Duration::from_secs(15);
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,9 +39,26 @@ pub(super) enum Sight {
     /// Nothing is known yet.
     Blind,
     /// All is known.
-    Clear,
+    Clear(Known),
     /// It was lost, and why. A watch that goes on where it was says nothing, so this is until the cluster answers.
-    Lost { why: String, was_clear: bool },
+    Lost { why: String, before: Option<Known> },
+}
+
+/// What a cluster has of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// What was seen.
+    Seen,
+    /// Nothing, nor can it have any: it does not know the kind.
+    NoSuchKind,
+}
+
+/// Why a watch is begun anew.
+enum End {
+    /// There is more than can be remembered.
+    Crowded,
+    /// The cluster does not know the kind.
+    NoSuchKind,
 }
 
 /// What is seen of a namespace.
@@ -81,12 +100,17 @@ impl View {
         let sights = self.sights.borrow();
         let lost = sights.values().find_map(|sight| match sight {
             Sight::Lost { why, .. } => Some(why.clone()),
-            Sight::Blind | Sight::Clear => None,
+            Sight::Blind | Sight::Clear(_) => None,
         });
         match lost {
             Some(why) => Err(why),
-            None => Ok(sights.values().all(|sight| *sight == Sight::Clear)),
+            None => Ok(sights.values().all(|sight| matches!(sight, Sight::Clear(_)))),
         }
+    }
+
+    /// Whether the cluster does not know this kind.
+    pub(super) fn lacks(&self, kind: Kind) -> bool {
+        self.sights.borrow().get(&Watched::Objects(kind)) == Some(&Sight::Clear(Known::NoSuchKind))
     }
 
     /// Told whenever something is seen again, or not any more.
@@ -105,17 +129,28 @@ impl View {
 
     async fn watch_one(&self, what: Watched, client: Client, namespace: &str, installation: Uuid, queue: &Queue) {
         loop {
-            self.follow(what, client.clone(), namespace, installation, queue).await;
-            let why = "the namespace holds more objects with the label of this installation than Castoff remembers: \
-                       remove those that are not its own"
-                .to_owned();
-            self.stands(what, Sight::Lost { why, was_clear: false });
-            sleep(CROWDED).await;
+            match self.follow(what, client.clone(), namespace, installation, queue).await {
+                End::Crowded => {
+                    let why = "the namespace holds more objects with the label of this installation than Castoff \
+                               remembers: remove those that are not its own"
+                        .to_owned();
+                    self.stands(what, Sight::Lost { why, before: None });
+                    sleep(CROWDED).await;
+                }
+                End::NoSuchKind => {
+                    // Those that there were are gone with it.
+                    for name in self.names(what) {
+                        queue.add(self.forget(what, &name));
+                    }
+                    self.stands(what, Sight::Clear(Known::NoSuchKind));
+                    sleep(UNKNOWN).await;
+                }
+            }
         }
     }
 
-    /// Watches until there is more than can be remembered.
-    async fn follow(&self, what: Watched, client: Client, namespace: &str, installation: Uuid, queue: &Queue) {
+    /// Watches until it has to be begun anew.
+    async fn follow(&self, what: Watched, client: Client, namespace: &str, installation: Uuid, queue: &Queue) -> End {
         let page = match what {
             Watched::Objects(Kind::Secret) => PAGE_OF_SECRETS,
             Watched::Objects(_) | Watched::Pods => PAGE,
@@ -129,7 +164,7 @@ impl View {
         let mut listed: Option<HashSet<String>> = None;
         while let Some(event) = events.next().await {
             if self.live().is_full() || listed.as_ref().is_some_and(|listed| listed.len() > MOST_OBJECTS) {
-                return;
+                return End::Crowded;
             }
             match event {
                 Ok(Event::InitApply(object) | Event::Apply(object)) if !is_named(&object) => {}
@@ -144,49 +179,39 @@ impl View {
                     let listed = listed.take().unwrap_or_default();
                     let gone = self.names(what).into_iter().filter(|name| !listed.contains(name));
                     gone.for_each(|name| queue.add(self.forget(what, &name)));
-                    self.stands(what, Sight::Clear);
+                    self.stands(what, Sight::Clear(Known::Seen));
                 }
                 Ok(Event::Apply(object)) => {
                     queue.add(self.see(what, object));
-                    self.stands(what, Sight::Clear);
+                    self.stands(what, Sight::Clear(Known::Seen));
                 }
                 Ok(Event::Delete(object)) => {
                     let name = object.metadata.name.unwrap_or_default();
                     queue.add(self.forget(what, &name));
                 }
-                Err(error) => self.fails(what, &error),
+                Err(error) => match reason(&error) {
+                    Some(trouble) if is_unknown(what, &trouble) => return End::NoSuchKind,
+                    Some(trouble) => self.fails(what, trouble),
+                    None => {}
+                },
             }
         }
+        End::Crowded
     }
 
-    fn fails(&self, what: Watched, error: &watcher::Error) {
-        let trouble = match error {
-            watcher::Error::InitialListFailed(error)
-            | watcher::Error::WatchStartFailed(error)
-            | watcher::Error::WatchFailed(error) => trouble(error),
-            // It begins again by itself with what it knows.
-            watcher::Error::WatchError(status) if matches!(status.code, 410 | 429 | 500..) => return,
-            watcher::Error::WatchError(status) => Trouble::refused(status.message.clone()),
-            watcher::Error::NoResourceVersion => Trouble::refused("the cluster's answer cannot be understood"),
-        };
+    fn fails(&self, what: Watched, trouble: Trouble) {
         // A cluster without the kind, or an account that may not look, is as good as one that has none.
         let is_moot = matches!(trouble.cause, Cause::NotFound | Cause::Refused);
         if is_moot && matches!(what, Watched::Objects(kind) if self.unmade.contains(&kind)) {
-            return self.stands(what, Sight::Clear);
+            return self.stands(what, Sight::Clear(Known::Seen));
         }
-        let sentence = match (what, trouble.cause) {
-            (Watched::Objects(Kind::HttpRoute), Cause::NotFound) => {
-                "the cluster has no Gateway API: install it, or choose another exposure".to_owned()
-            }
-            _ => trouble.sentence,
+        let before = match self.sights.borrow().get(&what) {
+            Some(Sight::Clear(known)) => Some(*known),
+            Some(Sight::Lost { before, .. }) => *before,
+            Some(Sight::Blind) | None => None,
         };
-        let was_clear = match self.sights.borrow().get(&what) {
-            Some(Sight::Clear) => true,
-            Some(Sight::Lost { was_clear, .. }) => *was_clear,
-            Some(Sight::Blind) | None => false,
-        };
-        let why = sentence;
-        self.stands(what, Sight::Lost { why, was_clear });
+        let why = trouble.sentence;
+        self.stands(what, Sight::Lost { why, before });
     }
 
     /// The cluster answers: what was seen before goes on.
@@ -194,8 +219,11 @@ impl View {
         self.sights.send_if_modified(|sights| {
             let mut changed = false;
             for sight in sights.values_mut() {
-                if matches!(sight, Sight::Lost { was_clear: true, .. }) {
-                    (*sight, changed) = (Sight::Clear, true);
+                if let Sight::Lost {
+                    before: Some(known), ..
+                } = sight
+                {
+                    (*sight, changed) = (Sight::Clear(*known), true);
                 }
             }
             changed
@@ -244,6 +272,32 @@ impl Watched {
         };
         Api::namespaced_with(client, namespace, &resource([group, version, kind, plural]))
     }
+}
+
+/// Why a watch failed; none when it begins again by itself with what it knows.
+fn reason(error: &watcher::Error) -> Option<Trouble> {
+    Some(match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => trouble(error),
+        watcher::Error::WatchError(status) if matches!(status.code, 410 | 429 | 500..) => return None,
+        watcher::Error::WatchError(status) => Trouble::refused(status.message.clone()),
+        watcher::Error::NoResourceVersion => Trouble::refused("the cluster's answer cannot be understood"),
+    })
+}
+
+/// Whether that is the answer of a cluster that does not know what is watched. Where it should, something is wrong with it.
+fn is_unknown(what: Watched, trouble: &Trouble) -> bool {
+    trouble.cause == Cause::NotFound && matches!(what, Watched::Objects(kind) if !kind.is_everywhere())
+}
+
+/// What that means for whoever wants an object of this kind.
+pub(super) fn no_such_kind(kind: Kind) -> Trouble {
+    let sentence = match kind {
+        Kind::HttpRoute => "the cluster has no Gateway API: install it, or choose another exposure".to_owned(),
+        kind => format!("the cluster has no {}", kind.api()[2]),
+    };
+    Trouble::refused(sentence)
 }
 
 /// Whether it has a name, as every object of a cluster has.

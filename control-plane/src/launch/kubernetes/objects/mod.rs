@@ -16,7 +16,6 @@ use super::labels::{CONFIG, DEPLOYMENT, INSTALLATION, parse_position};
 use crate::domain::kubernetes::{Autoscaling, Exposure, Kubernetes, Resources, Template};
 use crate::domain::{DeploymentName, Limits, Scale};
 use serde_json::{Map, Value, json};
-use std::marker::PhantomData;
 use std::net::IpAddr;
 use std::time::Duration;
 use uuid::Uuid;
@@ -131,6 +130,16 @@ impl Kind {
         }
     }
 
+    /// Whether every cluster knows it. Others have to be installed there.
+    pub(super) fn is_everywhere(self) -> bool {
+        self != Self::HttpRoute
+    }
+
+    /// Whether it leads to pods from outside.
+    pub(super) fn leads_in(self) -> bool {
+        matches!(self, Self::Ingress | Self::HttpRoute)
+    }
+
     /// Whether an infrastructure has objects of this kind.
     pub(super) fn is_made_by(self, settings: &Kubernetes) -> bool {
         match self {
@@ -161,16 +170,18 @@ impl Object {
 /// Objects that were built.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Prepared;
-/// Objects that a cluster has.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Applied;
+/// Objects that a cluster has, and the kinds of those that it could not be given.
+#[derive(Clone, Debug)]
+pub(super) struct Applied {
+    undone: Vec<Kind>,
+}
 
 /// The objects of one deployment: all of them, in the order in which they are applied.
 #[derive(Clone, Debug)]
 pub(super) struct Objects<S> {
     items: Vec<Object>,
     left_alone: Option<Kind>,
-    state: PhantomData<S>,
+    state: S,
 }
 
 impl<S> Objects<S> {
@@ -185,13 +196,21 @@ impl<S> Objects<S> {
 }
 
 impl Objects<Prepared> {
-    /// The cluster has them now.
-    pub(super) fn applied(self) -> Objects<Applied> {
+    /// The cluster has them now, but for those of these kinds.
+    pub(super) fn applied_but(mut self, undone: Vec<Kind>) -> Objects<Applied> {
+        self.items.retain(|object| !undone.contains(&object.kind));
         Objects {
             items: self.items,
             left_alone: self.left_alone,
-            state: PhantomData,
+            state: Applied { undone },
         }
+    }
+}
+
+impl Objects<Applied> {
+    /// Whether the one of this kind could not be made what it should be.
+    pub(super) fn lack(&self, kind: Kind) -> bool {
+        self.state.undone.contains(&kind)
     }
 }
 
@@ -201,7 +220,7 @@ pub(super) fn built(items: Vec<Object>, left_alone: Option<Kind>) -> Objects<Pre
     Objects {
         items,
         left_alone,
-        state: PhantomData,
+        state: Prepared,
     }
 }
 
@@ -224,7 +243,7 @@ pub(super) fn build(desired: &Desired) -> Objects<Prepared> {
     Objects {
         items,
         left_alone,
-        state: PhantomData,
+        state: Prepared,
     }
 }
 
@@ -233,7 +252,7 @@ pub(super) fn nothing() -> Objects<Prepared> {
     Objects {
         items: Vec::new(),
         left_alone: None,
-        state: PhantomData,
+        state: Prepared,
     }
 }
 
