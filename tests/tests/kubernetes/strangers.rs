@@ -125,3 +125,62 @@ fn two_castoffs_in_one_namespace_leave_each_other_alone() {
     eventually("the pods that were there, and no others", || one.uids() == pods);
     one.stands("running");
 }
+
+/// Somebody puts a container beside a node, as a service mesh does: its log stays readable, and what is wrong with the other
+/// is said of that one. So it is with one that has to end before a node begins, and with one that is to go on beside it.
+#[test]
+fn a_container_beside_a_node_is_told_from_it() {
+    let Some(cluster) = Cluster::there() else { return };
+    let harbour = Harbour::open(cluster, "beside");
+    harbour.deploy(json!({"replicas": 1}));
+    let change = |of: &str, container: Value| {
+        let patch = json!({"spec": {"template": {"spec": {of: [container]}}}}).to_string();
+        let patch = ["patch", "deployment/iris-on-kube", "-p", &patch];
+        harbour.namespace.kubectl(&patch).expect("others' fields stay");
+    };
+    // It ends at once: it is told nothing of what it has to know.
+    let failing = |more: Value| {
+        let mut container = json!({
+            "name": "aside", "image": cluster.image("castoff-node"), "imagePullPolicy": "IfNotPresent",
+            "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            "resources": small_limits(),
+        });
+        if let (Some(container), Value::Object(more)) = (container.as_object_mut(), more) {
+            container.extend(more);
+        }
+        container
+    };
+    for (of, more, starts) in [
+        ("containers", json!({}), 2),
+        ("initContainers", json!({}), 1),
+        ("initContainers", json!({"restartPolicy": "Always"}), 1),
+    ] {
+        change(of, failing(more));
+        harbour.says("kube", "container aside of pod iris-on-kube-");
+        harbour.says("kube", "keep it away by kubernetes.labels or kubernetes.annotations");
+        eventually("the nodes' logs are there", || {
+            let logs = harbour
+                .cast
+                .dana
+                .get("/deployments/iris-on-kube/logs")
+                .expect(200)
+                .text();
+            match logs.matches("node started").count() >= starts {
+                true => Ok(()),
+                false => Err(logs),
+            }
+        });
+        change(of, json!({"name": "aside", "$patch": "delete"}));
+        eventually("nothing is wrong any more", || {
+            let status = harbour.cast.dana.get("/deployments/iris-on-kube/status").expect(200);
+            match status.string("/message") == "1 node ready" {
+                true => Ok(()),
+                false => Err(status.text()),
+            }
+        });
+    }
+}
+
+fn small_limits() -> Value {
+    json!({"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}})
+}

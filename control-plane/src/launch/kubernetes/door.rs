@@ -2,7 +2,7 @@
 
 use super::bounds::{PAGE, words};
 use super::connection::{Cause, Trouble, answer, connect};
-use super::labels::DEPLOYMENT;
+use super::labels::{CONTAINER, DEPLOYMENT};
 use super::objects::{Boot, Desired, Dialled, Kind, pod};
 use super::recent::{Recent, Tails};
 use super::watch::{api, no_such_kind};
@@ -192,6 +192,8 @@ async fn tails(cluster: &Cluster, deployment: Uuid, tail: usize) -> Result<Vec<(
     pods.truncate(MOST_PODS);
     let share = MOST_LOG_BYTES / u64::try_from(pods.len().max(1)).unwrap_or(MOST_LOG_BYTES);
     let parameters = LogParams {
+        // A pod of which others have a container, too, has a log for each.
+        container: Some(CONTAINER.to_owned()),
         tail_lines: i64::try_from(tail).ok(),
         limit_bytes: i64::try_from(share).ok(),
         ..LogParams::default()

@@ -15,6 +15,9 @@ pub(super) const CONFIG: &str = "castoff.dev/config-version";
 /// An annotation: SHA-256 of what was applied.
 pub(super) const APPLIED: &str = "castoff.dev/applied";
 
+/// The container of a pod that is its node, whichever others somebody has put beside it.
+pub(super) const CONTAINER: &str = "node";
+
 /// Labels that choose everything of an installation.
 pub(super) fn of_installation(installation: Uuid) -> String {
     format!("{INSTALLATION}={installation}")

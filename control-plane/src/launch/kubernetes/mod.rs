@@ -20,6 +20,7 @@ mod plan;
 mod queue;
 mod recent;
 mod renew;
+mod unpulled;
 mod unscaled;
 mod vouch;
 mod watch;

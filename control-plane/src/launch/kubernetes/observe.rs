@@ -1,7 +1,8 @@
 //! What becomes of a deployment's pods, in plain words: pure.
 
 use super::bounds::words;
-use super::labels::DEPLOYMENT;
+use super::labels::{CONTAINER, DEPLOYMENT};
+use super::unpulled;
 use crate::domain::kubernetes::Template;
 use serde_json::Value;
 use uuid::Uuid;
@@ -25,9 +26,17 @@ pub(super) struct Pod {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Hindrance {
     Other(String),
-    Ended { code: i64, why: String },
+    /// Of a container that is not ours.
+    Beside {
+        container: String,
+        what: Box<Self>,
+    },
+    Ended {
+        code: i64,
+        why: String,
+    },
     OutOfMemory,
-    Image(String),
+    Image(&'static str),
     Unschedulable(String),
 }
 
@@ -56,37 +65,58 @@ fn hindrance(pod: &Value) -> Option<Hindrance> {
         let is = word("type") == "PodScheduled" && word("status") == "False";
         is.then(|| Hindrance::Unschedulable(words(word("message"))))
     });
-    let container = list("/status/containerStatuses").find_map(|container| {
-        let word = |pointer: &str| container.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let ended = |state: &str| {
-            let code = container
-                .pointer(&format!("/{state}/terminated/exitCode"))
-                .and_then(Value::as_i64)?;
-            Some(match word(&format!("/{state}/terminated/reason")) {
-                "OOMKilled" => Hindrance::OutOfMemory,
-                _ => Hindrance::Ended {
-                    code,
-                    why: words(word(&format!("/{state}/terminated/message"))),
-                },
-            })
-        };
-        let message = word("/state/waiting/message");
-        match word("/state/waiting/reason") {
-            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-                Some(Hindrance::Image(words(message)))
-            }
-            "CrashLoopBackOff" => ended("lastState").or_else(|| Some(Hindrance::Other(words(message)))),
-            "" | "ContainerCreating" | "PodInitializing" => {
-                // A first end is told at once; one long ago, of a pod that works again, is not.
-                ended("state").or_else(|| {
-                    let is_ready = container.get("ready").and_then(Value::as_bool) == Some(true);
-                    if is_ready { None } else { ended("lastState") }
-                })
-            }
-            reason => Some(Hindrance::Other(words(&format!("{reason}: {message}")))),
-        }
+    let main = list("/status/containerStatuses").filter_map(|status| match name_of(status) {
+        CONTAINER => of_container(status),
+        _ => beside(status),
     });
-    container.max(unscheduled)
+    // We have none that come before: whoever puts others beside ours may.
+    let initial = list("/status/initContainerStatuses").filter_map(beside);
+    unscheduled.into_iter().chain(main).chain(initial).max()
+}
+
+fn name_of(status: &Value) -> &str {
+    status.get("name").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// What hinders a pod by a container that somebody else has put there. One that is done hinders nobody.
+fn beside(status: &Value) -> Option<Hindrance> {
+    let what = of_container(status).filter(|what| !matches!(what, Hindrance::Ended { code: 0, .. }))?;
+    Some(Hindrance::Beside {
+        container: words(name_of(status)),
+        what: Box::new(what),
+    })
+}
+
+/// What hinders a container, by its status.
+fn of_container(status: &Value) -> Option<Hindrance> {
+    let word = |pointer: &str| status.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let ended = |state: &str| {
+        let code = status
+            .pointer(&format!("/{state}/terminated/exitCode"))
+            .and_then(Value::as_i64)?;
+        Some(match word(&format!("/{state}/terminated/reason")) {
+            "OOMKilled" => Hindrance::OutOfMemory,
+            _ => Hindrance::Ended {
+                code,
+                why: words(word(&format!("/{state}/terminated/message"))),
+            },
+        })
+    };
+    let (reason, message) = (word("/state/waiting/reason"), word("/state/waiting/message"));
+    match reason {
+        "CrashLoopBackOff" => ended("lastState").or_else(|| Some(Hindrance::Other(words(message)))),
+        "" | "ContainerCreating" | "PodInitializing" => {
+            // A first end is told at once; one long ago, of a pod that works again, is not.
+            ended("state").or_else(|| {
+                let is_ready = status.get("ready").and_then(Value::as_bool) == Some(true);
+                if is_ready { None } else { ended("lastState") }
+            })
+        }
+        reason => Some(match unpulled::of(reason, message) {
+            Some(why) => Hindrance::Image(why),
+            None => Hindrance::Other(words(&format!("{reason}: {message}"))),
+        }),
+    }
 }
 
 /// What goes wrong with a deployment in its cluster, and what to do about it; none when nothing does.
@@ -115,13 +145,29 @@ pub(super) fn condition(pods: &[Pod], failure: Option<&str>) -> Option<String> {
         Hindrance::OutOfMemory => {
             format!("pod {name} was ended for using more memory than it may (OOMKilled): raise resources.memory_limit")
         }
-        Hindrance::Ended { code, why } => {
-            let why = last_words(why);
-            let colon = if why.is_empty() { "" } else { ": " };
-            format!("pod {name} ended with exit code {code}{colon}{why}: see `castoff logs`")
+        Hindrance::Ended { code, why } => format!("pod {name} {}: see `castoff logs`", end(*code, why)),
+        Hindrance::Beside { container, what } => {
+            let what = match what.as_ref() {
+                Hindrance::Ended { code, why } => end(*code, why),
+                Hindrance::OutOfMemory => "was ended for using more memory than it may (OOMKilled)".to_owned(),
+                Hindrance::Image(why) => format!("does not get its image: {why}"),
+                Hindrance::Other(why) | Hindrance::Unschedulable(why) => format!("does not run: {why}"),
+                Hindrance::Beside { .. } => "does not run".to_owned(),
+            };
+            format!(
+                "container {container} of pod {name} {what}: something in the cluster has put it there, such as a service \
+                 mesh: mend that, or keep it away by kubernetes.labels or kubernetes.annotations"
+            )
         }
         Hindrance::Other(why) => format!("pod {name}: {why}"),
     })
+}
+
+/// How a container ended.
+fn end(code: i64, log: &str) -> String {
+    let why = last_words(log);
+    let colon = if why.is_empty() { "" } else { ": " };
+    format!("ended with exit code {code}{colon}{why}")
 }
 
 /// That pods are by a template which this release does not make, and what to do about it.
@@ -176,15 +222,14 @@ mod tests {
 
     #[test]
     fn each_hindrance_says_what_to_do() {
-        let waiting =
-            |reason: &str| json!({"containerStatuses": [{"state": {"waiting": {"reason": reason, "message": "m"}}}]});
+        let waiting = |reason: &str| json!({"containerStatuses": [{"name": "node", "state": {"waiting": {"reason": reason, "message": "m"}}}]});
         let ended = |reason: &str, state: &str| {
             let waiting = if state == "lastState" {
                 json!({"waiting": {"reason": "CrashLoopBackOff"}})
             } else {
                 json!({})
             };
-            let mut container = json!({ "state": waiting });
+            let mut container = json!({ "name": "node", "state": waiting });
             container[state] = json!({"terminated": {"exitCode": 2, "reason": reason, "message": "one\ntwo"}});
             json!({"containerStatuses": [container]})
         };
@@ -203,13 +248,71 @@ mod tests {
         assert_eq!(condition(&[pod(waiting("ContainerCreating"))], None), None);
         assert_eq!(
             condition(
-                &[pod(json!({"phase": "Running", "containerStatuses": [{"ready": true}]}))],
+                &[pod(
+                    json!({"phase": "Running", "containerStatuses": [{"name": "node", "ready": true}]})
+                )],
                 None
             ),
             None
         );
         let quota = condition(&[], Some("exceeded quota: q")).unwrap();
         assert!(quota.contains("quota") && quota.contains("smaller"), "{quota}");
+    }
+
+    #[test]
+    fn what_others_put_beside_a_node_is_told_from_it() {
+        let ended = |code: u8| json!({"terminated": {"exitCode": code, "reason": "Error", "message": "no route"}});
+        let status = |name: &str, state: &Value| json!({"name": name, "ready": false, "state": state});
+        let runs = status("node", &json!({"running": {}}));
+        let waits = status("node", &json!({"waiting": {"reason": "PodInitializing"}}));
+        let looping = json!({
+            "name": "proxy", "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended(1),
+        });
+        let unpulled = status(
+            "proxy",
+            &json!({"waiting": {"reason": "ErrImagePull", "message": "r/p:1: not found"}}),
+        );
+        for (main, initial, says) in [
+            (
+                vec![looping.clone(), runs.clone()],
+                vec![],
+                Some("container proxy of pod p ended with exit code 1: no route"),
+            ),
+            (
+                vec![unpulled, runs.clone()],
+                vec![],
+                Some("container proxy of pod p does not get its image"),
+            ),
+            (
+                vec![waits.clone()],
+                vec![looping.clone()],
+                Some("container proxy of pod p ended"),
+            ),
+            (
+                vec![waits.clone()],
+                vec![status("setup", &ended(3))],
+                Some("container setup of pod p ended with exit code 3"),
+            ),
+            // It has done what it had to do.
+            (vec![waits], vec![status("setup", &ended(0))], None),
+            (vec![runs, status("job", &ended(0))], vec![], None),
+            // The node's own end is the nearer one.
+            (
+                vec![looping, status("node", &ended(2))],
+                vec![],
+                Some("pod p ended with exit code 2: no route: see"),
+            ),
+        ] {
+            let status = json!({"containerStatuses": main, "initContainerStatuses": initial});
+            let said = condition(&[pod(status.clone())], None);
+            match says {
+                Some(says) => assert!(
+                    said.as_ref().is_some_and(|said| said.starts_with(says)),
+                    "{status}: {said:?}"
+                ),
+                None => assert_eq!(said, None, "{status}"),
+            }
+        }
     }
 
     #[test]
@@ -232,7 +335,7 @@ mod tests {
         let id = Uuid::from_u128(1);
         let leaving = json!({
             "metadata": {"name": "p", "labels": {DEPLOYMENT: id}, "deletionTimestamp": "2026-01-01T00:00:00Z"},
-            "status": {"containerStatuses": [{"state": {"terminated": {"exitCode": 1}}}]},
+            "status": {"containerStatuses": [{"name": "node", "state": {"terminated": {"exitCode": 1}}}]},
         });
         assert_eq!(condition(&[Pod::of(&leaving).unwrap()], None), None);
         assert_eq!(Pod::of(&json!({"metadata": {"labels": {}}})), None);

@@ -2,7 +2,7 @@
 //!
 //! The rule a newcomer would break: pods meet the Pod Security Standard *restricted*; what is secret comes by a file.
 
-use super::super::labels::{TEMPLATE, selector};
+use super::super::labels::{CONTAINER, TEMPLATE, selector};
 use super::exposure::HTTP;
 use super::{Desired, Kind, Object, metadata};
 use crate::domain::Limits;
@@ -84,7 +84,7 @@ pub(super) fn pods(desired: &Desired, template: Template) -> Value {
     let mut metadata = json!({"labels": labels, "annotations": annotations});
     if template >= Template::Second {
         add(&mut metadata, "labels", TEMPLATE, template.number().to_string());
-        for (name, value) in [(EVICTABLE, "copy,packages"), (OURS, "node")] {
+        for (name, value) in [(EVICTABLE, "copy,packages"), (OURS, CONTAINER)] {
             add(&mut metadata, "annotations", name, value.to_owned());
         }
     }
@@ -108,7 +108,7 @@ fn container(desired: &Desired) -> Value {
         })
     };
     json!({
-        "name": "node",
+        "name": CONTAINER,
         "image": desired.image,
         "imagePullPolicy": "IfNotPresent",
         "args": [
