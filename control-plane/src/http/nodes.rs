@@ -6,7 +6,7 @@ use super::deployments::ConfigPosition;
 use super::output::{Answer, Created, List, Secretive, whole};
 use super::state::Api;
 use crate::authn::Actor;
-use crate::authz::{Deploy, ListKeys, View};
+use crate::authz::{Action, Deploy, ListKeys, View};
 use crate::domain::kubernetes::Make;
 use crate::domain::package::{Datatype, Endpoint, EndpointKind};
 use crate::domain::{
@@ -84,8 +84,9 @@ pub struct Status {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Pods)]
 pub struct PodsOut {
-    /// What they run.
-    image: String,
+    /// What they run, for those who administer the infrastructure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
     /// The generation of how a release of Castoff makes pods.
     template: u32,
     /// Not all of them yet: others are being replaced.
@@ -154,15 +155,15 @@ impl From<Refusal> for RefusalOut {
 }
 
 impl PodsOut {
-    /// Of a deployment, where new ones would be of this make.
-    fn of(deployment: &Deployment, newest: &Make) -> Option<Self> {
+    /// Of a deployment, where new ones would be of this make, for somebody who may know their image or not.
+    fn of(deployment: &Deployment, newest: &Make, shows_image: bool) -> Option<Self> {
         let own = deployment.make.clone()?;
         let next = (*newest != own).then(|| NextOut {
             another_image: newest.image != own.image,
             template: newest.template,
         });
         Some(Self {
-            image: own.image,
+            image: shows_image.then_some(own.image),
             template: own.template,
             moving: deployment.moving,
             next,
@@ -207,7 +208,11 @@ pub async fn status(permit: Permit<View, Deployment>, State(api): State<Api>) ->
             version: permit.config.1,
         },
         package_addresses_expire_at: api.store.addresses_end(&permit).await?,
-        pods: PodsOut::of(&permit, &api.clusters.make(permit.named_image.as_ref())),
+        pods: PodsOut::of(
+            &permit,
+            &api.clusters.make(permit.named_image.as_ref()),
+            api.table.allows(Action::AdministerInfrastructure, permit.standing()),
+        ),
         nodes: nodes.into_iter().map(NodeOut::from).collect(),
     }))
 }

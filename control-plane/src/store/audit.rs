@@ -266,7 +266,7 @@ impl AuditRow {
     fn without_settings(mut self) -> Self {
         for side in [&mut self.before, &mut self.after] {
             if let Some(members) = side.as_mut().and_then(Value::as_object_mut) {
-                members.retain(|name, _| !matches!(name.as_str(), "kubernetes" | "kubeconfig"));
+                members.retain(|name, _| !matches!(name.as_str(), "kubernetes" | "kubeconfig" | "image"));
             }
         }
         self

@@ -39,6 +39,32 @@ pub(super) fn hindered(harbour: &Harbour, why: &str) {
     });
 }
 
+/// Who only deploys learns that there is another image, that it does not come and why; not where it comes from.
+fn images_are_for_admins(harbour: &Harbour, image: &str) {
+    let status = "/deployments/second/status";
+    let shown = harbour.cast.admin.get(status).expect(200);
+    assert!(shown["pods"]["image"].is_string(), "{}", shown.text());
+    let hidden = harbour.cast.dana.get(status).expect(200);
+    assert_eq!(
+        (&hidden["pods"]["image"], &hidden["pods"]["next"]["another_image"]),
+        (&Value::Null, &json!(true)),
+        "{}",
+        hidden.text()
+    );
+    harbour.says("kube", "its registry is not reached from the machine");
+    for path in ["/deployments/iris-on-kube/status", "/deployments", "/audit?limit=50"] {
+        let told = harbour.cast.dana.get(path).expect(200).text();
+        assert!(!told.contains("localhost/"), "{path}: {told}");
+        let told = harbour.cast.admin.get(path).expect(200).text();
+        assert!(told.contains(image) || path == "/deployments", "{path}: {told}");
+    }
+    let said = harbour.cast.dana.cli(["status", "second"]).expect(0).out;
+    assert!(
+        said.contains("another image by castoff infra upgrade kube") && !said.contains("localhost/"),
+        "{said}"
+    );
+}
+
 /// Nothing moves by itself. An image that does not work stops at the first deployment, whose old pod goes on, and each
 /// trouble says what to do; one that works moves all, a few at a time.
 #[test]
@@ -64,6 +90,7 @@ fn deployments_move_to_another_image_a_few_at_a_time() {
     hindered(&harbour, "does not get its image");
     harbour.says("kube", "set kubernetes.image or kubernetes.image_pull_secrets");
     assert_eq!(images(), [nowhere, &before, &before]);
+    images_are_for_admins(&harbour, nowhere);
     assert!(pods.is_subset(&harbour.uids()), "who served serves");
     // What ends at once, with its last words: it is our other program.
     harbour.set(json!({"image": cluster.image("castoff")}));
