@@ -3,6 +3,8 @@
 use acceptance::world::grant;
 use acceptance::{Cast, Database, World, eventually, models, on_both_databases};
 use serde_json::json;
+use std::fs::File;
+use std::io::Write;
 
 on_both_databases! {
     /// Every change of route, scale and limits is a revision with who and why, and any can be had again.
@@ -215,6 +217,51 @@ fn logs_are_followed_by_those_who_may_see() {
     cast.dana.delete("/services/iris/grants/devops").expect(204);
     eventually("it ends with the right to it", || followed.ended());
     cast.omar.get(&path).expect(404);
+}
+
+/// A node that writes one line without an end fills nobody's memory: who follows gets it in pieces, each once, and a line that
+/// is being written when it is whole.
+#[test]
+fn a_local_line_without_an_end_comes_in_pieces() {
+    // No multiple of them is one of a piece, so that looks do not begin alike by chance.
+    const BLOCK: usize = 8_200;
+    let cast = World::with_cast(Database::Sqlite);
+    let dev = cast.iris_on_dev();
+    dev.processes(1);
+    let node = dev.nodes()[0].shown["id"].as_str().expect("an id").to_owned();
+    let followed = cast.omar.request("GET", &dev.path("/logs/events")).stream();
+    eventually("what was logged so far", || followed.text().contains("node started"));
+    let log = cast.world.server.data.join("nodes").join(node).join("log");
+    let mut log = File::options().append(true).open(log).expect("as the node has it");
+    let number = |number: usize| format!("<{number:06}>");
+    // In the middle of each block, so that hardly any is where a piece ends.
+    let write = |log: &mut File, from: usize, to: usize| {
+        for each in from..to {
+            let block = format!("{0}{1}{0}", "x".repeat((BLOCK - 8) / 2), number(each));
+            log.write_all(block.as_bytes()).expect("there is room");
+        }
+    };
+    let sees = |last: usize| {
+        // One of the two may be where a piece ends.
+        let is_there = |text: &str| [last, last + 1].iter().any(|each| text.contains(&number(*each)));
+        eventually("who follows sees it go on", || is_there(&followed.text()));
+    };
+    // More than is read at a time.
+    write(&mut log, 0, 100);
+    sees(96);
+    write(&mut log, 100, 180);
+    sees(176);
+    write(&mut log, 180, 260);
+    sees(256);
+    log.write_all(b"\nhalf a li").expect("there is room");
+    sees(258);
+    log.write_all(b"ne\n").expect("there is room");
+    eventually("the next line", || followed.text().contains("half a line"));
+    let text = followed.text();
+    let twice = (0..260).filter(|each| text.matches(&number(*each)).count() > 1);
+    assert_eq!(twice.collect::<Vec<_>>(), [0; 0], "each piece once");
+    assert_eq!(text.matches("half a li").count(), 1, "whole");
+    assert!(text.matches('<').count() > 250, "hardly any is where a piece ends");
 }
 
 /// What only the runtime can find out: the version of before goes on, and the status says which one cannot be loaded.

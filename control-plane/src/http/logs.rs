@@ -47,6 +47,10 @@ pub async fn logs(
             text.push_str(&format!("==> node {id} <==\n"));
         }
         text.push_str(lines);
+        // One that goes on ends here for now.
+        if !lines.is_empty() && !lines.ends_with('\n') {
+            text.push('\n');
+        }
     }
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     Ok(([(header::CONTENT_TYPE, plain)], text))
