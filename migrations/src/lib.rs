@@ -28,6 +28,7 @@ mod m0012_rotations;
 mod m0013_rate_limits;
 mod m0014_quotas;
 mod m0015_templates;
+mod m0016_leaving;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -51,6 +52,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0013_rate_limits::Migration),
             Box::new(m0014_quotas::Migration),
             Box::new(m0015_templates::Migration),
+            Box::new(m0016_leaving::Migration),
         ]
     }
 

@@ -113,12 +113,17 @@ impl Loops {
         let _ = tokio::time::timeout(LOOK, self.neighbours.look()).await;
     }
 
-    /// Leaves to another control plane what goes on by itself, where one lives: it needs a moment until it acts, and this one
-    /// still answers. Otherwise all goes on until [`Loops::end`].
+    /// Leaves to another control plane what goes on by itself, where one lives that is not about to end, too: it needs a moment
+    /// until it acts, and this one still answers. Otherwise all goes on until [`Loops::end`].
     pub(super) async fn hand_over(&mut self) {
+        // Said before it is asked: of two that end at once, one hears it of the other.
+        self.neighbours.leave();
         self.look_around().await;
-        if self.neighbours.others_live() {
+        if self.neighbours.another_stays() {
+            tracing::info!("what goes on by itself is left to another control plane");
             self.cease(Leave::WithoutNodes).await;
+        } else {
+            tracing::info!("no other control plane stays: this one acts to its end");
         }
     }
 
@@ -167,7 +172,7 @@ async fn check_neighbours(store: &Store, own: &Presence) -> Result<(), String> {
     if !system.is_shared() {
         return Ok(());
     }
-    let living = system.say_present(own).await.map_err(plain)?;
+    let living = system.say_present(own, false).await.map_err(plain)?;
     let mut living = living.iter().map(|living| &living.presence);
     let elsewhere = living.find(|other| other.home != own.home);
     let Some(other) = elsewhere else { return Ok(()) };

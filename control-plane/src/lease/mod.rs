@@ -17,6 +17,7 @@ pub use home::Home;
 use crate::store::{Change, Error, Gone, Holding, LEASE, Living, Presence, SystemStore};
 use home::Holder;
 use silence::Silence;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, watch};
@@ -84,6 +85,10 @@ pub struct Neighbours {
     own: Presence,
     /// Where nodes can dial, as far as this one knows.
     addresses: watch::Sender<Vec<String>>,
+    /// This one is about to end.
+    leaving: Arc<AtomicBool>,
+    /// Another one lives and is not, as far as this one knows.
+    another_stays: Arc<AtomicBool>,
 }
 
 impl Neighbours {
@@ -95,7 +100,11 @@ impl Neighbours {
         if !self.store.is_shared() {
             return Ok(Vec::new());
         }
-        let living = self.store.say_present(&self.own).await?;
+        let leaving = self.leaving.load(Ordering::SeqCst);
+        let living = self.store.say_present(&self.own, leaving).await?;
+        let mut others = living.iter().filter(|living| living.presence.id != self.own.id);
+        let another_stays = others.any(|other| !other.leaving);
+        self.another_stays.store(another_stays, Ordering::SeqCst);
         let urls: Vec<String> = living.iter().map(|living| living.presence.url.clone()).collect();
         self.addresses.send_if_modified(|before| {
             let changed = *before != urls;
@@ -105,9 +114,14 @@ impl Neighbours {
         Ok(living)
     }
 
-    /// Whether another one lives, as far as this one knows.
-    pub fn others_live(&self) -> bool {
-        self.addresses.borrow().len() > 1
+    /// From now on says with each look that this one is about to end.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether another one lives that is not about to end, as far as this one knows.
+    pub fn another_stays(&self) -> bool {
+        self.another_stays.load(Ordering::SeqCst)
     }
 }
 
@@ -140,6 +154,8 @@ impl Keeper {
                 store: store.clone(),
                 own,
                 addresses,
+                leaving: Arc::default(),
+                another_stays: Arc::default(),
             },
             store,
             terms,

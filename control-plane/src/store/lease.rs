@@ -44,6 +44,8 @@ pub struct Living {
     pub presence: Presence,
     /// When it said so last, in milliseconds by the database's clock.
     pub said_at: i64,
+    /// It is about to end.
+    pub leaving: bool,
 }
 
 /// Who holds the lease.
@@ -128,25 +130,27 @@ impl SystemStore {
         self.store().notify([Change::Lease].into()).await
     }
 
-    /// Says that a control plane lives, forgets those that have not said so for long, and gives all that live.
+    /// Says that a control plane lives, and whether it is about to end; forgets those that have not said so for long, and gives
+    /// all that live.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn say_present(&self, presence: &Presence) -> Result<Vec<Living>, Error> {
+    pub async fn say_present(&self, presence: &Presence, leaving: bool) -> Result<Vec<Living>, Error> {
         let db = &self.store().db;
         let said = format!(
-            "INSERT INTO control_planes (id, url, home, seen_at) VALUES ($1, $2, $3, {NOW}) \
-             ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at"
+            "INSERT INTO control_planes (id, url, home, leaving, seen_at) VALUES ($1, $2, $3, $4, {NOW}) \
+             ON CONFLICT (id) DO UPDATE SET seen_at = EXCLUDED.seen_at, leaving = EXCLUDED.leaving"
         );
         let values = [
             presence.id.into(),
             presence.url.as_str().into(),
             presence.home.as_str().into(),
+            leaving.into(),
         ];
         db.execute_raw(postgres(said, values)).await?;
         let silent = format!("DELETE FROM control_planes WHERE seen_at < {NOW} - {LIVING_MS}");
         db.execute_raw(postgres(silent, [])).await?;
-        let all = "SELECT id, url, home, seen_at FROM control_planes ORDER BY id".to_owned();
+        let all = "SELECT id, url, home, leaving, seen_at FROM control_planes ORDER BY id".to_owned();
         let rows = db.query_all_raw(postgres(all, [])).await?;
         rows.iter()
             .map(|row| {
@@ -157,6 +161,7 @@ impl SystemStore {
                         home: row.try_get("", "home")?,
                     },
                     said_at: row.try_get("", "seen_at")?,
+                    leaving: row.try_get("", "leaving")?,
                 })
             })
             .collect()
