@@ -4,7 +4,7 @@
 use acceptance::node::ByHand;
 use acceptance::pen::Pen;
 use acceptance::proxy::Messages;
-use acceptance::{Edge, eventually, json};
+use acceptance::{Edge, eventually, however_it_is_spoken, json};
 use castoff_wire::delta;
 use castoff_wire::proto::to_node::Message as Down;
 use castoff_wire::proto::{self, Config, Delta, Position, Signed, SignedDelta};
@@ -167,84 +167,6 @@ fn counted(node: &ByHand) -> u64 {
         .sum()
 }
 
-#[test]
-fn what_a_forger_sends_is_refused_counted_and_shown() {
-    let edge = Edge::start();
-    let proxy = Messages::to(&edge.cast.world.server.node);
-    let (trusted, stranger) = (Pen::new(1), Pen::new(2));
-    let mut join = edge.join(&proxy.url());
-    join["signing_keys"]
-        .as_array_mut()
-        .expect("a list")
-        .push(trusted.in_join());
-    let node = ByHand::start(&acceptance::scratch::subfolder("node"), &join);
-    let kept = edge.new_key("kept");
-    edge.serves(&node, &kept);
-    edge.new_key("another");
-    edge.up_to_date(&node);
-    let process = node.process();
-    let events = edge.events();
-
-    // A key that opens the deployment wherever the forged config is obeyed: the string of a real one that was revoked.
-    let forged = edge.new_key("forged");
-    edge.serves(&node, &forged);
-    let opened = Config::decode(proxy.configs().last().expect("a config").config.as_slice()).expect("a config");
-    let id = Uuid::parse_str(&forged.id).expect("an id");
-    let keys = opened.access.expect("an access").keys;
-    let forged_key = keys
-        .iter()
-        .find(|key| key.id == id.as_bytes())
-        .expect("it is there")
-        .clone();
-    edge.revoke(&forged, "?wait=30s").expect(200);
-    edge.up_to_date(&node);
-    let in_force = proxy.configs().last().expect("a config").clone();
-    let unharmed = |what: &str| {
-        assert_eq!((node.call(&kept.key), node.call(&forged.key)), (200, 401), "{what}");
-    };
-    unharmed("at first");
-
-    let attacks = attacks(&in_force, &forged_key, &trusted, &stranger);
-    for (count, (what, message, word)) in (1..).zip(&attacks) {
-        proxy.inject(message.clone());
-        let shown = refused(&edge, &node, count, what);
-        assert_eq!(shown["reason"], *word, "{what}: {shown}");
-        assert_eq!(counted(&node), count, "{what}");
-        unharmed(what);
-    }
-    let count = attacks.len() as u64;
-    for word in [
-        "bad-signature",
-        "other-deployment",
-        "older",
-        "conflict",
-        "malformed",
-        "too-large",
-    ] {
-        let expected = attacks.iter().filter(|(_, _, of)| of == &word).count();
-        let line = format!("castoff_node_refused_configs_total{{reason=\"{word}\"}} {expected}");
-        let lines = node.counted("castoff_node_refused_configs_total");
-        assert!(lines.contains(&line), "{line}: {lines:?}");
-    }
-    let printed = edge.cast.dana.cli(["status", "iris-on-edge"]).expect(0).out;
-    assert!(
-        printed.contains(&format!("refused a config, too large ({count} refusals)")),
-        "{printed}"
-    );
-    assert!(edge.status().string("/message").contains("refused a config, too large"));
-    assert!(events.text().contains("config-refused"), "{}", events.text());
-    assert!(!events.text().contains("config-accepted"), "{}", events.text());
-
-    // What is held, again, ends nothing; a newer config does.
-    proxy.inject(Down::Snapshot(in_force));
-    let newest = edge.new_key("newest");
-    edge.serves(&node, &newest);
-    over(&edge, &node, count);
-    eventually("it is an event", || events.text().contains("config-accepted"));
-    unharmed("at last");
-    assert_eq!(node.process(), process, "the same process, still alive");
-}
-
 #[track_caller]
 fn over(edge: &Edge, node: &ByHand, count: u64) {
     eventually("it is over in the status", || {
@@ -256,24 +178,103 @@ fn over(edge: &Edge, node: &ByHand, count: u64) {
     });
 }
 
-/// A node that was lured to a forger tells the control plane when it is back.
-#[test]
-fn what_was_refused_elsewhere_is_told_on_the_next_line() {
-    let edge = Edge::start();
-    let proxy = Messages::to(&edge.cast.world.server.node);
-    let node = edge.node(&proxy.url());
-    let kept = edge.new_key("kept");
-    edge.serves(&node, &kept);
-    edge.up_to_date(&node);
-    let mut torn = proxy.configs().last().expect("a config").clone();
-    torn.signature = vec![0; 64];
-    proxy.set_deaf(true);
-    proxy.inject(Down::Snapshot(torn));
-    eventually("the node has refused it", || counted(&node) == 1);
-    assert_eq!(edge.seen(&node)["refused"], json!(null));
-    proxy.set_deaf(false);
-    refused(&edge, &node, 1, "what was refused on the line before");
-    let newest = edge.new_key("newest");
-    edge.serves(&node, &newest);
-    over(&edge, &node, 1);
+however_it_is_spoken! {
+    fn what_a_forger_sends_is_refused_counted_and_shown(spoken: Spoken) {
+        let edge = Edge::start();
+        let proxy = Messages::to(&edge.cast.world.server.node, spoken);
+        let (trusted, stranger) = (Pen::new(1), Pen::new(2));
+        let mut join = edge.join(&proxy.url());
+        join["signing_keys"]
+            .as_array_mut()
+            .expect("a list")
+            .push(trusted.in_join());
+        let node = ByHand::start(&acceptance::scratch::subfolder("node"), &join);
+        let kept = edge.new_key("kept");
+        edge.serves(&node, &kept);
+        assert!(node.logged().contains(&format!(r#""spoken":"{}""#, spoken.name())), "{}", node.logged());
+        edge.new_key("another");
+        edge.up_to_date(&node);
+        let process = node.process();
+        let events = edge.events();
+
+        // A key that opens the deployment wherever the forged config is obeyed: the string of a real one that was revoked.
+        let forged = edge.new_key("forged");
+        edge.serves(&node, &forged);
+        let opened = Config::decode(proxy.configs().last().expect("a config").config.as_slice()).expect("a config");
+        let id = Uuid::parse_str(&forged.id).expect("an id");
+        let keys = opened.access.expect("an access").keys;
+        let forged_key = keys
+            .iter()
+            .find(|key| key.id == id.as_bytes())
+            .expect("it is there")
+            .clone();
+        edge.revoke(&forged, "?wait=30s").expect(200);
+        edge.up_to_date(&node);
+        let in_force = proxy.configs().last().expect("a config").clone();
+        let unharmed = |what: &str| {
+            assert_eq!((node.call(&kept.key), node.call(&forged.key)), (200, 401), "{what}");
+        };
+        unharmed("at first");
+
+        let attacks = attacks(&in_force, &forged_key, &trusted, &stranger);
+        for (count, (what, message, word)) in (1..).zip(&attacks) {
+            proxy.inject(message.clone());
+            let shown = refused(&edge, &node, count, what);
+            assert_eq!(shown["reason"], *word, "{what}: {shown}");
+            assert_eq!(counted(&node), count, "{what}");
+            unharmed(what);
+        }
+        let count = attacks.len() as u64;
+        for word in [
+            "bad-signature",
+            "other-deployment",
+            "older",
+            "conflict",
+            "malformed",
+            "too-large",
+        ] {
+            let expected = attacks.iter().filter(|(_, _, of)| of == &word).count();
+            let line = format!("castoff_node_refused_configs_total{{reason=\"{word}\"}} {expected}");
+            let lines = node.counted("castoff_node_refused_configs_total");
+            assert!(lines.contains(&line), "{line}: {lines:?}");
+        }
+        let printed = edge.cast.dana.cli(["status", "iris-on-edge"]).expect(0).out;
+        assert!(
+            printed.contains(&format!("refused a config, too large ({count} refusals)")),
+            "{printed}"
+        );
+        assert!(edge.status().string("/message").contains("refused a config, too large"));
+        assert!(events.text().contains("config-refused"), "{}", events.text());
+        assert!(!events.text().contains("config-accepted"), "{}", events.text());
+
+        // What is held, again, ends nothing; a newer config does.
+        proxy.inject(Down::Snapshot(in_force));
+        let newest = edge.new_key("newest");
+        edge.serves(&node, &newest);
+        over(&edge, &node, count);
+        eventually("it is an event", || events.text().contains("config-accepted"));
+        unharmed("at last");
+        assert_eq!(node.process(), process, "the same process, still alive");
+    }
+
+    /// A node that was lured to a forger tells the control plane when it is back.
+    fn what_was_refused_elsewhere_is_told_on_the_next_line(spoken: Spoken) {
+        let edge = Edge::start();
+        let proxy = Messages::to(&edge.cast.world.server.node, spoken);
+        let node = edge.node(&proxy.url());
+        let kept = edge.new_key("kept");
+        edge.serves(&node, &kept);
+        edge.up_to_date(&node);
+        let mut torn = proxy.configs().last().expect("a config").clone();
+        torn.signature = vec![0; 64];
+        proxy.set_deaf(true);
+        proxy.inject(Down::Snapshot(torn));
+        eventually("the node has refused it", || counted(&node) == 1);
+        assert_eq!(edge.seen(&node)["refused"], json!(null));
+        proxy.set_deaf(false);
+        refused(&edge, &node, 1, "what was refused on the line before");
+        let newest = edge.new_key("newest");
+        edge.serves(&node, &newest);
+        over(&edge, &node, 1);
+    }
 }

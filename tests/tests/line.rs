@@ -1,10 +1,10 @@
-//! The line between a node and the control plane under attack: cut, half open, slow, and told things late, twice and in
-//! the wrong order.
+//! The line between a node and the control plane under attack: cut, half open, slow, and told things late, twice, not at
+//! all and in the wrong order.
 
 use acceptance::edge::Key;
 use acceptance::node::ByHand;
 use acceptance::proxy::{Line, Messages, Way};
-use acceptance::{Database, Edge, World, eventually, json};
+use acceptance::{Database, Edge, World, eventually, however_it_is_spoken, json};
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::nack::Code;
 use castoff_wire::proto::to_node::Message as Down;
@@ -113,52 +113,79 @@ fn shuffled<T>(mut all: Vec<T>, seed: u64) -> Vec<T> {
     all
 }
 
-/// Each config twice and in any order: the newest wins, and nothing that came after it brings an older one back.
-#[test]
-fn late_twice_or_in_another_order_the_newest_wins() {
-    let edge = Edge::start();
-    let proxy = Messages::to(&edge.cast.world.server.node);
-    let node = edge.node(&proxy.url());
-    let kept = edge.new_key("kept");
-    edge.serves(&node, &kept);
-    let process = node.process();
-    for seed in 1..=6 {
-        edge.up_to_date(&node);
-        proxy.hold_back();
-        let revoked = edge.new_key(&format!("revoked-{seed}"));
-        held(&proxy, 1);
-        let receipt = edge.revoke(&revoked, "").expect(202);
-        assert_eq!(receipt["receipts"][0]["pending"], json!([node.id()]));
-        held(&proxy, 2);
-        let made: Vec<Key> = (0..3)
-            .map(|number| {
-                let made = edge.new_key(&format!("made-{seed}-{number}"));
-                held(&proxy, 3 + number);
-                made
-            })
-            .collect();
-        let configs = held(&proxy, 5);
-        let since = proxy.said().len();
-        proxy.let_go(&shuffled([configs.clone(), configs].concat(), seed));
-        let (acked, refused) = eventually("each is answered", || {
-            let (acked, refused) = answers(&proxy, since);
-            match acked.len() + refused.len() >= 10 {
-                true => Ok((acked, refused)),
-                false => Err(format!("{acked:?} {refused:?}")),
+/// What becomes of configs that were held back, the oldest first.
+type Fault = (&'static str, fn(&[Down]) -> Vec<Down>);
+
+const FAULTS: [Fault; 9] = [
+    ("late", <[Down]>::to_vec),
+    ("each twice", |all| {
+        all.iter().flat_map(|one| [one.clone(), one.clone()]).collect()
+    }),
+    ("all and all again", |all| [all, all].concat()),
+    ("the newest first", |all| all.iter().rev().cloned().collect()),
+    ("all but the newest lost", |all| all[all.len() - 1..].to_vec()),
+    ("the newest lost", |all| all[..all.len() - 1].to_vec()),
+    ("all lost", |_| Vec::new()),
+    ("twice and in any order", |all| shuffled([all, all].concat(), 1)),
+    ("twice and in another order", |all| shuffled([all, all].concat(), 2)),
+];
+
+however_it_is_spoken! {
+    /// The newest that arrives wins, and nothing that comes after it brings an older one back. What is lost is made up for by
+    /// the next, and pending until then.
+    fn late_twice_lost_or_in_another_order_the_newest_wins(spoken: Spoken) {
+        let edge = Edge::start();
+        let proxy = Messages::to(&edge.cast.world.server.node, spoken);
+        let node = edge.node(&proxy.url());
+        let kept = edge.new_key("kept");
+        edge.serves(&node, &kept);
+        assert!(node.logged().contains(&format!(r#""spoken":"{}""#, spoken.name())), "{}", node.logged());
+        let process = node.process();
+        for (what, fault) in FAULTS {
+            let name = |name: &str| format!("{name}-{}", what.replace(' ', "-"));
+            let revoked = edge.new_key(&name("revoked"));
+            edge.serves(&node, &revoked);
+            edge.up_to_date(&node);
+            proxy.hold_back();
+            let receipt = edge.revoke(&revoked, "").expect(202);
+            assert_eq!(receipt["receipts"][0]["pending"], json!([node.id()]));
+            held(&proxy, 1);
+            let made: Vec<Key> = (0..3)
+                .map(|number| {
+                    let made = edge.new_key(&name(&format!("made-{number}")));
+                    held(&proxy, 2 + number);
+                    made
+                })
+                .collect();
+            let configs = held(&proxy, 4);
+            let told = fault(&configs);
+            let since = proxy.said().len();
+            proxy.let_go(&told);
+            let (acked, refused) = eventually("each is answered", || {
+                let (acked, refused) = answers(&proxy, since);
+                match acked.len() + refused.len() >= told.len() {
+                    true => Ok((acked, refused)),
+                    false => Err(format!("{acked:?} {refused:?}")),
+                }
+            });
+            assert!(acked.is_sorted(), "{what}: went back: {acked:?}");
+            // What changed since a config that the node has not had, or no longer has, leads nowhere.
+            let is_right = |code: &Code| matches!(code, Code::Older | Code::Gap);
+            assert!(refused.iter().all(is_right), "{what}: {refused:?}");
+            if !told.contains(&configs[3]) {
+                let waits = if told.is_empty() { &revoked } else { &made[1] };
+                assert_eq!((node.call(&waits.key), node.call(&made[2].key)), (200, 401), "{what}");
+                assert_ne!(edge.seen(&node)["acked"], edge.status()["config"], "{what}");
+                edge.new_key(&name("next"));
             }
-        });
-        assert!(acked.is_sorted(), "seed {seed}: went back: {acked:?}");
-        assert!(
-            refused.iter().all(|code| *code == Code::Older),
-            "seed {seed}: {refused:?}"
-        );
-        edge.up_to_date(&node);
-        assert_eq!(node.call(&revoked.key), 401, "seed {seed}");
-        for key in made.iter().chain([&kept]) {
-            assert_eq!(node.call(&key.key), 200, "seed {seed}");
+            edge.up_to_date(&node);
+            assert_eq!(node.call(&revoked.key), 401, "{what}");
+            for key in made.iter().chain([&kept]) {
+                assert_eq!(node.call(&key.key), 200, "{what}");
+            }
         }
+        assert_eq!(node.process(), process, "the same process, still alive");
     }
-    assert_eq!(node.process(), process, "the same process, still alive");
 }
 
 /// What is held back once there are so many.

@@ -3,22 +3,36 @@
 //!
 //! He has no key of the installation: whatever a node obeys through him, it obeys because it is signed.
 
-use castoff_wire::proto::control_client::ControlClient;
-use castoff_wire::proto::control_server::{Control, ControlServer};
+use super::between::{Between, accept};
+use castoff_wire::delta;
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::to_node::Message as Down;
-use castoff_wire::proto::{FetchChunk, FetchRequest, FromNode, Received, Signed, ToNode};
-use futures::StreamExt;
-use futures::stream::BoxStream;
+use castoff_wire::proto::{Delta, FromNode, Received, Signed, ToNode};
+use prost::Message;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tokio_stream::wrappers::{TcpListenerStream, UnboundedReceiverStream};
-use tonic::{Request, Response, Status, Streaming};
+use tokio::sync::mpsc::UnboundedSender;
 
-/// As large as a node takes.
-const MOST_MESSAGE: usize = 33 << 20;
+/// What is spoken with nodes. With the control plane it is always a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// A line.
+    Line,
+    /// gRPC, as a control plane does that knows no lines.
+    Grpc,
+}
+
+impl Spoken {
+    /// By the name that a node has for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Line => castoff_wire::line::PROTOCOL,
+            Self::Grpc => "h2",
+        }
+    }
+}
 
 /// A listener on loopback that speaks to the control plane for the nodes that dial it.
 #[derive(Debug)]
@@ -29,51 +43,105 @@ pub struct Messages {
     _runtime: Runtime,
 }
 
+/// What is said to a node.
+#[derive(Clone, Debug)]
+pub(super) enum Said {
+    Message(ToNode),
+    /// On a line, whatever it is.
+    Bytes(Vec<u8>),
+    /// Nothing more: it is hung up on.
+    End,
+    /// Nothing more, without a word.
+    Hush,
+}
+
+/// What passes, and what has passed.
 #[derive(Debug, Default)]
-struct Shared {
-    target: Option<String>,
+pub(super) struct Shared {
     /// What nodes say is lost, and no other is let in.
-    deaf: bool,
+    pub(super) deaf: bool,
     /// What is held back, in the order in which it came; `None`: it passes.
     held: Option<Vec<Down>>,
-    /// What the control plane sent, heartbeats left out.
-    sent: Vec<Down>,
+    /// What the control plane sent of configs, whole or what changed: each whole.
+    configs: Vec<Signed>,
     /// What nodes said, heartbeats left out.
     said: Vec<Up>,
-    to_nodes: Vec<UnboundedSender<Result<ToNode, Status>>>,
+    pub(super) to_nodes: Vec<UnboundedSender<Said>>,
 }
 
 impl Shared {
-    fn pass(&mut self, message: &Down) {
-        let message = ToNode {
-            message: Some(message.clone()),
-        };
-        self.to_nodes.retain(|node| node.send(Ok(message.clone())).is_ok());
+    fn pass(&mut self, said: &Said) {
+        self.to_nodes.retain(|node| node.send(said.clone()).is_ok());
+    }
+
+    /// What becomes of a message from a node.
+    pub(super) fn hear(&mut self, message: FromNode) -> Option<FromNode> {
+        if self.deaf {
+            return None;
+        }
+        match &message.message {
+            Some(Up::Heartbeat(_)) | None => {}
+            Some(said) => self.said.push(said.clone()),
+        }
+        Some(message)
+    }
+
+    /// Passes a message on to a node, or holds it back; what the control plane is to be told then.
+    pub(super) fn tell(&mut self, message: ToNode, node: &UnboundedSender<Said>) -> Option<FromNode> {
+        let sent = message.message.clone()?;
+        let config = self.config(&sent);
+        self.configs.extend(config.clone());
+        match &mut self.held {
+            Some(held) if !matches!(sent, Down::Heartbeat(_)) => {
+                held.push(sent);
+                // In the node's name, for otherwise the control plane would wait with the next.
+                let digest = config?.digest().to_vec();
+                let message = Some(Up::Received(Received { digest }));
+                Some(FromNode { message })
+            }
+            _ => {
+                // It may have gone: whoever reads from it sees that.
+                node.send(Said::Message(message)).ok();
+                None
+            }
+        }
+    }
+
+    /// The config that this leads to, if it is about one.
+    fn config(&self, sent: &Down) -> Option<Signed> {
+        match sent {
+            Down::Snapshot(signed) => Some(signed.clone()),
+            Down::Delta(signed) => {
+                let changed = Delta::decode(signed.delta.as_slice()).expect("a delta");
+                let from = self.configs.iter().rev();
+                Some(
+                    from.filter_map(|from| delta::apply(from, &changed))
+                        .next()
+                        .expect("it was sent"),
+                )
+            }
+            _ => None,
+        }
     }
 }
 
 impl Messages {
-    /// One that passes everything on to the control plane's `host:port`.
-    pub fn to(target: &str) -> Self {
+    /// One that passes everything on to the control plane's `host:port`, and speaks this with nodes.
+    pub fn to(target: &str, spoken: Spoken) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .expect("a port");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("an address");
-        let shared = Arc::new(Mutex::new(Shared {
-            target: Some(format!("http://{target}")),
-            ..Shared::default()
-        }));
-        let service = ControlServer::new(Between(Arc::clone(&shared)));
-        runtime.spawn(
-            tonic::transport::Server::builder()
-                .add_service(service)
-                .serve_with_incoming(TcpListenerStream::new(listener)),
-        );
+        let shared = Arc::<Mutex<Shared>>::default();
+        let between = Between {
+            target: target.to_owned(),
+            spoken,
+            shared: Arc::clone(&shared),
+        };
+        runtime.spawn(accept(listener, between));
         Self {
             address,
             shared,
@@ -105,7 +173,7 @@ impl Messages {
         let mut shared = self.shared();
         shared.held = None;
         for message in instead {
-            shared.pass(message);
+            shared.pass(&Said::Message(to_node(message.clone())));
         }
     }
 
@@ -116,16 +184,31 @@ impl Messages {
 
     /// Puts in a message of its own.
     pub fn inject(&self, message: Down) {
-        self.shared().pass(&message);
+        self.shared().pass(&Said::Message(to_node(message)));
+    }
+
+    /// Puts these bytes on each line, whatever they are.
+    pub fn inject_bytes(&self, bytes: &[u8]) {
+        self.shared().pass(&Said::Bytes(bytes.to_vec()));
+    }
+
+    /// Puts these bytes on each line and hangs up.
+    pub fn end_with(&self, bytes: &[u8]) {
+        let mut shared = self.shared();
+        shared.pass(&Said::Bytes(bytes.to_vec()));
+        shared.pass(&Said::End);
+    }
+
+    /// Puts these bytes on each line, after which nothing comes on it; it stays.
+    pub fn fall_silent_with(&self, bytes: &[u8]) {
+        let mut shared = self.shared();
+        shared.pass(&Said::Bytes(bytes.to_vec()));
+        shared.pass(&Said::Hush);
     }
 
     /// The configs that the control plane has sent so far.
     pub fn configs(&self) -> Vec<Signed> {
-        let of = |message: &Down| match message {
-            Down::Snapshot(signed) => Some(signed.clone()),
-            _ => None,
-        };
-        self.shared().sent.iter().filter_map(of).collect()
+        self.shared().configs.clone()
     }
 
     /// What nodes have said so far.
@@ -134,102 +217,6 @@ impl Messages {
     }
 }
 
-/// The service as nodes see it.
-struct Between(Arc<Mutex<Shared>>);
-
-impl Between {
-    async fn client<T>(
-        &self,
-        from: &Request<T>,
-    ) -> Result<(ControlClient<tonic::transport::Channel>, tonic::metadata::MetadataMap), Status> {
-        let target = self.0.lock().expect("the state").target.clone().expect("a target");
-        let client = ControlClient::connect(target)
-            .await
-            .map_err(|error| Status::unavailable(error.to_string()))?;
-        Ok((client.max_decoding_message_size(MOST_MESSAGE), from.metadata().clone()))
-    }
-}
-
-fn proven<T>(message: T, metadata: &tonic::metadata::MetadataMap) -> Request<T> {
-    let mut request = Request::new(message);
-    if let Some(token) = metadata.get("authorization") {
-        request.metadata_mut().insert("authorization", token.clone());
-    }
-    request
-}
-
-#[tonic::async_trait]
-impl Control for Between {
-    type FollowStream = UnboundedReceiverStream<Result<ToNode, Status>>;
-    type FetchStream = BoxStream<'static, Result<FetchChunk, Status>>;
-
-    async fn follow(&self, request: Request<Streaming<FromNode>>) -> Result<Response<Self::FollowStream>, Status> {
-        if self.0.lock().expect("the state").deaf {
-            return Err(Status::unavailable("deaf"));
-        }
-        let (mut client, metadata) = self.client(&request).await?;
-        let (shared, mut from_node) = (Arc::clone(&self.0), request.into_inner());
-        let (to_control, said) = unbounded_channel();
-        let taken = to_control.clone();
-        tokio::spawn(async move {
-            while let Some(Ok(message)) = from_node.next().await {
-                {
-                    let mut shared = shared.lock().expect("the state");
-                    if shared.deaf {
-                        continue;
-                    }
-                    match &message.message {
-                        Some(Up::Heartbeat(_)) | None => {}
-                        Some(said) => shared.said.push(said.clone()),
-                    }
-                }
-                if to_control.send(message).is_err() {
-                    return;
-                }
-            }
-        });
-        let said = proven(UnboundedReceiverStream::new(said), &metadata);
-        let mut from_control = client.follow(said).await?.into_inner();
-        let (to_node, receiver) = unbounded_channel();
-        let shared = Arc::clone(&self.0);
-        shared.lock().expect("the state").to_nodes.push(to_node.clone());
-        tokio::spawn(async move {
-            while let Some(Ok(message)) = from_control.next().await {
-                let Some(sent) = message.message.clone() else { continue };
-                if matches!(sent, Down::Heartbeat(_)) {
-                    if to_node.send(Ok(message)).is_err() {
-                        break;
-                    }
-                    continue;
-                }
-                let mut shared = shared.lock().expect("the state");
-                shared.sent.push(sent.clone());
-                match &mut shared.held {
-                    // In the node's name, for otherwise the control plane would wait with the next.
-                    Some(held) => {
-                        if let Down::Snapshot(signed) = &sent {
-                            let digest = signed.digest().to_vec();
-                            let message = Some(Up::Received(Received { digest }));
-                            taken.send(FromNode { message }).ok();
-                        }
-                        held.push(sent);
-                    }
-                    None => drop(to_node.send(Ok(message))),
-                }
-            }
-            // The control plane hung up: so does this.
-            shared
-                .lock()
-                .expect("the state")
-                .to_nodes
-                .retain(|node| !node.same_channel(&to_node));
-        });
-        Ok(Response::new(UnboundedReceiverStream::new(receiver)))
-    }
-
-    async fn fetch(&self, request: Request<FetchRequest>) -> Result<Response<Self::FetchStream>, Status> {
-        let (mut client, metadata) = self.client(&request).await?;
-        let chunks = client.fetch(proven(request.into_inner(), &metadata)).await?;
-        Ok(Response::new(chunks.into_inner().boxed()))
-    }
+fn to_node(message: Down) -> ToNode {
+    ToNode { message: Some(message) }
 }
