@@ -1,7 +1,7 @@
 //! The one folder in which all that this run of the tests makes lies, and the guard that clears it.
 //!
 //! The guard is a shell that reads from a pipe which nobody ever writes to. When this program ends, however it ends, the
-//! pipe closes: the guard ends the processes that still name the folder and removes it.
+//! pipe closes: the guard ends the processes that still name the folder and removes it, unless `CASTOFF_KEEP=1` leaves it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -25,7 +25,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
     [ -n "$database" ] && [ -d "/proc/$database" ] && sleep 0.5
 done
 grep -o " $FOLDER[^ ]*" /proc/mounts | while read -r disk; do umount -l "$disk"; done
-rm -rf "$FOLDER"
+[ "$CASTOFF_KEEP" = 1 ] || rm -rf "$FOLDER"
 "#;
 
 /// The folder of this run.
@@ -37,6 +37,9 @@ pub fn folder() -> &'static Path {
             .tempdir()
             .expect("a temporary folder")
             .keep();
+        if std::env::var("CASTOFF_KEEP").is_ok_and(|set| set == "1") {
+            eprintln!("what these tests make is left in {}", folder.display());
+        }
         // PostgreSQL's own user has to get through.
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o711)).expect("mode of the folder");
         let guard = Command::new("sh")
