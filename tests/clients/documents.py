@@ -10,9 +10,19 @@ import os
 import pathlib
 import sys
 
+from schemathesis import hook
 from schemathesis.cli import schemathesis
 
 HERE = pathlib.Path(__file__).parent
+# The name of the token that is used here, given by tests/src/actor.rs.
+OWN = "acceptance"
+
+
+@hook
+def before_call(context, case, kwargs):
+    """Spare the own token: what answers tell is tried as a parameter, and without it every 401 would count as right."""
+    if case.operation.label == "DELETE /api/v1/tokens/{token}" and case.path_parameters.get("token") == OWN:
+        case.path_parameters["token"] = f"not-{OWN}"
 
 
 def main(document, url):
