@@ -20,6 +20,7 @@ mod documents;
 mod faults;
 mod forged;
 mod garbage;
+mod garbled;
 mod histories;
 mod house;
 mod infrastructures;

@@ -23,6 +23,7 @@ pub(super) enum Ended {
     Broken,
     Silent,
     NotReading,
+    NoMessage,
     SecondHello,
     TokenOver,
 }
@@ -37,6 +38,7 @@ impl Ended {
             Self::Broken => "the connection broke",
             Self::Silent => "three heartbeats were missed",
             Self::NotReading => "a config did not arrive",
+            Self::NoMessage => "what it said is no message",
             Self::SecondHello => "a second hello came",
             Self::TokenOver => "its token has ended",
         }
@@ -44,6 +46,6 @@ impl Ended {
 
     /// Whether the node went without a word.
     pub(super) fn is_loss(self) -> bool {
-        matches!(self, Self::Broken | Self::Silent | Self::NotReading)
+        matches!(self, Self::Broken | Self::Silent | Self::NotReading | Self::NoMessage)
     }
 }

@@ -6,7 +6,7 @@
 
 use super::ending::Ended;
 use super::link::{Framed, Link, MOST_MESSAGE};
-use super::stream::Streams;
+use super::stream::{Streams, note_refused};
 use axum::body::{Body, HttpBody};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -74,7 +74,10 @@ async fn follow(State(streams): State<Arc<Streams>>, request: Request) -> Respon
             response.headers_mut().insert(header::CONTENT_TYPE, grpc);
             response
         }
-        Err(status) => status.into_http(),
+        Err(status) => {
+            note_refused(Call::SPOKEN, &status);
+            status.into_http()
+        }
     }
 }
 

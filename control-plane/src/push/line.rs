@@ -6,11 +6,11 @@
 use super::conversation::Caller;
 use super::ending::Ended;
 use super::link::{Framed, Link, MOST_MESSAGE, OUTBOX};
-use super::stream::{HELLO, Streams};
+use super::stream::{HELLO, Streams, note_refused};
 use bytes::{Buf, Bytes};
 use castoff_listen::beside::{Beside, Stream};
 use castoff_wire::life::Life;
-use castoff_wire::line::{self, Inbox};
+use castoff_wire::line::{self, Inbox, Unheard};
 use castoff_wire::proto::{FromNode, Opened};
 use futures::FutureExt;
 use std::collections::VecDeque;
@@ -46,7 +46,11 @@ async fn answer(streams: &Streams, mut line: Box<dyn Stream>, life: Life) {
         admitted = admit(streams, &mut line, life) => admitted,
         () = streams.ending.stopping.cancelled() => return,
     };
-    let opened = admitted.as_ref().err().map(Opened::refused).unwrap_or_default();
+    let refused = admitted.as_ref().err();
+    if let Some(status) = refused {
+        note_refused(line::PROTOCOL, status);
+    }
+    let opened = refused.map(Opened::refused).unwrap_or_default();
     let told = timeout(HELLO, async {
         line.write_all(&line::framed(&opened)).await?;
         line.flush().await
@@ -139,7 +143,11 @@ impl Link for Direct<Box<dyn Stream>> {
             }
             pin!(self.inbox.next(&mut self.line)).poll(context)
         });
-        heard.await.map_err(|_| Ended::Broken)?.ok_or(Ended::HungUp)
+        let heard = heard.await.map_err(|unheard| match unheard {
+            Unheard::TooLarge { .. } | Unheard::Malformed => Ended::NoMessage,
+            Unheard::Cut | Unheard::Io(_) => Ended::Broken,
+        });
+        heard?.ok_or(Ended::HungUp)
     }
 
     async fn hang_up(self) {

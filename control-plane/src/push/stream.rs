@@ -189,6 +189,13 @@ fn life<T>(request: &Request<T>) -> Life {
     request.extensions().get().cloned().unwrap_or_else(Life::begin)
 }
 
+/// Counts whoever was not let in. Logged in detail only: anybody who finds the port can be refused without end.
+pub(super) fn note_refused(spoken: &'static str, status: &Status) {
+    let code = format!("{:?}", status.code());
+    tracing::debug!(spoken, code, reason = status.message(), "a node was not let in");
+    metrics::counter!("castoff_push_refused_total", "spoken" => spoken, "code" => code).increment(1);
+}
+
 fn unavailable(error: crate::store::Error) -> Status {
     tracing::error!(error = &error as &dyn std::error::Error, "a node could not be answered");
     Status::unavailable("the database does not answer")

@@ -19,7 +19,7 @@ struct Liner {
 }
 
 async fn connect(world: &World) -> TcpStream {
-    let address = world.join.control_plane.trim_start_matches("http://");
+    let (_, address) = world.join.control_plane.split_once("://").unwrap();
     TcpStream::connect(address).await.unwrap()
 }
 
@@ -223,5 +223,33 @@ async fn what_is_no_message_ends_a_line() {
         world.new_key(&world.store, &name.replace(' ', "-")).await;
         assert!(matches!(node.next().await, Some(Down::Snapshot(_))), "{name}");
     }
+    world.end().await;
+}
+
+/// Whoever says its token in the clear is not heard.
+#[tokio::test]
+async fn nothing_but_tls_is_answered_where_tls_is_spoken() {
+    let world = World::on("0.0.0.0:0").await;
+    let opening = framed(&Opening {
+        token: world.token.expose().to_owned(),
+        hello: Some(world.hello(Uuid::new_v4())),
+    });
+    for bytes in [
+        [&PREFACE[..], &opening].concat(),
+        b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(),
+        b"SSH-2.0-OpenSSH_9.9\r\n".to_vec(),
+        vec![0; 4_096],
+    ] {
+        let mut stream = connect(&world).await;
+        stream.write_all(&bytes).await.unwrap();
+        let mut answer = Vec::new();
+        let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        // It may not have read all that it was sent.
+        drop(ended.expect("it hangs up"));
+        let is_alert = answer.is_empty() || answer[0] == 0x15;
+        assert!(is_alert, "{bytes:?}: {answer:?}");
+    }
+    assert!(world.store.system().nodes(world.deployment).await.unwrap().is_empty());
     world.end().await;
 }

@@ -160,3 +160,71 @@ impl Heard {
         self.inbox.next(&mut self.from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use castoff_wire::proto::Opened;
+    use tokio::net::TcpListener;
+
+    /// How a dial ends where these bytes are the answer to its opening, and then somebody hangs up or says nothing more.
+    async fn dialled(answer: &[u8], hangs_up: bool) -> Result<(), &'static str> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let answering = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            line::opening(&mut stream).await.unwrap();
+            stream.write_all(answer).await.unwrap();
+            if hangs_up {
+                drop(stream);
+            }
+            std::future::pending::<()>().await;
+        };
+        let opening = Opening::default();
+        let opened = tokio::select! {
+            opened = open(HttpConnector::new(), uri, None, &opening, 1 << 20) => opened,
+            () = answering => return Err("nobody"),
+        };
+        opened.map(drop).map_err(|not_opened| match not_opened {
+            NotOpened::Unknown => "unknown",
+            NotOpened::Refused(_) => "refused",
+            NotOpened::Failed(_) => "failed",
+        })
+    }
+
+    #[tokio::test]
+    async fn what_is_no_answer_opens_nothing() {
+        let opened = |code| {
+            line::framed(&Opened {
+                code,
+                reason: String::new(),
+            })
+        };
+        let long = u32::try_from(line::MOST_ANSWER + 1).unwrap().to_be_bytes();
+        let (unknown, refused, failed) = (Err("unknown"), Err("refused"), Err("failed"));
+        let (hangs_up, stays) = (true, false);
+        let cases: [(&[u8], bool, Result<(), &str>); 15] = [
+            (&opened(0), stays, Ok(())),
+            (&opened(16), hangs_up, refused),
+            (&opened(u32::MAX), hangs_up, refused),
+            (b"", hangs_up, unknown),
+            (b"HTTP/1.1 400 Bad Request\r\n\r\n", stays, unknown),
+            (b"SSH-2.0-OpenSSH_9.9\r\n", stays, unknown),
+            // An alert of TLS.
+            (&[0x15, 3, 3, 0, 2, 2, 0x46], stays, unknown),
+            (&long, stays, unknown),
+            (&[0xff; 4], stays, unknown),
+            (&[0, 0, 0, 2, 0xff, 0xff], stays, unknown),
+            (&[0, 0], hangs_up, unknown),
+            (&opened(16)[..5], hangs_up, unknown),
+            (b"", stays, failed),
+            (&[0, 0], stays, failed),
+            (&opened(16)[..5], stays, failed),
+        ];
+        let all = cases.iter().map(|(answer, hangs_up, _)| dialled(answer, *hangs_up));
+        let ends = futures::future::join_all(all).await;
+        for ((answer, hangs_up, expected), end) in cases.iter().zip(ends) {
+            assert_eq!(end, *expected, "{answer:?}, {hangs_up}");
+        }
+    }
+}
