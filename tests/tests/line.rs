@@ -200,12 +200,18 @@ fn held(proxy: &Messages, count: usize) -> Vec<Down> {
     })
 }
 
-/// The bytes of one change, with what else is said meanwhile.
+/// A change of more than keys: the whole config is sent.
+#[track_caller]
+fn change_more_than_keys(edge: &Edge, queue: u32) {
+    let limits = json!({"limits": {"queue": queue}});
+    edge.cast.dana.patch(&edge.path(""), limits).expect(200);
+}
+
+/// The bytes of a whole config, with what else is said meanwhile.
 #[track_caller]
 fn size_of_a_config(edge: &Edge, line: &Line, node: &ByHand) -> usize {
     let before = line.bytes_to_node();
-    let made = edge.new_key("measured");
-    edge.serves(node, &made);
+    change_more_than_keys(edge, 100);
     edge.up_to_date(node);
     line.bytes_to_node() - before
 }
@@ -231,6 +237,7 @@ fn a_config_that_takes_longer_than_three_heartbeats_arrives() {
     let (dials, events) = (line.dials(), edge.events());
     // Eight seconds: more than two times the silence that ends a line.
     line.set(Way::Slow(size / 8));
+    change_more_than_keys(&edge, 101);
     let receipt = edge.revoke(&revoked, "?wait=1s").expect(202);
     assert_eq!(receipt["receipts"][0]["pending"], json!([node.id()]), "{size} bytes");
     eventually("the revocation arrives", || node.call(&revoked.key) == 401);
@@ -253,6 +260,7 @@ fn nothing_obsolete_is_ahead_of_a_revocation_on_a_slow_line() {
     let dials = line.dials();
     line.set(Way::Slow(u32::try_from(size / 5).expect("small")));
     let before = line.bytes_to_node();
+    change_more_than_keys(&edge, 101);
     for key in &many[..10] {
         edge.revoke(key, "");
     }
