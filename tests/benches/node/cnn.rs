@@ -7,7 +7,7 @@ use acceptance::figure::{interleaved, median};
 use acceptance::network::{SIDE, cnn, image};
 use acceptance::world::Cast;
 use acceptance::{Database, Deployed, Figure, Load, Report, Value, World, json, scratch};
-use castoff_node::engine::{Data, Engine, Model, Output, Tensor};
+use castoff_node::engine::{Data, Engine, Model, Output, Tensor, Terms};
 use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -96,7 +96,7 @@ pub fn measure(report: &mut Report) {
 /// The depth at which a run takes as long as it should, from how long one of eight takes.
 fn sized(engine: &Engine, runtime: &Runtime) -> (i64, Vec<u8>) {
     let trial = 8;
-    let model = engine.load("trial", &cnn(trial), 1).expect("the model");
+    let model = Arc::new(engine.load("trial", &cnn(trial), 1).expect("the model"));
     let runs: Vec<f64> = (0..30)
         .map(|_| {
             let started = Instant::now();
@@ -164,7 +164,7 @@ pub fn load(deployed: &Deployed) -> Load {
 }
 
 /// The node gives what the engine gives.
-fn agree(deployed: &Deployed, model: &Model, runtime: &Runtime) {
+fn agree(deployed: &Deployed, model: &Arc<Model>, runtime: &Runtime) {
     let outputs = run(model, runtime);
     let [Output::Tensor(tensor)] = outputs.as_slice() else {
         panic!("one tensor comes out");
