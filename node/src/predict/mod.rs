@@ -59,8 +59,9 @@ pub fn service(
     tower::service_fn(move |request: Request| {
         let shared = Arc::clone(&shared);
         async move {
-            let dialect = Place::of(request.uri().path()).dialect();
-            let answered = AssertUnwindSafe(serve(&shared, request)).catch_unwind().await;
+            let place = Place::of(request.uri().path());
+            let dialect = place.dialect();
+            let answered = AssertUnwindSafe(serve(&shared, place, request)).catch_unwind().await;
             Ok(answered.unwrap_or_else(|_| Failure::new(Reason::Broken, "a bug; it was logged").render(dialect)))
         }
     })
@@ -73,11 +74,10 @@ struct Shared {
     aside: Handle,
 }
 
-async fn serve(shared: &Shared, request: Request) -> Response {
+async fn serve(shared: &Shared, place: Place, request: Request) -> Response {
     let Shared { node, counts, .. } = shared;
     let arrived = Instant::now();
     let (version, is_head) = (request.version(), request.method() == Method::HEAD);
-    let place = Place::of(request.uri().path());
     let dialect = place.dialect();
     let mut response = match answer(shared, place, linger(request), arrived).await {
         Ok(response) => response,
