@@ -93,7 +93,7 @@ fn a_package_that_cannot_say_so_is_refused_with_the_place() {
     let model = models::read("iris-tensor.onnx");
     for (said, reason) in [
         ("0", "must be 1 to 1024"),
-        ("-1", "invalid type"),
+        ("-1", "must be 1 to 1024"),
         ("[]", "invalid type"),
     ] {
         let yaml = format!("endpoints: [{{name: iris, model: m.onnx, max_batch_size: {said}}}]");

@@ -131,7 +131,7 @@ struct Told {
     kind: Option<EndpointKind>,
     columns: Option<Vec<String>>,
     labels: Option<Vec<String>>,
-    max_batch_size: Option<u32>,
+    max_batch_size: Option<i64>,
 }
 
 fn described(told: EndpointYaml, files: &Files) -> Result<(Endpoint, Section), Refused> {
@@ -214,8 +214,7 @@ fn endpoint(
     if let Some(labels) = &told.labels {
         fit_labels(&header.outputs, labels.len())?;
     }
-    let max_batch_size = told.max_batch_size.unwrap_or(1);
-    fit_batches(&header.inputs, &header.outputs, max_batch_size)?;
+    let max_batch_size = batches(&header.inputs, &header.outputs, told.max_batch_size.unwrap_or(1))?;
     Ok(Endpoint {
         name,
         kind,
@@ -301,14 +300,17 @@ fn fit_labels(outputs: &[TensorSpec], labels: usize) -> Result<(), Invalid> {
     }
 }
 
-/// Rows can be put together only where the first dimension is of any size, throughout.
-fn fit_batches(inputs: &[TensorSpec], outputs: &[TensorSpec], size: u32) -> Result<(), Invalid> {
+/// Rows of one run. They can be put together only where the first dimension is of any size, throughout.
+fn batches(inputs: &[TensorSpec], outputs: &[TensorSpec], told: i64) -> Result<u32, Invalid> {
     let wrong = |reason: String| Err(Invalid::new("/max_batch_size", reason));
-    if !(1..=LARGEST_BATCH).contains(&size) {
+    let Some(size) = u32::try_from(told)
+        .ok()
+        .filter(|size| (1..=LARGEST_BATCH).contains(size))
+    else {
         return wrong(format!("must be 1 to {LARGEST_BATCH}"));
-    }
+    };
     if size == 1 {
-        return Ok(());
+        return Ok(size);
     }
     let is_open = |spec: &TensorSpec| spec.datatype == Datatype::SequenceOfMap || spec.shape.first() == Some(&-1);
     let named = inputs
@@ -321,7 +323,7 @@ fn fit_batches(inputs: &[TensorSpec], outputs: &[TensorSpec], size: u32) -> Resu
             shown(&spec.name),
             spec.shape
         )),
-        None => Ok(()),
+        None => Ok(size),
     }
 }
 

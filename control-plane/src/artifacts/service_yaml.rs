@@ -35,7 +35,7 @@ pub(super) struct EndpointYaml {
     pub(super) kind: Option<EndpointKind>,
     pub(super) columns: Option<List<Word, MOST_WORDS>>,
     pub(super) labels: Option<List<Word, MOST_WORDS>>,
-    pub(super) max_batch_size: Option<u32>,
+    pub(super) max_batch_size: Option<i64>,
 }
 
 /// Reads the file.

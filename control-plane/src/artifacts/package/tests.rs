@@ -171,6 +171,11 @@ fn service_yaml_is_held_against_the_model() {
             "must be 1 to 1024",
         ),
         (
+            "{name: a, model: one, max_batch_size: -1}",
+            "/endpoints/0/max_batch_size",
+            "must be 1 to 1024",
+        ),
+        (
             "{name: a, model: one, max_batch_size: many}",
             "/endpoints/0/max_batch_size",
             "invalid type",
