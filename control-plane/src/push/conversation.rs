@@ -324,8 +324,10 @@ impl<L: Link> Conversation<L> {
         let code = nack.code();
         metrics::counter!("castoff_push_nacks_total", "code" => code.as_str_name()).increment(1);
         if code == nack::Code::Gap {
-            // It has arrived, and led nowhere: the whole config is sent.
-            (self.stands_at, self.under_way) = (None, None);
+            // What changed has arrived, and led nowhere: the whole config is sent, once until it stands somewhere again.
+            if self.stands_at.take().is_some() {
+                self.under_way = None;
+            }
             return self.push();
         }
         let digest = nack.position.as_ref().map(|position| position.digest.clone());

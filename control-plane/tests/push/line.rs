@@ -5,7 +5,7 @@ use castoff_control_plane::authn::{Secret, SecretKind};
 use castoff_wire::line::{self, FIRST, Inbox, PREFACE, framed};
 use castoff_wire::proto::from_node::Message as Up;
 use castoff_wire::proto::to_node::Message as Down;
-use castoff_wire::proto::{Ack, FromNode, Heartbeat, Hello, Opened, Opening, Position, Signed, ToNode};
+use castoff_wire::proto::{Ack, FromNode, Heartbeat, Hello, Nack, Opened, Opening, Position, Signed, ToNode, nack};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -96,6 +96,35 @@ async fn a_node_on_a_line_gets_every_change_and_the_receipt_says_so() {
     })
     .await;
     assert!(!world.events().await.contains(&"node-lost".to_owned()));
+    world.end().await;
+}
+
+/// However often it asks: the answer is large, and the question is not.
+#[tokio::test]
+async fn a_node_that_asks_for_the_whole_config_gets_it_once_until_it_has_it() {
+    let world = World::new().await;
+    let hello = world.hello(Uuid::new_v4());
+    let mut node = open(&world, world.token.expose(), Some(hello)).await.unwrap();
+    let (_, position) = world.open(&node.snapshot().await);
+    node.ack(position).await;
+    let (_, key) = world.new_key(&world.store, "first").await;
+    let (_, position) = world.open(&node.snapshot().await);
+    for _ in 0..20 {
+        node.say(Up::Nack(Nack {
+            code: nack::Code::Gap.into(),
+            ..Nack::default()
+        }))
+        .await;
+    }
+    // For the first question, and for those that came while that was under way.
+    for _ in 0..2 {
+        let (config, again) = world.open(&node.snapshot().await);
+        assert_eq!((config.access.unwrap().keys.len(), &again), (1, &position));
+        node.ack(again).await;
+    }
+    world.revoke(key).await;
+    let (config, _) = world.open(&node.snapshot().await);
+    assert!(config.access.unwrap().keys.is_empty());
     world.end().await;
 }
 
