@@ -3,14 +3,16 @@
 //! Apart from `state`, which swaps one for another. The rule a newcomer would break: building reads the config as if a
 //! stranger had written it; what does not hold refuses the whole config, and the one in force stays.
 
+mod access;
+
+pub use access::{Access, Key, KeyUsage};
+
 use crate::engine::{Engine, Model};
-use crate::limiter::{Limiter, Rate};
 use crate::predict::route::Weighted;
 use castoff_wire::proto;
 use castoff_wire::sha256;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -26,6 +28,9 @@ pub enum NotServed {
     /// A model of it cannot be loaded.
     #[error("a model cannot be loaded: {0}")]
     Model(String),
+    /// A model of it answers a test query wrongly, or not at all.
+    #[error("a test query failed: {0}")]
+    TestQuery(String),
 }
 
 /// How much a call may take, within sane bounds whatever the config says.
@@ -69,70 +74,6 @@ impl Default for Limits {
     }
 }
 
-/// How often a key was used since that was last told.
-#[derive(Debug, Default)]
-pub struct KeyUsage {
-    calls: AtomicU64,
-    last_used_ms: AtomicI64,
-}
-
-impl KeyUsage {
-    /// Counts a call.
-    pub fn record(&self, now_ms: i64) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
-        self.last_used_ms.fetch_max(now_ms, Ordering::Relaxed);
-    }
-
-    pub(crate) fn take(&self) -> Option<(u64, i64)> {
-        let calls = self.calls.swap(0, Ordering::Relaxed);
-        (calls > 0).then(|| (calls, self.last_used_ms.load(Ordering::Relaxed)))
-    }
-
-    pub(crate) fn give_back(&self, calls: u64, last_used_ms: i64) {
-        self.calls.fetch_add(calls, Ordering::Relaxed);
-        self.last_used_ms.fetch_max(last_used_ms, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_used(&self) -> bool {
-        self.calls.load(Ordering::Relaxed) > 0
-    }
-}
-
-/// A key of the set. It has no Debug: it is found by a hash that no log should hold.
-pub struct Key {
-    /// Its id, which a log may hold.
-    pub id: Uuid,
-    pub(crate) hash: [u8; 32],
-    /// Endpoints that it opens; `None`: all.
-    pub endpoints: Option<HashSet<String>>,
-    /// Milliseconds since 1970; 0: no bound.
-    pub not_before_ms: i64,
-    /// Milliseconds since 1970; 0: no bound.
-    pub expires_at_ms: i64,
-    /// Its quota is used up until then. Milliseconds since 1970; 0: it is not.
-    pub used_up_until_ms: i64,
-    /// Its counters, which outlive this snapshot.
-    pub usage: Arc<KeyUsage>,
-    /// How often it may be used; `None`: as often as anybody likes. It outlives this snapshot, too.
-    pub limiter: Option<Arc<Limiter>>,
-}
-
-/// Who may call.
-pub struct Access {
-    /// Whether a call needs no key.
-    pub public: bool,
-    /// The header in which a key travels, in lower case.
-    pub key_header: http::HeaderName,
-    pub(crate) keys: HashMap<[u8; 32], Arc<Key>>,
-}
-
-impl Access {
-    /// How many keys open this deployment.
-    pub fn key_count(&self) -> usize {
-        self.keys.len()
-    }
-}
-
 /// What a records endpoint or a tensor endpoint is called by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -156,6 +97,17 @@ pub struct Endpoint {
     pub labels: Vec<String>,
     /// Rows that one run of its model may have, of several calls; 1: each call alone.
     pub max_batch_size: usize,
+    /// Digest of its test queries; `None`: there are none.
+    pub test_queries: Option<[u8; 32]>,
+}
+
+impl Endpoint {
+    /// Whether a query that was asked of the other is answered the same here.
+    fn answers_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.model, &other.model)
+            && (self.kind, &self.columns, &self.labels) == (other.kind, &other.columns, &other.labels)
+            && (self.max_batch_size, self.test_queries) == (other.max_batch_size, other.test_queries)
+    }
 }
 
 /// One version of the service, with its share of the calls.
@@ -227,7 +179,7 @@ impl Serving {
         let serving = config.serving.as_ref().ok_or_else(|| malformed("serving is missing"))?;
         let limits = Limits::of(serving.limits.as_ref().unwrap_or(&proto::Limits::default()));
         // The cheap half first: a config with a broken key set loads nothing.
-        let access = access(
+        let access = access::access(
             config.access.as_ref().ok_or_else(|| malformed("access is missing"))?,
             sources,
         )?;
@@ -274,6 +226,25 @@ impl Serving {
         self.versions.iter().filter_map(named)
     }
 
+    /// Endpoints with test queries that no snapshot before has passed, with the digest of these.
+    pub(crate) fn untested<'a>(
+        &'a self,
+        previous: Option<&'a Self>,
+    ) -> impl Iterator<Item = (&'a Version, &'a Endpoint, &'a [u8; 32])> {
+        let has_passed = move |endpoint: &Endpoint| {
+            let mut before = previous.iter().flat_map(|previous| &previous.versions);
+            before.any(|version| {
+                version
+                    .endpoint(&endpoint.name)
+                    .is_some_and(|before| endpoint.answers_as(before))
+            })
+        };
+        self.versions.iter().flat_map(move |version| {
+            let tested = version.endpoints.iter().filter(move |endpoint| !has_passed(endpoint));
+            tested.filter_map(move |endpoint| Some((version, endpoint, endpoint.test_queries.as_ref()?)))
+        })
+    }
+
     /// The name of the one endpoint there is; `None` when there are more.
     pub fn only_endpoint(&self) -> Option<&str> {
         let mut names = self
@@ -313,62 +284,6 @@ fn check_route(serving: &proto::Serving) -> Result<(), NotServed> {
     Ok(())
 }
 
-fn access(access: &proto::Access, sources: &mut Sources<'_>) -> Result<Access, NotServed> {
-    let header = if access.key_header.is_empty() {
-        "x-api-key"
-    } else {
-        &access.key_header
-    };
-    let key_header = http::HeaderName::from_bytes(header.as_bytes()).map_err(|_| malformed("key_header"))?;
-    let mut keys = HashMap::with_capacity(access.keys.len());
-    for key in &access.keys {
-        let id = Uuid::from_slice(&key.id).map_err(|_| malformed("a key without an id"))?;
-        let hash: [u8; 32] = key
-            .hash
-            .as_slice()
-            .try_into()
-            .map_err(|_| malformed(format!("key {id} without a hash")))?;
-        let endpoints = (!key.endpoints.is_empty()).then(|| key.endpoints.iter().cloned().collect());
-        let usage = (sources.usage)(id);
-        let limiter = match &key.rate_limit {
-            Some(limit) => {
-                let rate = Rate::of(limit).ok_or_else(|| malformed(format!("key {id} may never be used")))?;
-                Some(limiter(rate, hash, sources.in_force))
-            }
-            None => None,
-        };
-        let (not_before_ms, expires_at_ms) = (key.not_before_ms, key.expires_at_ms);
-        let key = Key {
-            id,
-            hash,
-            endpoints,
-            not_before_ms,
-            expires_at_ms,
-            used_up_until_ms: key.used_up_until_ms,
-            usage,
-            limiter,
-        };
-        if keys.insert(hash, Arc::new(key)).is_some() {
-            return Err(malformed(format!("key {id} has the hash of another")));
-        }
-    }
-    Ok(Access {
-        public: access.mode == proto::access::Mode::Public as i32,
-        key_header,
-        keys,
-    })
-}
-
-/// That of the key in force, when its rate is the same: what has been used of it stays used, however often a config comes.
-fn limiter(rate: Rate, hash: [u8; 32], in_force: Option<&Serving>) -> Arc<Limiter> {
-    let key = in_force.and_then(|in_force| in_force.access.keys.get(&hash));
-    let kept = key.and_then(|key| key.limiter.as_ref());
-    match kept.filter(|kept| kept.rate() == rate) {
-        Some(kept) => Arc::clone(kept),
-        None => Arc::new(Limiter::new(rate)),
-    }
-}
-
 fn endpoint(
     version: &proto::RoutedVersion,
     endpoint: &proto::Endpoint,
@@ -402,6 +317,13 @@ fn endpoint(
         }
     };
     models.insert(id, Arc::clone(&model));
+    let test_queries = endpoint
+        .test_queries
+        .as_ref()
+        .map(|file| file.digest.as_slice().try_into());
+    let test_queries = test_queries
+        .transpose()
+        .map_err(|_| malformed(format!("the test queries of {title} have no digest")))?;
     let kind = match endpoint.kind {
         kind if kind == proto::endpoint::Kind::Records as i32 => Kind::Records,
         _ => Kind::Tensor,
@@ -418,5 +340,6 @@ fn endpoint(
         columns: endpoint.columns.clone(),
         labels: endpoint.labels.clone(),
         max_batch_size: endpoint.max_batch_size.max(1) as usize,
+        test_queries,
     })
 }

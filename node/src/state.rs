@@ -5,10 +5,11 @@
 
 use crate::clock::Clock;
 use crate::engine::Engine;
+use crate::predict::test_queries;
 use crate::serving::{Files, KeyUsage, Limits, NotServed, Serving, Sources};
 use arc_swap::ArcSwap;
 use castoff_listen::body::Budget;
-use castoff_wire::proto;
+use castoff_wire::{proto, sha256};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,8 +101,8 @@ impl Node {
         &self.clock
     }
 
-    /// Builds what an opened config says, beside the one in force; nothing that callers see changes. Blocks while models
-    /// load. `files` gives the bytes of a file by its SHA-256, and is asked only for models that `previous` has not.
+    /// Builds what an opened config says, beside the one in force, and asks its models the test queries that `previous` has not
+    /// passed; nothing that callers see changes. Blocks while models load and run, so it must not be called by a task. `files` gives the bytes of a file by its SHA-256, and is asked only for models that `previous` has not.
     ///
     /// # Errors
     /// [`NotServed`] says why it cannot be served.
@@ -121,7 +122,9 @@ impl Node {
             in_force: in_force.as_deref(),
             usage: &mut usage,
         };
-        Serving::build(config, position.clone(), &mut sources).map(Arc::new)
+        let serving = Arc::new(Serving::build(config, position.clone(), &mut sources)?);
+        ask_test_queries(&serving, files, previous)?;
+        Ok(serving)
     }
 
     /// Serves this: when it returns, no call that arrives is judged by what was before. The order of configs is for the
@@ -311,6 +314,25 @@ impl Node {
     pub(crate) fn count_refused(&self) {
         self.refused_calls.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Asks what is built the test queries of its packages.
+fn ask_test_queries(serving: &Arc<Serving>, files: &Files<'_>, previous: Option<&Serving>) -> Result<(), NotServed> {
+    for (version, endpoint, digest) in serving.untested(previous) {
+        let title = format!("{}/{}", version.name, endpoint.name);
+        let file = files(digest).map_err(|reason| NotServed::Package(format!("{title}: {reason}")))?;
+        if sha256(&[&file]) != *digest {
+            return Err(NotServed::Package(format!("{title}: the file has another digest")));
+        }
+        // A runtime of its own: the caller's thread may block, and need not have one.
+        let asked = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| error.to_string())
+            .and_then(|runtime| runtime.block_on(test_queries::ask(serving, version, endpoint, &file)));
+        asked.map_err(|wrong| NotServed::TestQuery(format!("{title}: {wrong}")))?;
+    }
+    Ok(())
 }
 
 /// What these locks guard is whole between any two statements, so a panic elsewhere does not spoil it.

@@ -159,9 +159,15 @@ def write(name, model):
 
 
 def package():
-    """The example of a package: one model as two endpoints."""
+    """The example of a package: one model as two endpoints, and what it answers to the first three flowers."""
     folder = HERE / "iris-package"
     (folder / "iris.onnx").write_bytes((HERE / "iris-tensor.onnx").read_bytes())
+    answered = json.loads((HERE / "expected" / "iris-package.json").read_text())["records"]
+    queries = [
+        {"features": one["features"], "expected": {"prediction": one["prediction"], "probas": one["probas"]}}
+        for one in answered[:3]
+    ]
+    (folder / "queries.json").write_text(json.dumps(queries, indent=2) + "\n")
     with zipfile.ZipFile(HERE / "iris-package.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.iterdir()):
             # Always the same bytes: an entry would carry the time of its file.
@@ -255,10 +261,10 @@ def main():
         print("training and exporting")
         train()
         by_hand()
-        package()
     print("asking Python's onnxruntime", onnxruntime.__version__)
     (HERE / "expected").mkdir(exist_ok=True)
     answers()
+    package()
     made = [path for path in HERE.rglob("*") if path.suffix in {".onnx", ".json", ".zip"}]
     total = sum(path.stat().st_size for path in made)
     print(f"{len(made)} files, {total} bytes")

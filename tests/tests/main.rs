@@ -48,3 +48,4 @@ mod secrets;
 mod services;
 mod static_node;
 mod store;
+mod test_queries;

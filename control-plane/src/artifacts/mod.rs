@@ -12,6 +12,7 @@ mod receive;
 mod section;
 mod service_yaml;
 mod store;
+mod test_queries;
 #[cfg(test)]
 mod testing;
 mod unpack;

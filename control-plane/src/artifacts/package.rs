@@ -4,7 +4,7 @@ use super::onnx::{self, Header};
 use super::section::Section;
 use super::service_yaml::{self, EndpointYaml, List, ServiceYaml, Word};
 use super::unpack::{self, Files};
-use super::{Limits, Refused, Unreadable, shown};
+use super::{Limits, Refused, Unreadable, shown, test_queries};
 use crate::domain::package::{Datatype, Endpoint, EndpointKind, Manifest, PackageFile, TensorSpec};
 use crate::domain::{EndpointName, Invalid, ServiceName};
 use std::collections::HashSet;
@@ -74,14 +74,16 @@ pub(super) fn inspect(
     let mut sections: Vec<Section> = Vec::new();
     let mut names = HashSet::new();
     for (index, told) in yaml.endpoints.0.into_iter().enumerate() {
-        let (endpoint, section) =
+        let (endpoint, needed) =
             described(told, &files).map_err(|error| under(error, &format!("/endpoints/{index}")))?;
         if !names.insert(endpoint.name.clone()) {
             let pointer = format!("/endpoints/{index}/name");
             return Err(Invalid::new(pointer, "is the name of another endpoint, too").into());
         }
-        if !sections.iter().any(|kept| kept.digest == section.digest) {
-            sections.push(section);
+        for section in needed {
+            if !sections.iter().any(|kept| kept.digest == section.digest) {
+                sections.push(section.clone());
+            }
         }
         endpoints.push(endpoint);
     }
@@ -134,20 +136,41 @@ struct Told {
     max_batch_size: Option<i64>,
 }
 
-fn described(told: EndpointYaml, files: &Files) -> Result<(Endpoint, Section), Refused> {
+/// An endpoint, and the files that nodes fetch for it.
+fn described(told: EndpointYaml, files: &Files) -> Result<(Endpoint, Vec<&Section>), Refused> {
     let name = EndpointName::parse(&told.name.0).map_err(|invalid| invalid.under("/name"))?;
     let path = told.model.0;
-    let Some(section) = files.get(&path) else {
-        return Err(Invalid::new("/model", format!("{} is not in the package", shown(&path))).into());
-    };
+    let section = find(files, &path, "/model")?;
     let header = header(section).map_err(|error| error.refuse("/model", &shown(&path)))?;
+    let test_queries = told.test_queries;
     let told = Told {
         kind: told.kind,
         columns: words(told.columns, "/columns")?,
         labels: words(told.labels, "/labels")?,
         max_batch_size: told.max_batch_size,
     };
-    Ok((endpoint(name, path, section, header, told)?, section.clone()))
+    let mut endpoint = endpoint(name, path, section, header, told)?;
+    let mut needed = vec![section];
+    if let Some(Word(path)) = test_queries {
+        let section = find(files, &path, "/test_queries")?;
+        test_queries::check(&path, section, &endpoint)?;
+        endpoint.test_queries = Some(package_file(path, section));
+        needed.push(section);
+    }
+    Ok((endpoint, needed))
+}
+
+fn find<'a>(files: &'a Files, path: &str, pointer: &str) -> Result<&'a Section, Invalid> {
+    let missing = || Invalid::new(pointer, format!("{} is not in the package", shown(path)));
+    files.get(path).ok_or_else(missing)
+}
+
+fn package_file(path: String, section: &Section) -> PackageFile {
+    PackageFile {
+        path,
+        digest: section.digest,
+        size: section.size,
+    }
 }
 
 /// A list that is not empty, of words that are neither empty nor twice there.
@@ -218,11 +241,8 @@ fn endpoint(
     Ok(Endpoint {
         name,
         kind,
-        file: PackageFile {
-            path,
-            digest: model.digest,
-            size: model.size,
-        },
+        file: package_file(path, model),
+        test_queries: None,
         inputs: header.inputs,
         outputs: header.outputs,
         columns: told.columns.unwrap_or_default(),

@@ -36,6 +36,7 @@ pub(super) struct EndpointYaml {
     pub(super) columns: Option<List<Word, MOST_WORDS>>,
     pub(super) labels: Option<List<Word, MOST_WORDS>>,
     pub(super) max_batch_size: Option<i64>,
+    pub(super) test_queries: Option<Word>,
 }
 
 /// Reads the file.

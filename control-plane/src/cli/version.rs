@@ -190,6 +190,9 @@ fn facts(version: &Value) -> Table {
         if endpoint.get("max_batch_size").and_then(Value::as_u64) > Some(1) {
             facts.fact("  max batch size", cell(endpoint, "/max_batch_size"));
         }
+        if endpoint.pointer("/test_queries/path").is_some() {
+            facts.fact("  test queries", cell(endpoint, "/test_queries/path"));
+        }
     }
     facts
 }

@@ -5,7 +5,7 @@
 
 use super::{EndpointName, Invalid};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use utoipa::ToSchema;
@@ -82,20 +82,11 @@ impl Manifest {
         self.endpoints.iter().find(|endpoint| endpoint.name.as_str() == name)
     }
 
-    /// Digests of everything that a node fetches to serve it, each once.
+    /// Everything that a node fetches to serve it, each digest once.
     pub fn files(&self) -> impl Iterator<Item = &PackageFile> {
-        let first = |(at, endpoint): &(usize, &Endpoint)| {
-            !self
-                .endpoints
-                .iter()
-                .take(*at)
-                .any(|earlier| earlier.file.digest == endpoint.file.digest)
-        };
-        self.endpoints
-            .iter()
-            .enumerate()
-            .filter(first)
-            .map(|(_, endpoint)| &endpoint.file)
+        let mut seen = HashSet::new();
+        let all = self.endpoints.iter().flat_map(Endpoint::files);
+        all.filter(move |file| seen.insert(file.digest))
     }
 }
 
@@ -109,6 +100,9 @@ pub struct Endpoint {
     pub kind: EndpointKind,
     /// The model.
     pub file: PackageFile,
+    /// What a node asks the model before it takes calls, and what must be answered; null: nothing.
+    #[serde(default)]
+    pub test_queries: Option<PackageFile>,
     /// What the model takes, initializers left out.
     pub inputs: Vec<TensorSpec>,
     /// What the model gives.
@@ -131,6 +125,13 @@ pub struct Endpoint {
     /// The model's own metadata. What is long is left out.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,
+}
+
+impl Endpoint {
+    /// What a node fetches to serve it.
+    pub fn files(&self) -> impl Iterator<Item = &PackageFile> {
+        std::iter::once(&self.file).chain(&self.test_queries)
+    }
 }
 
 /// What a package means that says nothing of batches.

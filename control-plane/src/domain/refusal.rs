@@ -23,6 +23,8 @@ pub enum RefusalReason {
     Package,
     /// A model could not be loaded.
     Model,
+    /// A model answers a test query of its package wrongly, or not at all.
+    TestQuery,
     /// Its durable copy was torn, or changed by somebody else.
     DamagedCopy,
     /// A reason that this release does not know.
@@ -41,6 +43,7 @@ impl RefusalReason {
             Self::TooLarge => "too large",
             Self::Package => "a model file is missing",
             Self::Model => "a model does not load",
+            Self::TestQuery => "a test query failed",
             Self::DamagedCopy => "its durable copy was damaged",
             Self::Other => "for a reason of a later release",
         }

@@ -1,7 +1,7 @@
 //! From facts to the document that a node obeys. Pure.
 
 use crate::domain::Time;
-use crate::domain::package::{Endpoint, EndpointKind};
+use crate::domain::package::{Endpoint, EndpointKind, PackageFile};
 use crate::store::{ConfigFacts, KeyFact, LegFact};
 use castoff_wire::proto::{self, access::Mode, endpoint::Kind};
 use uuid::Uuid;
@@ -54,14 +54,19 @@ fn endpoint(endpoint: &Endpoint) -> proto::Endpoint {
     proto::Endpoint {
         name: endpoint.name.to_string(),
         kind: kind.into(),
-        model: Some(proto::File {
-            path: endpoint.file.path.clone(),
-            digest: endpoint.file.digest.as_bytes().to_vec(),
-            size: endpoint.file.size,
-        }),
+        model: Some(file(&endpoint.file)),
         columns: endpoint.columns.clone(),
         labels: endpoint.labels.clone(),
         max_batch_size: endpoint.max_batch_size,
+        test_queries: endpoint.test_queries.as_ref().map(file),
+    }
+}
+
+fn file(file: &PackageFile) -> proto::File {
+    proto::File {
+        path: file.path.clone(),
+        digest: file.digest.as_bytes().to_vec(),
+        size: file.size,
     }
 }
 

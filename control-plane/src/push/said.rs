@@ -19,6 +19,7 @@ pub(super) fn refusal(said: &proto::Refusal) -> Refusal {
         Code::TooLarge => RefusalReason::TooLarge,
         Code::Package => RefusalReason::Package,
         Code::Model => RefusalReason::Model,
+        Code::TestQuery => RefusalReason::TestQuery,
         Code::DamagedCopy => RefusalReason::DamagedCopy,
         Code::Unspecified | Code::Gap => RefusalReason::Other,
     };

@@ -111,8 +111,8 @@ pub(super) async fn raise(store: &Store, tx: &DatabaseTransaction, deployment_id
     let published = store.publisher.publish(&facts);
     check_fits(tx, &facts, published.config.len()).await?;
     let mut files: Vec<(String, u64)> = Vec::new();
-    for endpoint in facts.legs.iter().flat_map(|leg| &leg.manifest.endpoints) {
-        files.push((endpoint.file.digest.to_string(), endpoint.file.size));
+    for file in facts.legs.iter().flat_map(|leg| leg.manifest.files()) {
+        files.push((file.digest.to_string(), file.size));
     }
     files.sort();
     files.dedup();

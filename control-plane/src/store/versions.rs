@@ -211,7 +211,7 @@ impl Store {
         for row in rows {
             let version = version(row)?;
             digests.push(version.digest);
-            digests.extend(version.manifest.endpoints.iter().map(|endpoint| endpoint.file.digest));
+            digests.extend(version.manifest.files().map(|file| file.digest));
         }
         Ok(digests)
     }

@@ -60,9 +60,10 @@ pub fn files(config: &Config) -> Option<Vec<File>> {
     let versions = config.serving.iter().flat_map(|serving| &serving.versions);
     let mut files = HashMap::new();
     for endpoint in versions.flat_map(|version| &version.endpoints) {
-        let file = endpoint.model.as_ref()?;
-        let digest: [u8; 32] = file.digest.as_slice().try_into().ok()?;
-        files.entry(digest).or_insert_with(|| file.clone());
+        for file in [endpoint.model.as_ref()?].into_iter().chain(&endpoint.test_queries) {
+            let digest: [u8; 32] = file.digest.as_slice().try_into().ok()?;
+            files.entry(digest).or_insert_with(|| file.clone());
+        }
     }
     Some(files.into_values().collect())
 }

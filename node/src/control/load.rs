@@ -34,6 +34,7 @@ impl Failure {
             Self::NotFetched(_) | Self::NotBuilt(NotBuilt::Package(_)) => Code::Package,
             Self::NotBuilt(NotBuilt::Malformed(_)) => Code::Malformed,
             Self::NotBuilt(NotBuilt::Model(_)) | Self::Broken => Code::Model,
+            Self::NotBuilt(NotBuilt::TestQuery(_)) => Code::TestQuery,
         }
     }
 

@@ -29,6 +29,7 @@ impl Serves for Node {
             NotServed::Malformed(_) => NotBuilt::Malformed(refused.to_string()),
             NotServed::Package(_) => NotBuilt::Package(refused.to_string()),
             NotServed::Model(_) => NotBuilt::Model(refused.to_string()),
+            NotServed::TestQuery(_) => NotBuilt::TestQuery(refused.to_string()),
         })
     }
 

@@ -18,6 +18,9 @@ pub enum NotBuilt {
     /// A model of it cannot be loaded.
     #[error("{0}")]
     Model(String),
+    /// A model of it answers a test query wrongly, or not at all.
+    #[error("{0}")]
+    TestQuery(String),
 }
 
 /// The part of a node that answers calls.

@@ -267,6 +267,12 @@ impl Model {
         self.seats[0].take()
     }
 
+    /// Takes one place inside, as a call does, for as long as what is given is kept.
+    #[cfg(test)]
+    pub(crate) fn occupy(&self, queue: usize) -> impl Sized {
+        Load::enter(&self.load, queue).unwrap()
+    }
+
     /// A free session; `None` when there was none until then.
     fn seat_by(&self, until: Instant) -> Option<Taken<'_>> {
         loop {

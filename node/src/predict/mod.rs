@@ -17,6 +17,7 @@ mod records;
 pub mod route;
 mod simple;
 pub mod tensors;
+pub(crate) mod test_queries;
 mod v2;
 mod v2_wire;
 

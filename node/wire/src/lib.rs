@@ -15,6 +15,7 @@ mod redacted;
 mod refusal;
 pub mod signed;
 pub mod strict;
+pub mod test_query;
 
 /// The messages and the gRPC service of `proto/node.proto`.
 #[allow(

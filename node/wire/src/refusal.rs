@@ -16,6 +16,7 @@ impl Code {
             Self::Package => "package",
             Self::Model => "model",
             Self::TooLarge => "too-large",
+            Self::TestQuery => "test-query",
             Self::DamagedCopy => "damaged-copy",
         }
     }

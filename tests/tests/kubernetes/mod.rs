@@ -11,6 +11,7 @@ mod objects;
 mod scaling;
 mod strangers;
 mod templates;
+mod test_queries;
 mod tokens;
 mod troubles;
 mod two;

@@ -155,6 +155,7 @@ fn new_version(name: &str, digest: [u8; 32]) -> NewVersion {
             digest: Digest::new(digest),
             size: 1,
         },
+        test_queries: None,
         inputs: Vec::new(),
         outputs: Vec::new(),
         columns: Vec::new(),

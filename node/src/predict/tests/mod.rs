@@ -9,5 +9,6 @@ mod document;
 mod limits;
 mod onnx;
 mod overload;
+mod test_queries;
 mod v2;
 mod world;

@@ -172,6 +172,21 @@ impl World {
         routed.endpoints.last_mut().unwrap()
     }
 
+    /// Has these queries asked of an endpoint.
+    pub(super) fn test(&mut self, version: &str, name: &str, queries: &Value) {
+        let file = queries.to_string().into_bytes();
+        let digest = sha256(&[&file]).to_vec();
+        let (size, mut versions) = (file.len() as u64, self.serving().versions.iter_mut());
+        let routed = versions.find(|routed| routed.name == version).unwrap();
+        let endpoint = routed.endpoints.iter_mut().find(|endpoint| endpoint.name == name);
+        endpoint.unwrap().test_queries = Some(proto::File {
+            path: "queries.json".to_owned(),
+            digest: digest.clone(),
+            size,
+        });
+        self.files.insert(digest, file);
+    }
+
     /// Builds and swaps in what the config says now, as the control side would.
     pub(super) fn apply(&mut self) -> Result<(), NotServed> {
         self.config.version += 1;
