@@ -2,7 +2,7 @@
 
 use super::onnx::{self, Header};
 use super::section::Section;
-use super::service_yaml::{self, EndpointYaml, List, ServiceYaml, Word};
+use super::service_yaml::{self, EndpointYaml, List, ServiceYaml, Whole, Word};
 use super::unpack::{self, Files};
 use super::{Limits, Refused, Unreadable, shown, test_queries};
 use crate::domain::package::{Datatype, Endpoint, EndpointKind, Manifest, PackageFile, TensorSpec};
@@ -147,7 +147,7 @@ fn described(told: EndpointYaml, files: &Files) -> Result<(Endpoint, Vec<&Sectio
         kind: told.kind,
         columns: words(told.columns, "/columns")?,
         labels: words(told.labels, "/labels")?,
-        max_batch_size: told.max_batch_size,
+        max_batch_size: told.max_batch_size.map(|Whole(number)| number),
     };
     let mut endpoint = endpoint(name, path, section, header, told)?;
     let mut needed = vec![section];

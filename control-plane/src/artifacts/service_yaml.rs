@@ -35,7 +35,7 @@ pub(super) struct EndpointYaml {
     pub(super) kind: Option<EndpointKind>,
     pub(super) columns: Option<List<Word, MOST_WORDS>>,
     pub(super) labels: Option<List<Word, MOST_WORDS>>,
-    pub(super) max_batch_size: Option<i64>,
+    pub(super) max_batch_size: Option<Whole>,
     pub(super) test_queries: Option<Word>,
 }
 
@@ -92,6 +92,33 @@ impl<'de> Deserialize<'de> for Word {
             }
         }
         from.deserialize_any(Words)
+    }
+}
+
+/// A whole number.
+#[derive(Debug)]
+pub(super) struct Whole(pub(super) i64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Numbers;
+        impl Visitor<'_> for Numbers {
+            type Value = Whole;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Whole, E> {
+                Ok(Whole(number))
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
+                // What is larger is too large for everything that is a number here.
+                Ok(Whole(i64::try_from(number).unwrap_or(i64::MAX)))
+            }
+        }
+        from.deserialize_any(Numbers)
     }
 }
 

@@ -178,7 +178,7 @@ fn service_yaml_is_held_against_the_model() {
         (
             "{name: a, model: one, max_batch_size: many}",
             "/endpoints/0/max_batch_size",
-            "invalid type",
+            "expected a whole number",
         ),
         ("{name: A, model: one}", "/endpoints/0/name", "lower-case"),
         (
