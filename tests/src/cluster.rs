@@ -6,6 +6,7 @@
 use crate::actor::Actor;
 use crate::eventually::within;
 use crate::release::Release;
+use crate::tell::skipped;
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
@@ -61,7 +62,7 @@ impl Cluster {
                 std::env::var_os("CI").is_none_or(|ci| ci != "true"),
                 "needed in CI: {reason}"
             );
-            eprintln!("\n!!! SKIPPED on Kubernetes: {reason}\n");
+            skipped("on Kubernetes", reason);
         }
         Some(Self {
             kubeconfig: found?.into(),
@@ -85,7 +86,7 @@ impl Cluster {
         if !is_here {
             let elsewhere = std::env::var_os("CI").is_none_or(|ci| ci != "true");
             assert!(elsewhere, "in CI the cluster is on this machine");
-            eprintln!("\n!!! SKIPPED on Kubernetes: this needs a cluster whose nodes are on this machine\n");
+            skipped("on Kubernetes", "this needs a cluster whose nodes are on this machine");
         }
         is_here
     }
@@ -99,7 +100,10 @@ impl Cluster {
         if !is_ours {
             let elsewhere = std::env::var_os("CI").is_none_or(|ci| ci != "true");
             assert!(elsewhere, "in CI the cluster is that of tests/cluster");
-            eprintln!("\n!!! SKIPPED on Kubernetes: this needs what is added to the cluster of tests/cluster\n");
+            skipped(
+                "on Kubernetes",
+                "this needs what is added to the cluster of tests/cluster",
+            );
         }
         is_ours
     }

@@ -28,7 +28,7 @@ impl SmallDisk {
             fs::remove_dir(&filled).ok();
             let ci = std::env::var_os("CI").is_some_and(|ci| ci == "true");
             assert!(!ci, "a small disk is needed in CI: {reason}");
-            eprintln!("\n!!! SKIPPED, a full disk: {reason}\n");
+            crate::skipped("with a full disk", &reason);
             return None;
         }
         // Filled where nobody looks yet, then put over the folder in one step.

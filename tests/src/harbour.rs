@@ -174,7 +174,7 @@ impl Harbour {
             std::env::var_os("CI").is_none_or(|ci| ci != "true"),
             "needed in CI: {reason}"
         );
-        eprintln!("\n!!! SKIPPED in part: {reason}\n");
+        crate::skipped("in part", reason);
         None
     }
 

@@ -39,6 +39,7 @@ pub mod proxy;
 pub mod raw;
 pub mod release;
 pub mod scratch;
+pub mod tell;
 pub mod world;
 
 pub use actor::Actor;
@@ -52,6 +53,7 @@ pub use planes::Planes;
 pub use pooler::Pooler;
 pub use release::Release;
 pub use serde_json::{Value, json};
+pub use tell::{skipped, tell};
 pub use world::{Cast, Database, World};
 
 /// A test that runs on SQLite and on PostgreSQL, each time in a fresh world with its cast.

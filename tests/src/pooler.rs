@@ -155,6 +155,6 @@ fn program() -> Option<PathBuf> {
         std::env::var_os("CI").is_none_or(|ci| ci != "true"),
         "a pooler is needed in CI: {why}"
     );
-    eprintln!("\n!!! SKIPPED with a pooler: {}\n", why.trim());
+    crate::skipped("with a pooler", why.trim());
     None
 }

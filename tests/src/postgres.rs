@@ -83,7 +83,7 @@ fn needed<T>(started: Result<T, &String>) -> Option<T> {
             panic!("PostgreSQL is needed in CI: {reason}")
         }
         Err(reason) => {
-            eprintln!("\n!!! SKIPPED on PostgreSQL: {reason}\n");
+            crate::skipped("on PostgreSQL", reason);
             None
         }
     }

@@ -25,7 +25,7 @@ impl Release {
             std::env::var_os("CI").is_none_or(|ci| ci != "true"),
             "needed in CI: {reason}"
         );
-        eprintln!("\n!!! SKIPPED with two releases: {reason}\n");
+        crate::skipped("with two releases", reason);
         None
     }
 
