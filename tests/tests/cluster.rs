@@ -2,7 +2,7 @@
 
 use acceptance::cluster::{Cluster, Forward, Namespace, processes_of};
 use acceptance::edge::Key;
-use acceptance::{Database, Edge, Request, Value, World, eventually, json, models, ports};
+use acceptance::{Database, Edge, Request, Value, World, eventually, json, models, ports, skipped};
 
 /// What a node is given in a pod: root of nothing, a file system that it cannot write to, and no way up.
 fn pod(image: &str) -> Value {
@@ -89,7 +89,10 @@ fn a_node_in_a_pod_serves_obeys_and_comes_back_alone() {
     let [process] = processes[..] else {
         let elsewhere = std::env::var_os("CI").is_none_or(|ci| ci != "true");
         assert!(elsewhere, "in CI the cluster is on this machine: {processes:?}");
-        eprintln!("\n!!! SKIPPED in part: the pod's process is not on this machine: {processes:?}\n");
+        skipped(
+            "in part",
+            &format!("the pod's process is not on this machine: {processes:?}"),
+        );
         return;
     };
     process.kill();

@@ -4,13 +4,28 @@ use crate::nodes::{Caller, until_refused};
 use acceptance::cluster::Cluster;
 use acceptance::figure::quantile;
 use acceptance::harbour::Harbour;
-use acceptance::{Figure, Report, json};
+use acceptance::{Figure, Report, Value, json};
+use castoff_control_plane::domain::Time;
 use std::thread;
 use std::time::Instant;
 
 const PODS: usize = 10;
 const KEYS: usize = 100;
 const ROUNDS: usize = 100;
+
+/// Seconds between what its node says of its config and what the cluster says of the pod, which tells whole seconds only.
+fn until_ready(harbour: &Harbour, pod: &Value) -> f64 {
+    let time = |text: &str| Time::parse(text).expect("a moment").ms();
+    let name = pod["metadata"]["name"].as_str().expect("a name");
+    let logged = harbour.namespace.kubectl(&["logs", name]).expect("it logs");
+    let lines = logged.lines().filter_map(|line| line.parse::<Value>().ok());
+    let in_force = lines.clone().find(|line| line["message"] == "config in force");
+    let in_force = time(in_force.expect("it is")["timestamp"].as_str().expect("a text"));
+    let conditions = pod["status"]["conditions"].as_array().expect("a list");
+    let ready = conditions.iter().find(|condition| condition["type"] == "Ready");
+    let ready = time(ready.expect("it is")["lastTransitionTime"].as_str().expect("a text"));
+    (ready - in_force).max(0) as f64 / 1e3
+}
 
 /// Pods are asked by their own addresses, in turn, on connections that stay.
 pub fn measure(report: &mut Report) {
@@ -25,6 +40,11 @@ pub fn measure(report: &mut Report) {
         let address = pod["status"]["podIP"].as_str().expect("it runs");
         format!("http://{address}:8000")
     });
+    let waited = pods["items"].as_array().expect("a list").iter();
+    let longest = waited.map(|pod| until_ready(&harbour, pod)).fold(0.0, f64::max);
+    let what =
+        format!("from a pod's config in force, models loaded, until it is ready, the longest of {PODS}, to the second");
+    report.add(Figure::of(what, "s", longest).at_most(2.0));
     let mut callers: Vec<Caller> = addresses.map(|url| Caller::of(&url)).collect();
     assert_eq!(callers.len(), PODS);
     let (mut refused, mut receipts) = (Vec::with_capacity(ROUNDS), Vec::with_capacity(ROUNDS));

@@ -36,6 +36,14 @@ fn a_deployment_becomes_pods_that_serve_obey_are_put_right_and_go() {
         receipt.text()
     );
     assert_eq!(asked(), [401, 200, 401]);
+    for pod in harbour.pod_names() {
+        let at = Forward::to(&harbour.namespace, &format!("pod/{pod}"), 8000);
+        assert_eq!(
+            [call(&at.url, Some(&kept)), call(&at.url, Some(&revoked))],
+            [200, 401],
+            "{pod}"
+        );
+    }
     let config = &receipt["receipts"][0];
     let position = format!("{}.{}", config["epoch"], config["version"]);
     let noted = harbour.field("secret", "/metadata/annotations/castoff.dev~1config-version");

@@ -1,5 +1,7 @@
 //! Infrastructures of kind kubernetes, on a real cluster.
 
+mod admitted;
+mod alone;
 mod chart;
 mod exposure;
 mod in_flight;
@@ -7,8 +9,10 @@ mod kills;
 mod life;
 mod load;
 mod logs;
+mod many;
 mod objects;
 mod scaling;
+mod stages;
 mod strangers;
 mod templates;
 mod test_queries;

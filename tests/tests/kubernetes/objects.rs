@@ -88,13 +88,11 @@ fn all_pods_come_back_with_the_control_plane_away() {
             false => Err(ready),
         }
     });
-    let at = Forward::to(&harbour.namespace, "service/iris-on-kube", 8000);
-    let asked = [
-        call(&at.url, None),
-        call(&at.url, Some(&kept)),
-        call(&at.url, Some(&revoked)),
-    ];
-    assert_eq!(asked, [401, 200, 401]);
+    for pod in harbour.pod_names() {
+        let at = Forward::to(&harbour.namespace, &format!("pod/{pod}"), 8000);
+        let asked = [None, Some(&kept), Some(&revoked)].map(|key| call(&at.url, key));
+        assert_eq!(asked, [401, 200, 401], "{pod}");
+    }
     let logs = harbour
         .namespace
         .kubectl(&["logs", "-l", ours, "--prefix", "--tail", "-1"])

@@ -2,9 +2,10 @@
 
 use super::{Cluster, Namespace, Release};
 use acceptance::castoff::binary;
-use acceptance::{models, ports, scratch};
+use acceptance::{models, ports, scratch, tell};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 /// Of REST and of the model, as the notes forward them.
 const PORTS: [u16; 2] = [8400, 8000];
@@ -53,9 +54,13 @@ pub(super) fn follow(namespace: &Namespace, host: &str, trusted: Option<&Path>) 
 #[test]
 fn the_notes_lead_to_a_model_that_answers() {
     let Some(cluster) = Cluster::there() else { return };
-    let namespace = Namespace::new(cluster, "notes");
+    let (namespace, begun) = (Namespace::new(cluster, "notes"), Instant::now());
     Release::of(cluster, &namespace).helm("install", &[]);
     follow(&namespace, "127.0.0.1", None);
+    tell(&format!(
+        "from helm install to a model that answers: {:.1?}",
+        begun.elapsed()
+    ));
 }
 
 /// An authority in a folder of its own, and a certificate of it for these names.
