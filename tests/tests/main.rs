@@ -9,6 +9,7 @@ mod bad_input;
 mod batches;
 mod behaviours;
 mod beyond;
+mod boot_size;
 mod calling;
 mod cluster;
 mod concurrency;

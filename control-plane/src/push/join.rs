@@ -1,6 +1,7 @@
 //! Join documents: all that a node must be given.
 
 use crate::authn::Secret;
+use crate::store::JoinSize;
 use castoff_wire::Join;
 use castoff_wire::join::SigningKey;
 use std::sync::Arc;
@@ -37,6 +38,21 @@ impl Joins {
         Join::parse(&text)
             .map(drop)
             .map_err(|error| format!("--node-url {}: {error}", self.url))
+    }
+
+    /// What the documents take, but for their tokens.
+    pub(super) fn size(&self) -> JoinSize {
+        let bytes = |join: &Join| serde_json::to_string(join).map_or(0, |text| text.len());
+        let whole = self.with_token(Uuid::nil(), String::new());
+        let alone = Join {
+            ca_pem: None,
+            ..whole.clone()
+        };
+        let (whole, alone) = (bytes(&whole), bytes(&alone));
+        JoinSize {
+            alone,
+            authority: whole.saturating_sub(alone),
+        }
     }
 
     /// The document for the nodes of a deployment. It holds their token.

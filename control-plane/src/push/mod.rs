@@ -117,6 +117,7 @@ impl Push {
             sign::public(installation)?,
         );
         joins.check()?;
+        store.say_join_size(joins.size());
         let hub = Arc::new(Hub::new(store.system()));
         let watching = tokio::spawn(Arc::clone(&hub).watch(settings.stopping.clone()));
         let kept = CancellationToken::new();

@@ -4,9 +4,9 @@ use super::config_facts::{ConfigFacts, KeyFact, LegFact};
 use super::entity::{api_keys, configs, deployments, infrastructures, installation, services};
 use super::error::stored;
 use super::services::{parse_word, word};
-use super::{Error, Store, commit, json};
+use super::{Error, Store, boot_size, commit, json};
 use crate::domain::package::Digest;
-use crate::domain::{Access, HeaderName, Invalid, Leg, ServiceAccess, Time};
+use crate::domain::{Access, HeaderName, Leg, ServiceAccess, Time};
 use castoff_wire::key::KeyHash;
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::sea_query::{Condition, Expr, ExprTrait, LockType, OnConflict, Query};
@@ -15,8 +15,6 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-/// What a Secret takes is 1 MiB; some of it is for the join document.
-const MOST_IN_SECRET: usize = (1 << 20) - (64 << 10);
 /// At most so many keys open one deployment.
 pub(super) const MOST_KEYS: usize = 10_000;
 
@@ -109,7 +107,7 @@ pub(super) async fn inherit_public(
 pub(super) async fn raise(store: &Store, tx: &DatabaseTransaction, deployment_id: Uuid) -> Result<u64, Error> {
     let facts = gather(tx, deployment_id).await?;
     let published = store.publisher.publish(&facts);
-    check_fits(tx, &facts, published.config.len()).await?;
+    boot_size::check(store, tx, &facts, published.config.len()).await?;
     let mut files: Vec<(String, u64)> = Vec::new();
     for file in facts.legs.iter().flat_map(|leg| leg.manifest.files()) {
         files.push((file.digest.to_string(), file.size));
@@ -149,26 +147,6 @@ pub(super) async fn raise(store: &Store, tx: &DatabaseTransaction, deployment_id
         .exec_without_returning(tx)
         .await?;
     Ok(facts.version)
-}
-
-/// On Kubernetes a config lies in a Secret beside a join document. Refused here, with its cause, and not half applied later.
-async fn check_fits(tx: &DatabaseTransaction, facts: &ConfigFacts, bytes: usize) -> Result<(), Error> {
-    if bytes <= MOST_IN_SECRET {
-        return Ok(());
-    }
-    let deployment = deployments::Entity::find_by_id(facts.deployment_id).one(tx).await?;
-    let infrastructure = deployment.ok_or(Error::NotFound("deployment"))?.infrastructure_id;
-    let infrastructure = infrastructures::Entity::find_by_id(infrastructure).one(tx).await?;
-    match infrastructure.and_then(|row| row.kubernetes) {
-        None => Ok(()),
-        Some(_) => Err(Error::Invalid(Invalid::new(
-            "",
-            format!(
-                "would make the config of {} {bytes} bytes, and a Secret of Kubernetes takes {MOST_IN_SECRET} of it: revoke keys first",
-                facts.deployment
-            ),
-        ))),
-    }
 }
 
 async fn gather(tx: &DatabaseTransaction, deployment_id: Uuid) -> Result<ConfigFacts, Error> {

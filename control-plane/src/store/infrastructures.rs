@@ -6,7 +6,9 @@ use super::entity::{deployments, infrastructures};
 use super::error::stored;
 use super::listing::{Beside, Listed, Listing};
 use super::services::{parse_word, word};
-use super::{Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, clusters, commit, configs, json};
+use super::{
+    Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, boot_size, clusters, commit, configs, json,
+};
 use crate::authn::Actor;
 use crate::authz::{Administer, InfrastructureMask};
 use crate::domain::kubernetes::Kubeconfig;
@@ -180,6 +182,7 @@ impl Store {
         if place(&kubernetes) != place(&before.kubernetes) {
             self.check_empty(&tx, before.id).await?;
         }
+        boot_size::check_settings(self, &tx, before.id, before.kubernetes.as_ref(), kubernetes.as_ref()).await?;
         let mut changing = infrastructures::Entity::update_many();
         if let Some(sealed) = kubeconfig {
             changing = changing.col_expr(infrastructures::Column::Kubeconfig, Expr::value(sealed));

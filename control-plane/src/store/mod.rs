@@ -8,6 +8,7 @@ mod addresses;
 mod admission;
 mod api_keys;
 mod audit;
+mod boot_size;
 mod clusters;
 mod config_facts;
 mod configs;
@@ -52,6 +53,7 @@ pub use addresses::KeptAddresses;
 pub use admission::{Ask, GrantSource};
 pub use api_keys::{Changed, KeyChange, KeyRing, MachineKeyUse, NewKey, WritableRing};
 pub use audit::{AuditFilter, AuditRow};
+pub use boot_size::JoinSize;
 pub use clusters::{Cluster, Leftover};
 pub use config_facts::{ConfigFacts, KeyFact, LegFact, Publish, Published};
 pub use configs::StoredConfig;
@@ -87,7 +89,7 @@ use known::Known;
 use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::broadcast;
 use uuid::Uuid;
 use witness::Witness;
@@ -122,6 +124,8 @@ pub struct Store {
     clock: Clock,
     vault: Arc<Vault>,
     publisher: Arc<dyn Publish>,
+    /// Of the join documents, once somebody writes any.
+    join_size: Arc<OnceLock<JoinSize>>,
     changes: broadcast::Sender<Change>,
     /// Those of this control plane, for the others.
     told: broadcast::Sender<Change>,
@@ -145,6 +149,7 @@ impl Store {
             clock,
             vault,
             publisher,
+            join_size: Arc::default(),
             changes,
             told,
             witness: Witness::default(),
@@ -154,6 +159,16 @@ impl Store {
     /// Names this process among the control planes on its database.
     pub fn id(&self) -> Uuid {
         self.id
+    }
+
+    /// Says what join documents take, where configs lie beside them. The first to say so is believed.
+    pub fn say_join_size(&self, size: JoinSize) {
+        let _ = self.join_size.set(size);
+    }
+
+    /// What join documents take; nothing where nobody writes any, as in a program for the machine.
+    fn join_size(&self) -> JoinSize {
+        self.join_size.get().copied().unwrap_or_default()
     }
 
     /// Hints of changes from here on.

@@ -1,6 +1,7 @@
 //! Packages in an object store: pods come back from their Secret and from there, with nobody else to ask.
 
 use super::{Harbour, arguments, call, small};
+use acceptance::archive::labelled;
 use acceptance::cluster::{Cluster, Forward, Namespace};
 use acceptance::objects::{BUCKET, Objects, PREFIX};
 use acceptance::{Cast, Database, Value, World, eventually, json, models};
@@ -203,4 +204,36 @@ fn addresses_are_made_anew_before_they_end() {
             false => Err(status.text()),
         }
     });
+}
+
+/// What does not fit into a Secret any more is where to fetch packages; all else does, up to its last bytes.
+#[test]
+fn addresses_that_do_not_fit_are_left_out_and_the_status_says_so() {
+    let Some(cluster) = Cluster::there() else { return };
+    let objects = Objects::start_at(&cluster.outside);
+    let harbour = open(cluster, &objects, "room", &[]);
+    harbour.deploy(json!({"replicas": 1}));
+    addresses(&harbour).expect("they are there");
+    let dana = &harbour.cast.dana;
+    // 64 files have some 30,000 bytes of addresses, and the config leaves 8,000.
+    dana.upload("iris", "large", labelled(243, true)).expect(201);
+    dana.upload("iris", "more", labelled(12, true)).expect(201);
+    let both = json!([{"version": "large", "weight": 50}, {"version": "more", "weight": 50}]);
+    dana.patch("/deployments/iris-on-kube?wait=60s", json!({"route": both}))
+        .expect(200);
+    let status = || dana.get("/deployments/iris-on-kube/status").expect(200);
+    eventually("the status says so", || {
+        let said = status().text();
+        match said.contains("1 node ready: the addresses of its packages do not fit") {
+            true => Ok(()),
+            false => Err(said),
+        }
+    });
+    assert!(status()["package_addresses_expire_at"].is_null(), "{}", status().text());
+    addresses(&harbour).expect_err("they are left out");
+    // With room again they are there again.
+    dana.patch("/deployments/iris-on-kube?wait=60s", json!({"version": "v1"}))
+        .expect(200);
+    eventually("they are back", || addresses(&harbour).map(drop));
+    eventually("nothing is said any more", || status()["message"] == "1 node ready");
 }

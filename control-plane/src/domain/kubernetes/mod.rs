@@ -139,6 +139,8 @@ pub struct Egress {
     pub port: u16,
 }
 
+/// Bytes that a Secret takes, before they are written in base64.
+pub const MOST_IN_SECRET: usize = 1 << 20;
 /// More than this is a mistake.
 const MOST_PODS: u32 = 200;
 

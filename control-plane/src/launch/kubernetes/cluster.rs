@@ -3,7 +3,7 @@
 use super::apply::Place;
 use super::connection::{Cause, answer, connect};
 use super::facts::{Facts, Wanted};
-use super::objects::{Desired, Kind, build};
+use super::objects::{Desired, Kind, build, no_room};
 use super::observe::{both, condition, left_alone};
 use super::queue::Queue;
 use super::renew::AccountToken;
@@ -296,6 +296,7 @@ impl Care {
         let foreign = deployment.make.as_ref().filter(|_| desired.template.is_none());
         let foreign = foreign.map(|make| left_alone(make.template, &deployment.infrastructure));
         let problem = both(condition(&pods, failure.as_deref()).or(unscaled), foreign);
+        let problem = both(problem, no_room(&desired.boot.packages));
         let is_conflict = trouble.as_ref().is_some_and(|trouble| trouble.cause == Cause::Conflict);
         let first = trouble.as_ref().map(|trouble| trouble.sentence.clone());
         if !is_conflict {

@@ -3,7 +3,7 @@
 use super::bounds::{PAGE, words};
 use super::connection::{Cause, Trouble, answer, connect};
 use super::labels::{CONTAINER, DEPLOYMENT};
-use super::objects::{Boot, Desired, Dialled, Kind, pod};
+use super::objects::{Boot, Desired, Dialled, Kind, Packages, pod};
 use super::recent::{Recent, Tails};
 use super::watch::{api, no_such_kind};
 use crate::domain::Kubernetes;
@@ -149,7 +149,7 @@ impl Clusters {
                 position: (0, 0),
                 vouched: None,
                 uncopied_token: None,
-                packages: None,
+                packages: Packages::Nowhere,
             },
             control_plane: Dialled {
                 address: None,

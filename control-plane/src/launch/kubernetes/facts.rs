@@ -1,15 +1,17 @@
 //! What a deployment should be in its cluster, from the database.
 
-use super::objects::{Boot, Desired, Dialled, Vouched};
+use super::objects::{Boot, Desired, Dialled, Packages, Vouched};
 use super::vouch::moment;
 use crate::authn::{Secret, SecretKind};
-use crate::domain::kubernetes::{Make, Template};
+use crate::domain::kubernetes::{MOST_IN_SECRET, Make, Template};
+use crate::domain::package::Digest;
 use crate::domain::{Deployment, InfrastructureKind};
 use crate::launch::{AddressSource, JoinSource};
 use crate::store::{Acting, Cluster, Error, KeptAddresses, StoredConfig};
 use castoff_wire::Join;
 use castoff_wire::proto::Signed;
 use prost::Message;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -53,11 +55,19 @@ impl Facts {
             join.control_plane.clone_from(&own.url);
             join.ca_pem = own.ca.clone().or(join.ca_pem);
         }
-        let packages = self.addresses(&deployment, &config).await?;
         let moment = moment(id, &deployment.limits, system.now()).filter(|_| deployment.enabled);
+        let vouched = moment.map(|(at, again)| Vouched {
+            document: system.vouch(&config, at),
+            again,
+        });
         let uncopied_token = self.uncopied_token(id, &join).await?;
         let control_plane = dialled(&join.control_plane);
         let join = serde_json::to_string(&join).map_err(|_| Error::Unreadable("a join document"))?;
+        let (position, files) = ((config.epoch, config.version), files(&config));
+        let config = encoded(config);
+        let beside = join.len() + config.len() + vouched.as_ref().map_or(0, |vouched| vouched.document.len());
+        let room = MOST_IN_SECRET.saturating_sub(beside);
+        let packages = self.addresses(&deployment, &files, room).await?;
         let desired = Desired {
             installation: self.installation,
             deployment: id,
@@ -70,12 +80,9 @@ impl Facts {
             template: Template::of(make.template),
             boot: Boot {
                 join,
-                position: (config.epoch, config.version),
-                vouched: moment.map(|(at, again)| Vouched {
-                    document: system.vouch(&config, at),
-                    again,
-                }),
-                config: encoded(config),
+                position,
+                vouched,
+                config,
                 uncopied_token,
                 packages,
             },
@@ -91,39 +98,51 @@ impl Facts {
         Ok(hash.filter(|hash| uncopied.iter().any(|(of, other)| *of == id && other == hash)))
     }
 
-    /// Where its pods fetch their files without a control plane. What was made before is given again, to the byte, for as
-    /// long as it serves: a control plane that comes back changes nothing.
-    async fn addresses(&self, deployment: &Deployment, config: &StoredConfig) -> Result<Option<Vec<u8>>, Error> {
+    /// Where its pods fetch their files without a control plane, said in so many bytes. What was made before is given again, to
+    /// the byte, for as long as it serves: a control plane that comes back changes nothing.
+    async fn addresses(
+        &self,
+        deployment: &Deployment,
+        files: &BTreeSet<Digest>,
+        room: usize,
+    ) -> Result<Packages, Error> {
         let (id, system) = (deployment.id, self.acting.system());
-        let files = config.files.iter().map(|(digest, _)| *digest).collect();
         let kept = system.addresses(id).await?;
-        let Some(of) = self.addresses.of(&files).filter(|_| deployment.enabled) else {
+        let Some(of) = self.addresses.of(files).filter(|_| deployment.enabled) else {
             if kept.is_some() {
                 self.acting.keep_addresses(id, None).await?;
             }
-            return Ok(None);
+            return Ok(Packages::Nowhere);
         };
         let now = system.now();
-        let kept = kept.filter(|kept| kept.of == of);
-        if let Some(kept) = kept.as_ref().filter(|kept| now < kept.due()) {
-            return document(kept).map(Some);
+        let (given, anew) = match kept.filter(|kept| kept.of == of) {
+            Some(kept) if now < kept.due() => (kept, false),
+            kept => match (self.addresses.make(files, now).await, kept) {
+                (Ok(Some(addresses)), _) => {
+                    let (of, made_at) = (of.to_vec(), now);
+                    let made = KeptAddresses { of, made_at, addresses };
+                    (made, true)
+                }
+                (Ok(None), _) => return Ok(Packages::Nowhere),
+                (Err(reason), kept) => {
+                    tracing::warn!(deployment.id = %id, reason, "the addresses of packages were not made anew");
+                    match kept {
+                        Some(kept) => (kept, false),
+                        None => return Ok(Packages::Nowhere),
+                    }
+                }
+            },
+        };
+        let document = document(&given)?;
+        let fits = document.len() <= room;
+        // The status says until when pods have addresses: those that they do not get are forgotten.
+        if anew || !fits {
+            self.acting.keep_addresses(id, fits.then_some(&given)).await?;
         }
-        match self.addresses.make(&files, now).await {
-            Ok(None) => Ok(None),
-            Ok(Some(addresses)) => {
-                let made = KeptAddresses {
-                    of: of.to_vec(),
-                    made_at: now,
-                    addresses,
-                };
-                self.acting.keep_addresses(id, Some(&made)).await?;
-                document(&made).map(Some)
-            }
-            Err(reason) => {
-                tracing::warn!(deployment.id = %id, reason, "the addresses of packages were not made anew");
-                kept.as_ref().map(document).transpose()
-            }
-        }
+        Ok(match fits {
+            true => Packages::At(document),
+            false => Packages::NoRoom,
+        })
     }
 
     /// A new release of Castoff replaces no pod: a deployment's pods are what they were first, until somebody says otherwise.
@@ -143,6 +162,11 @@ impl Facts {
         self.acting.pin_make(deployment.id, &make).await?;
         Ok(make)
     }
+}
+
+/// What its nodes fetch.
+fn files(config: &StoredConfig) -> BTreeSet<Digest> {
+    config.files.iter().map(|(digest, _)| *digest).collect()
 }
 
 /// Addresses as nodes read them.

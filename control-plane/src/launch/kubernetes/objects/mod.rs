@@ -13,7 +13,7 @@ mod tests;
 mod workload;
 
 use super::labels::{CONFIG, DEPLOYMENT, INSTALLATION, parse_position};
-use crate::domain::kubernetes::{Autoscaling, Exposure, Kubernetes, Resources, Template};
+use crate::domain::kubernetes::{Autoscaling, Exposure, Kubernetes, MOST_IN_SECRET, Resources, Template};
 use crate::domain::{DeploymentName, Limits, Scale};
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
@@ -51,7 +51,38 @@ pub(super) struct Boot {
     /// The hash of the join document's token, while nobody has noted that a Secret has it.
     pub(super) uncopied_token: Option<Vec<u8>>,
     /// Where the files of the config can be fetched without a control plane.
-    pub(super) packages: Option<Vec<u8>>,
+    pub(super) packages: Packages,
+}
+
+/// Where files can be fetched without a control plane.
+#[derive(Clone)]
+pub(super) enum Packages {
+    /// There.
+    At(Vec<u8>),
+    /// Nowhere.
+    Nowhere,
+    /// There, but what says so does not fit into a Secret beside the rest.
+    NoRoom,
+}
+
+impl Packages {
+    /// What is said of it in a Secret.
+    fn document(&self) -> Option<&Vec<u8>> {
+        match self {
+            Self::At(document) => Some(document),
+            Self::Nowhere | Self::NoRoom => None,
+        }
+    }
+}
+
+/// What it means for pods that the addresses of their packages are not in their Secret.
+pub(super) fn no_room(packages: &Packages) -> Option<String> {
+    matches!(packages, Packages::NoRoom).then(|| {
+        format!(
+            "the addresses of its packages do not fit into its Secret ({MOST_IN_SECRET} bytes) beside its config: a pod that \
+             starts while the control plane is away cannot fetch its models; revoke keys, or route to versions with fewer files"
+        )
+    })
 }
 
 /// That a config was the newest one at a moment.

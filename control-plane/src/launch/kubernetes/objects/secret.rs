@@ -16,7 +16,7 @@ pub(super) fn object(desired: &Desired) -> Object {
     });
     if let Some(data) = fields.pointer_mut("/data").and_then(Value::as_object_mut) {
         let vouched = boot.vouched.as_ref().map(|vouched| &vouched.document);
-        for (name, bytes) in [("packages", boot.packages.as_ref()), ("vouched", vouched)] {
+        for (name, bytes) in [("packages", boot.packages.document()), ("vouched", vouched)] {
             data.extend(bytes.map(|bytes| (name.to_owned(), STANDARD.encode(bytes).into())));
         }
     }

@@ -20,7 +20,7 @@ fn desired() -> Desired {
             position: (1, 7),
             vouched: None,
             uncopied_token: None,
-            packages: None,
+            packages: Packages::Nowhere,
         },
         control_plane: Dialled {
             address: Some([10, 0, 0, 1].into()),
@@ -162,7 +162,7 @@ fn a_change_of_keys_changes_no_pod() {
 #[test]
 fn what_is_made_anew_changes_nothing_but_the_secret() {
     let other = with(|desired| {
-        desired.boot.packages = Some(b"{}".to_vec());
+        desired.boot.packages = Packages::At(b"{}".to_vec());
         desired.boot.vouched = Some(Vouched {
             document: b"[]".to_vec(),
             again: Duration::from_secs(1),
