@@ -6,6 +6,7 @@ pub use packages::PackagesPlace;
 
 use crate::domain::{ImageName, InfrastructureName, ObjectName};
 use clap::Args;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -145,6 +146,10 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_FIRST_INFRASTRUCTURE", value_name = "NAME", value_parser = infrastructure)]
     pub first_infrastructure: Option<InfrastructureName>,
 
+    /// The labels of the pods that this one is of, as NAME=VALUE,…: those of deployments in its cluster are let out to them
+    #[arg(long, env = "CASTOFF_OWN_PODS", value_name = "LABELS", value_parser = labels)]
+    pub own_pods: Option<Labels>,
+
     /// A folder with model.conf and builtin.csv in place of the builtin rules
     #[arg(long, env = "CASTOFF_POLICIES", value_name = "DIR")]
     pub policies: Option<PathBuf>,
@@ -225,6 +230,22 @@ fn image(text: &str) -> Result<ImageName, String> {
     ImageName::parse(text).map_err(|invalid| invalid.reason)
 }
 
+/// Labels of pods.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labels(pub BTreeMap<String, String>);
+
+/// Names and values, as `app=castoff,release=a`.
+fn labels(text: &str) -> Result<Labels, String> {
+    let pair = |pair: &str| {
+        let (name, value) = pair.split_once('=')?;
+        (!name.is_empty() && !value.is_empty()).then(|| (name.to_owned(), value.to_owned()))
+    };
+    let parsed: Option<BTreeMap<_, _>> = text.split(',').map(pair).collect();
+    parsed
+        .map(Labels)
+        .ok_or_else(|| "must be labels such as app=castoff,release=a".to_owned())
+}
+
 /// Two numbers with a hyphen between.
 fn ports(text: &str) -> Result<RangeInclusive<u16>, String> {
     let parsed = text
@@ -292,6 +313,16 @@ pub fn read_secret(path: &Path, most: u64) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_of_pods() {
+        let parsed = labels("app.kubernetes.io/name=castoff,a=b").unwrap().0;
+        assert_eq!(parsed.len(), 2);
+        assert_eq!(parsed["app.kubernetes.io/name"], "castoff");
+        for text in ["", "a", "a=", "=b", "a=b,"] {
+            assert!(labels(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn port_ranges() {

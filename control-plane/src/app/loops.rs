@@ -7,7 +7,7 @@ use crate::collector;
 use crate::config::Serve;
 use crate::domain::package::Digest;
 use crate::domain::{InfrastructureKind, Time};
-use crate::launch::kubernetes::{Clusters, Kubernetes};
+use crate::launch::kubernetes::{Clusters, Kubernetes, OwnPods, Settings as PodSettings, own_namespace};
 use crate::launch::local::{Local, Settings, program_beside_this};
 use crate::launch::{
     AddressSource, JoinSource, Launcher, Leave, NodeBook, NodeLogs, StoredTokens, rotation, static_nodes,
@@ -58,7 +58,12 @@ impl Loops {
             packages: packages.clone(),
             life: Duration::from_secs(config.packages.packages_address_life),
         });
-        let kubernetes = Kubernetes::new(store.system(), joins, addresses, installation, image);
+        let of_pods = PodSettings {
+            image,
+            living: push.addresses.subscribe(),
+            own_pods: own_pods(config)?,
+        };
+        let kubernetes = Kubernetes::new(store.system(), joins, addresses, installation, of_pods);
         let logs = local.logs();
         let home = Home::here(&config.shared_dir().join("nodes")).map_err(|error| format!("this machine: {error}"))?;
         let own = Presence {
@@ -194,6 +199,18 @@ async fn check_neighbours(store: &Store, own: &Presence) -> Result<(), String> {
 fn joins(store: &Store, joins: Joins) -> Arc<dyn JoinSource> {
     let document = move |deployment, token: &Secret| joins.document(deployment, token);
     Arc::new(StoredTokens::new(store.system(), document))
+}
+
+/// The pods of this control plane, where it is told how they are labelled.
+fn own_pods(config: &Serve) -> Result<Option<OwnPods>, String> {
+    let Some(labels) = &config.own_pods else {
+        return Ok(None);
+    };
+    Ok(Some(OwnPods {
+        namespace: own_namespace()?,
+        labels: labels.0.clone(),
+        port: config.node_listen.port(),
+    }))
 }
 
 /// What pods run where nothing else is said: the image of this release.

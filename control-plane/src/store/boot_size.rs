@@ -164,6 +164,7 @@ mod tests {
             control_plane: Some(DialledAt {
                 url: "https://c.example:8401".to_owned(),
                 ca: ca.map(str::to_owned),
+                addresses: Vec::new(),
             }),
             ..Kubernetes::of(NamespaceName::parse("models").unwrap())
         }

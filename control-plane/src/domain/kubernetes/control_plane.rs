@@ -1,6 +1,7 @@
 //! Where the pods of a cluster dial the control plane, when it is another place than for the rest.
 
 use super::super::Invalid;
+use super::egress::is_cidr;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,11 @@ pub struct DialledAt {
     #[serde(default)]
     #[schema(max_length = 65_536)]
     pub ca: Option<String>,
+    /// Where that is, as CIDRs such as `192.0.2.7/32`, for the NetworkPolicy of pods; when empty what the control plane's own name
+    /// server says of the host. Needed where that does not know it.
+    #[serde(default)]
+    #[schema(max_items = 20)]
+    pub addresses: Vec<String>,
 }
 
 impl DialledAt {
@@ -34,6 +40,15 @@ impl DialledAt {
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:[]".contains(&byte);
         if self.url.len() > MOST_URL_BYTES || host.is_empty() || !host.bytes().all(is_host) {
             return Err(Invalid::new("/url", "must be https://HOST:PORT"));
+        }
+        if self.addresses.len() > 20 {
+            return Err(Invalid::new("/addresses", "must have at most 20 entries"));
+        }
+        if let Some(place) = self.addresses.iter().position(|cidr| !is_cidr(cidr)) {
+            return Err(Invalid::new(
+                format!("/addresses/{place}"),
+                "must be a CIDR such as 192.0.2.7/32",
+            ));
         }
         let Some(ca) = &self.ca else { return Ok(()) };
         let wrong = |reason: &str| Err(Invalid::new("/ca", reason));
@@ -74,6 +89,7 @@ mod tests {
             let dialled = DialledAt {
                 url: url.to_owned(),
                 ca: ca.map(str::to_owned),
+                addresses: Vec::new(),
             };
             let wrong = dialled.check().err();
             assert_eq!(
@@ -81,6 +97,24 @@ mod tests {
                 place,
                 "{url} {ca:?}"
             );
+        }
+    }
+
+    #[test]
+    fn addresses_are_ranges() {
+        for (address, fits) in [
+            ("192.0.2.7/32", true),
+            ("fd00::/8", true),
+            ("192.0.2.7", false),
+            ("10.0.0.0/33", false),
+        ] {
+            let dialled = DialledAt {
+                url: "https://castoff.example".to_owned(),
+                ca: None,
+                addresses: vec!["10.0.0.0/8".to_owned(), address.to_owned()],
+            };
+            let wrong = dialled.check().err().map(|invalid| invalid.pointer);
+            assert_eq!(wrong, (!fits).then(|| "/addresses/1".to_owned()), "{address}");
         }
     }
 }

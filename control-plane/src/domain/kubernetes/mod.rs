@@ -4,6 +4,7 @@
 //! looks like has one canonical form, since pods are replaced when their template differs.
 
 mod control_plane;
+mod egress;
 mod exposure;
 mod kubeconfig;
 mod make;
@@ -12,6 +13,7 @@ mod placement;
 mod quantity;
 
 pub use control_plane::DialledAt;
+pub use egress::{Egress, Protocol};
 pub use exposure::{Exposure, HostTemplate};
 pub use kubeconfig::{ClusterUser, Kubeconfig};
 pub use make::{Make, Template};
@@ -22,7 +24,6 @@ pub use quantity::{Bytes, Cpu};
 use super::{ImageName, Invalid, NamespaceName, ObjectName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use utoipa::ToSchema;
 
 /// What an infrastructure of kind kubernetes is told. What is absent has its default.
@@ -67,6 +68,9 @@ pub struct Kubernetes {
     #[serde(default)]
     #[schema(max_items = 50)]
     pub egress: Vec<Egress>,
+    /// The labels of the pods that are the cluster's name servers, all of them; null: `k8s-app: kube-dns`.
+    #[serde(default)]
+    pub name_servers: Option<BTreeMap<String, String>>,
     /// More labels of everything that is made.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -128,17 +132,6 @@ pub enum Rollout {
     Recreate,
 }
 
-/// Somewhere that pods may connect to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Egress {
-    /// Addresses, such as `10.1.0.0/16`.
-    pub cidr: String,
-    /// By TCP.
-    #[schema(minimum = 1)]
-    pub port: u16,
-}
-
 /// Bytes that a Secret takes, before they are written in base64.
 pub const MOST_IN_SECRET: usize = 1 << 20;
 /// More than this is a mistake.
@@ -164,6 +157,7 @@ impl Kubernetes {
             placement: Placement::default(),
             exposure: Exposure::default(),
             egress: Vec::new(),
+            name_servers: None,
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
         }
@@ -197,11 +191,12 @@ impl Kubernetes {
         self.placement.check().map_err(|invalid| invalid.under("/placement"))?;
         few("/image_pull_secrets", self.image_pull_secrets.len(), 10)?;
         few("/egress", self.egress.len(), 50)?;
+        if let Some(labels) = &self.name_servers {
+            egress::check_name_servers(labels).map_err(|invalid| invalid.under("/name_servers"))?;
+        }
         for (place, egress) in self.egress.iter().enumerate() {
-            if !is_cidr(&egress.cidr) || egress.port == 0 {
-                let reason = "must be a CIDR such as 10.1.0.0/16 and a port above 0";
-                return Err(Invalid::new(format!("/egress/{place}"), reason));
-            }
+            let checked = egress.check();
+            checked.map_err(|invalid| invalid.under(&format!("/egress/{place}")))?;
         }
         for (what, pairs) in [("/labels", &self.labels), ("/annotations", &self.annotations)] {
             few(what, pairs.len(), 50)?;
@@ -303,18 +298,6 @@ fn few(pointer: &str, count: usize, most: usize) -> Result<(), Invalid> {
     }
 }
 
-fn is_cidr(text: &str) -> bool {
-    let Some((address, bits)) = text.split_once('/') else {
-        return false;
-    };
-    let most = match address.parse::<IpAddr>() {
-        Ok(IpAddr::V4(_)) => 32,
-        Ok(IpAddr::V6(_)) => 128,
-        Err(_) => return false,
-    };
-    bits.bytes().all(|byte| byte.is_ascii_digit()) && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
-}
-
 /// A label's value: at most 63 letters, digits, dots, underscores and hyphens, a letter or digit at either end.
 fn is_label(text: &str) -> bool {
     let edge = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
@@ -380,6 +363,12 @@ mod tests {
                 json!({"namespace": "m", "egress": [{"cidr": "10.0.0.0", "port": 1}]}),
                 "/egress/0",
             ),
+            (
+                json!({"namespace": "m", "egress": [{"cidr": "10.0.0.0/8", "port": 1, "protocol": "icmp"}]}),
+                "icmp",
+            ),
+            (json!({"namespace": "m", "name_servers": {}}), "/name_servers"),
+            (json!({"namespace": "m", "name_servers": {"a": "b c"}}), "/name_servers"),
             (json!({"namespace": "m", "labels": {"a": "b c"}}), "/labels"),
             (
                 json!({"namespace": "m", "labels": {"castoff.dev/installation": "x"}}),

@@ -2,8 +2,9 @@
 
 use super::apply::Place;
 use super::connection::{Cause, answer, connect};
-use super::facts::{Facts, Wanted};
-use super::objects::{Desired, Kind, build, no_room};
+use super::dialled;
+use super::facts::{Facts, There, Wanted};
+use super::objects::{Desired, Kind, build, no_room, unknown_host};
 use super::observe::{both, condition, left_alone};
 use super::queue::Queue;
 use super::renew::AccountToken;
@@ -91,6 +92,7 @@ impl Care {
         tokio::join!(
             self.view.watch(client, namespace, self.facts.installation, &self.queue),
             self.look_whether_it_is_there(client),
+            self.follow_control_planes(),
             futures::future::join_all(workers),
         );
     }
@@ -125,6 +127,16 @@ impl Care {
         let renewed = token.renew(client, before).await.map_err(|trouble| trouble.sentence)?;
         let kept = self.facts.acting.keep_kubeconfig(&self.cluster, &renewed).await;
         kept.map(|()| renewed).map_err(|error| error.to_string())
+    }
+
+    /// When the control planes are somewhere else, all policies are made anew.
+    async fn follow_control_planes(&self) {
+        loop {
+            sleep(dialled::AGAIN).await;
+            if self.facts.look_around(&self.cluster).await {
+                self.queue.add(self.deployments().await);
+            }
+        }
     }
 
     /// While a cluster is away all of its deployments say so, and when it is back all are looked at.
@@ -230,11 +242,16 @@ impl Care {
             view: &self.view,
             term: &self.term,
         };
-        let runs = {
+        let there = {
             let live = self.view.live();
-            live.objects(id).keys().any(|(kind, _)| *kind == Kind::Deployment)
+            let objects = live.objects(id);
+            let has = |wanted| objects.keys().any(|(kind, _)| *kind == wanted);
+            There {
+                runs: has(Kind::Deployment),
+                is_walled: has(Kind::NetworkPolicy),
+            }
         };
-        match self.facts.of(&self.cluster, id, runs).await? {
+        match self.facts.of(&self.cluster, id, there).await? {
             Wanted::Elsewhere => Ok(()),
             Wanted::Absent => self.take_away(&place, id).await,
             Wanted::Present(present) => {
@@ -296,6 +313,7 @@ impl Care {
         let foreign = deployment.make.as_ref().filter(|_| desired.template.is_none());
         let foreign = foreign.map(|make| left_alone(make.template, &deployment.infrastructure));
         let problem = both(condition(&pods, failure.as_deref()).or(unscaled), foreign);
+        let problem = both(problem, unknown_host(&desired.control_plane));
         let problem = both(problem, no_room(&desired.boot.packages));
         let is_conflict = trouble.as_ref().is_some_and(|trouble| trouble.cause == Cause::Conflict);
         let first = trouble.as_ref().map(|trouble| trouble.sentence.clone());

@@ -151,10 +151,8 @@ impl Clusters {
                 uncopied_token: None,
                 packages: Packages::Nowhere,
             },
-            control_plane: Dialled {
-                address: None,
-                port: 443,
-            },
+            control_plane: Dialled::default(),
+            is_walled: false,
         })
     }
 

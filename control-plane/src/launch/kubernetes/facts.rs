@@ -1,6 +1,7 @@
 //! What a deployment should be in its cluster, from the database.
 
-use super::objects::{Boot, Desired, Dialled, Packages, Vouched};
+use super::dialled::{Names, OwnPods, Place, places};
+use super::objects::{Boot, Desired, Packages, Vouched};
 use super::vouch::moment;
 use crate::authn::{Secret, SecretKind};
 use crate::domain::kubernetes::{MOST_IN_SECRET, Make, Template};
@@ -12,8 +13,8 @@ use castoff_wire::Join;
 use castoff_wire::proto::Signed;
 use prost::Message;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 /// Whoever gathers what deployments should be.
@@ -24,6 +25,21 @@ pub(super) struct Facts {
     pub(super) installation: Uuid,
     /// What pods run where nothing else is said.
     pub(super) image: String,
+    /// What hosts are called.
+    pub(super) names: Arc<Names>,
+    /// Where all control planes are, for nodes.
+    pub(super) living: watch::Receiver<Vec<String>>,
+    /// The pods of this control plane, where it runs in a cluster.
+    pub(super) own_pods: Option<OwnPods>,
+}
+
+/// What is there of a deployment already.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct There {
+    /// What makes its pods.
+    pub(super) runs: bool,
+    /// What keeps them apart.
+    pub(super) is_walled: bool,
 }
 
 /// What there should be of a deployment in a cluster.
@@ -37,9 +53,23 @@ pub(super) enum Wanted {
 }
 
 impl Facts {
+    /// All places where the pods of a cluster dial a control plane, by what they are told to join.
+    fn places(&self, cluster: &Cluster, joined: &str) -> Vec<Place> {
+        places(&cluster.settings, joined, &self.living.borrow())
+    }
+
+    /// Looks once more where that is; whether it is another place than before.
+    pub(super) async fn look_around(&self, cluster: &Cluster) -> bool {
+        let own = cluster.settings.control_plane.as_ref();
+        let living = self.living.borrow().clone();
+        let joined = own.map(|own| &own.url).or(living.first());
+        let Some(joined) = joined else { return false };
+        let places = self.places(cluster, joined);
+        self.names.look_up(&places, self.acting.system().now()).await
+    }
+
     /// What there should be of a deployment in this cluster.
-    /// `runs` is whether there is what makes its pods.
-    pub(super) async fn of(&self, cluster: &Cluster, id: Uuid, runs: bool) -> Result<Wanted, Error> {
+    pub(super) async fn of(&self, cluster: &Cluster, id: Uuid, there: There) -> Result<Wanted, Error> {
         let system = self.acting.system();
         let Some(deployment) = system.deployment(id).await? else {
             return Ok(Wanted::Absent);
@@ -50,7 +80,7 @@ impl Facts {
         let (Some(mut join), Some(config)) = (self.joins.join(id).await?, system.config(id).await?) else {
             return Ok(Wanted::Absent);
         };
-        let make = self.make(&deployment, runs).await?;
+        let make = self.make(&deployment, there.runs).await?;
         if let Some(own) = &cluster.settings.control_plane {
             join.control_plane.clone_from(&own.url);
             join.ca_pem = own.ca.clone().or(join.ca_pem);
@@ -61,7 +91,11 @@ impl Facts {
             again,
         });
         let uncopied_token = self.uncopied_token(id, &join).await?;
-        let control_plane = dialled(&join.control_plane);
+        // In another cluster they are nobody's pods.
+        let is_here = cluster.kubeconfig.is_none() && cluster.settings.control_plane.is_none();
+        let own_pods = self.own_pods.as_ref().filter(|_| is_here);
+        let places = self.places(cluster, &join.control_plane);
+        let control_plane = self.names.dialled(&places, own_pods, system.now()).await;
         let join = serde_json::to_string(&join).map_err(|_| Error::Unreadable("a join document"))?;
         let (position, files) = ((config.epoch, config.version), files(&config));
         let config = encoded(config);
@@ -87,6 +121,7 @@ impl Facts {
                 packages,
             },
             control_plane,
+            is_walled: there.is_walled,
         };
         Ok(Wanted::Present(Box::new((desired, deployment))))
     }
@@ -182,37 +217,4 @@ fn encoded(config: StoredConfig) -> Vec<u8> {
         signature: config.signature,
     };
     signed.encode_to_vec()
-}
-
-/// Host and port of a URL.
-fn dialled(url: &str) -> Dialled {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split('/').next().unwrap_or_default();
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port.parse().unwrap_or(443)),
-        _ => (authority, 443),
-    };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    Dialled {
-        address: host.parse::<IpAddr>().ok(),
-        port,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_pods_dial() {
-        for (url, address, port) in [
-            ("https://10.0.0.1:8401", Some("10.0.0.1"), 8401),
-            ("https://[fd00::1]:8401/", Some("fd00::1"), 8401),
-            ("https://castoff.castoff.svc:8401", None, 8401),
-            ("https://castoff.example", None, 443),
-        ] {
-            let address = address.map(|address| address.parse().unwrap());
-            assert_eq!(dialled(url), Dialled { address, port }, "{url}");
-        }
-    }
 }

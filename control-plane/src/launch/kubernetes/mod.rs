@@ -9,6 +9,7 @@ mod bounds;
 mod cluster;
 mod connection;
 mod decided;
+mod dialled;
 mod door;
 mod facts;
 mod labels;
@@ -25,6 +26,7 @@ mod unscaled;
 mod vouch;
 mod watch;
 
+pub use dialled::OwnPods;
 pub use door::{Clusters, Finding};
 pub use own::{OwnSecret, own_namespace};
 
@@ -32,6 +34,7 @@ use super::{AddressSource, JoinSource, Launcher, Leave};
 use crate::lease::{Term, Terms};
 use crate::store::{Change, Cluster, SystemStore};
 use cluster::Care;
+use dialled::Names;
 use facts::Facts;
 use queue::Queue;
 use std::collections::HashMap;
@@ -56,24 +59,36 @@ pub struct Kubernetes {
     joins: Arc<dyn JoinSource>,
     addresses: Arc<dyn AddressSource>,
     installation: Uuid,
-    image: String,
+    settings: Settings,
+    names: Arc<Names>,
+}
+
+/// What the launcher is told.
+pub struct Settings {
+    /// What pods run where nothing else is said.
+    pub image: String,
+    /// Where all control planes are, for nodes.
+    pub living: channel::Receiver<Vec<String>>,
+    /// The pods of this control plane, where it runs in a cluster.
+    pub own_pods: Option<OwnPods>,
 }
 
 impl Kubernetes {
-    /// For the deployments in this store. `image` is what pods run where nothing else is said.
+    /// For the deployments in this store.
     pub fn new(
         store: SystemStore,
         joins: Arc<dyn JoinSource>,
         addresses: Arc<dyn AddressSource>,
         installation: Uuid,
-        image: String,
+        settings: Settings,
     ) -> Self {
         Self {
             store,
             joins,
             addresses,
             installation,
-            image,
+            settings,
+            names: Arc::default(),
         }
     }
 }
@@ -257,7 +272,10 @@ impl Acting<'_> {
             joins: Arc::clone(&self.launcher.joins),
             addresses: Arc::clone(&self.launcher.addresses),
             installation: self.launcher.installation,
-            image: self.launcher.image.clone(),
+            image: self.launcher.settings.image.clone(),
+            names: Arc::clone(&self.launcher.names),
+            living: self.launcher.settings.living.clone(),
+            own_pods: self.launcher.settings.own_pods.clone(),
         };
         let (revision, queue) = (cluster.revision, Arc::new(Queue::default()));
         tracing::info!(infrastructure = %cluster.name, "a cluster is looked after");

@@ -3,9 +3,8 @@
 use super::super::labels::selector;
 use super::exposure::HTTP;
 use super::workload::{GRPC, OPS};
-use super::{Desired, Kind, Object, object};
+use super::{Desired, Inside, Kind, Object, object};
 use serde_json::{Value, json};
-use std::net::IpAddr;
 
 /// Where the name server of each machine is found, where there is one (NodeLocal DNSCache).
 const LOCAL_DNS: &str = "169.254.20.10/32";
@@ -21,21 +20,31 @@ pub(super) fn service_account(desired: &Desired) -> Object {
 pub(super) fn network_policy(desired: &Desired) -> Object {
     let tcp = |port: u16| json!({"protocol": "TCP", "port": port});
     let block = |cidr: &str| json!({"ipBlock": {"cidr": cidr}});
+    let namespace = |name: &str| json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
+    let name_servers = match &desired.settings.name_servers {
+        Some(labels) => json!(labels),
+        None => json!({"k8s-app": "kube-dns"}),
+    };
     let mut out = vec![
-        json!({"to": [{
-            "namespaceSelector": {},
-            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
-        }]}),
+        json!({"to": [{"namespaceSelector": {}, "podSelector": {"matchLabels": name_servers}}]}),
         json!({"to": [block(LOCAL_DNS)], "ports": [{"protocol": "UDP", "port": 53}, tcp(53)]}),
     ];
-    let dialled = desired.control_plane;
-    let mut control_plane = json!({"ports": [tcp(dialled.port)]});
-    if let (Some(address), Some(rule)) = (dialled.address, control_plane.as_object_mut()) {
-        rule.insert("to".to_owned(), json!([block(&single(address))]));
+    for (port, blocks) in &desired.control_plane.blocks {
+        let blocks: Vec<Value> = blocks.iter().map(|cidr| block(cidr)).collect();
+        out.push(json!({"to": blocks, "ports": [tcp(*port)]}));
     }
-    out.push(control_plane);
+    for inside in &desired.control_plane.inside {
+        out.push(match inside {
+            Inside::Pods(pods) => json!({
+                "to": [{"namespaceSelector": namespace(&pods.namespace), "podSelector": {"matchLabels": pods.labels}}],
+                "ports": [tcp(pods.port)],
+            }),
+            Inside::Namespace(name) => json!({"to": [{"namespaceSelector": namespace(name)}]}),
+        });
+    }
     for egress in &desired.settings.egress {
-        out.push(json!({"to": [block(&egress.cidr)], "ports": [tcp(egress.port)]}));
+        let port = json!({"protocol": egress.protocol.word(), "port": egress.port});
+        out.push(json!({"to": [block(&egress.cidr)], "ports": [port]}));
     }
     let spec = json!({
         "podSelector": {"matchLabels": selector(desired.deployment)},
@@ -54,11 +63,4 @@ pub(super) fn disruption_budget(desired: &Desired) -> Object {
         "unhealthyPodEvictionPolicy": "AlwaysAllow",
     });
     object(desired, Kind::PodDisruptionBudget, json!({ "spec": spec }))
-}
-
-fn single(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(_) => format!("{address}/32"),
-        IpAddr::V6(_) => format!("{address}/128"),
-    }
 }

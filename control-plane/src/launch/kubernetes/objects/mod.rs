@@ -12,11 +12,12 @@ mod secret;
 mod tests;
 mod workload;
 
+use super::dialled::OwnPods;
 use super::labels::{CONFIG, DEPLOYMENT, INSTALLATION, parse_position};
 use crate::domain::kubernetes::{Autoscaling, Exposure, Kubernetes, MOST_IN_SECRET, Resources, Template};
 use crate::domain::{DeploymentName, Limits, Scale};
 use serde_json::{Map, Value, json};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use uuid::Uuid;
 
@@ -36,6 +37,8 @@ pub(super) struct Desired {
     pub(super) template: Option<Template>,
     pub(super) boot: Boot,
     pub(super) control_plane: Dialled,
+    /// Whether it has a NetworkPolicy.
+    pub(super) is_walled: bool,
 }
 
 /// What a pod starts with.
@@ -95,11 +98,32 @@ pub(super) struct Vouched {
 }
 
 /// Where pods dial.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dialled {
-    /// None for a host by name: a policy knows addresses only.
-    pub(super) address: Option<IpAddr>,
-    pub(super) port: u16,
+    /// Ranges of addresses, by the port there.
+    pub(super) blocks: BTreeMap<u16, BTreeSet<String>>,
+    /// In their own cluster.
+    pub(super) inside: Vec<Inside>,
+    /// The host of which no address is known.
+    pub(super) unknown: Option<String>,
+}
+
+/// Somewhere in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// These pods.
+    Pods(OwnPods),
+    /// Some pod of a namespace: behind a Service whose pods, and their port, nobody knows here.
+    Namespace(String),
+}
+
+/// What it means for pods that the control plane's host is not known.
+pub(super) fn unknown_host(dialled: &Dialled) -> Option<String> {
+    let host = dialled.unknown.as_ref()?;
+    Some(format!(
+        "no address of the control plane's host {host} is known here, so the NetworkPolicy of its pods cannot let them out to it: \
+         see to the name server, or list its addresses in control_plane.addresses of the infrastructure"
+    ))
 }
 
 impl Desired {
@@ -211,7 +235,7 @@ pub(super) struct Applied {
 #[derive(Clone, Debug)]
 pub(super) struct Objects<S> {
     items: Vec<Object>,
-    left_alone: Option<Kind>,
+    left_alone: Vec<Kind>,
     state: S,
 }
 
@@ -222,7 +246,7 @@ impl<S> Objects<S> {
 
     /// What is there of this kind stays as it is.
     pub(super) fn leaves_alone(&self, kind: Kind) -> bool {
-        self.left_alone == Some(kind)
+        self.left_alone.contains(&kind)
     }
 }
 
@@ -250,7 +274,7 @@ impl Objects<Applied> {
 pub(super) fn built(items: Vec<Object>, left_alone: Option<Kind>) -> Objects<Prepared> {
     Objects {
         items,
-        left_alone,
+        left_alone: left_alone.into_iter().collect(),
         state: Prepared,
     }
 }
@@ -258,15 +282,19 @@ pub(super) fn built(items: Vec<Object>, left_alone: Option<Kind>) -> Objects<Pre
 /// What a deployment becomes. Switched off it keeps its address.
 pub(super) fn build(desired: &Desired) -> Objects<Prepared> {
     let mut items = exposure::objects(desired);
-    let mut left_alone = None;
+    let mut left_alone = Vec::new();
     if desired.enabled {
         items.push(guard::service_account(desired));
-        items.push(guard::network_policy(desired));
+        // What was let out before is known better than nothing.
+        match desired.control_plane.unknown.is_some() && desired.is_walled {
+            true => left_alone.push(Kind::NetworkPolicy),
+            false => items.push(guard::network_policy(desired)),
+        }
         items.push(guard::disruption_budget(desired));
         items.push(secret::object(desired));
         match desired.template {
             Some(template) => items.push(workload::object(desired, template)),
-            None => left_alone = Some(Kind::Deployment),
+            None => left_alone.push(Kind::Deployment),
         }
         items.extend(scaling::object(desired));
     }
@@ -282,7 +310,7 @@ pub(super) fn build(desired: &Desired) -> Objects<Prepared> {
 pub(super) fn nothing() -> Objects<Prepared> {
     Objects {
         items: Vec::new(),
-        left_alone: None,
+        left_alone: Vec::new(),
         state: Prepared,
     }
 }

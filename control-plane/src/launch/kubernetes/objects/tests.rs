@@ -23,9 +23,10 @@ fn desired() -> Desired {
             packages: Packages::Nowhere,
         },
         control_plane: Dialled {
-            address: Some([10, 0, 0, 1].into()),
-            port: 8401,
+            blocks: BTreeMap::from([(8401, BTreeSet::from(["10.0.0.1/32".to_owned()]))]),
+            ..Dialled::default()
         },
+        is_walled: false,
     }
 }
 
@@ -216,9 +217,56 @@ fn pods_connect_to_what_is_listed_and_nothing_else() {
         (to(3), &out[3]["ports"][0]["port"]),
         (json!("10.9.0.0/16"), &json!(443))
     );
+    let told = told(json!({
+        "egress": [{"cidr": "10.9.0.7/32", "port": 53, "protocol": "udp"}], "name_servers": {"dns": "default"},
+    }));
+    let out = at(&told, Kind::NetworkPolicy, "/spec/egress");
+    assert_eq!(out[0]["to"][0]["podSelector"]["matchLabels"], json!({"dns": "default"}));
+    assert_eq!(out[3]["ports"][0], json!({"protocol": "UDP", "port": 53}));
     let taken = at(&desired, Kind::NetworkPolicy, "/spec/ingress/0/ports");
     let ports: Vec<&Value> = taken.as_array().unwrap().iter().map(|port| &port["port"]).collect();
     assert_eq!(ports, [8000, 8001, 8002]);
+}
+
+#[test]
+fn pods_are_let_out_to_the_control_plane_alone() {
+    let dialling = |dialled: Dialled, is_walled: bool| {
+        with(|desired| {
+            desired.control_plane = dialled;
+            desired.is_walled = is_walled;
+        })
+    };
+    let out = |dialled| at(&dialling(dialled, false), Kind::NetworkPolicy, "/spec/egress");
+    let own = OwnPods {
+        namespace: "castoff".to_owned(),
+        labels: BTreeMap::from([("app".to_owned(), "castoff".to_owned())]),
+        port: 8401,
+    };
+    let inside = out(Dialled {
+        inside: vec![Inside::Pods(own), Inside::Namespace("far".to_owned())],
+        ..Dialled::default()
+    });
+    let namespace = |name: &str| json!({"matchLabels": {"kubernetes.io/metadata.name": name}});
+    assert_eq!(
+        inside[2],
+        json!({
+            "to": [{"namespaceSelector": namespace("castoff"), "podSelector": {"matchLabels": {"app": "castoff"}}}],
+            "ports": [{"protocol": "TCP", "port": 8401}],
+        })
+    );
+    assert_eq!(inside[3], json!({"to": [{"namespaceSelector": namespace("far")}]}));
+
+    // Without `to` a rule lets out to everywhere.
+    let unknown = Dialled {
+        unknown: Some("castoff.example".to_owned()),
+        ..Dialled::default()
+    };
+    let rules = out(unknown.clone());
+    assert_eq!(rules.as_array().map(Vec::len), Some(2), "names only: {rules}");
+    assert!(unknown_host(&unknown).unwrap().contains("castoff.example"));
+    let known = dialling(unknown, true);
+    assert!(!kinds(&known).contains(&Kind::NetworkPolicy));
+    assert!(build(&known).leaves_alone(Kind::NetworkPolicy), "what was known stays");
 }
 
 #[test]
