@@ -146,6 +146,10 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_FIRST_INFRASTRUCTURE", value_name = "NAME", value_parser = infrastructure)]
     pub first_infrastructure: Option<InfrastructureName>,
 
+    /// Secrets by which pods of the first infrastructure pull their image
+    #[arg(long, env = "CASTOFF_FIRST_PULL_SECRETS", value_name = "NAME", value_delimiter = ',', value_parser = object)]
+    pub first_pull_secrets: Vec<ObjectName>,
+
     /// The labels of the pods that this one is of, as NAME=VALUE,…: those of deployments in its cluster are let out to them
     #[arg(long, env = "CASTOFF_OWN_PODS", value_name = "LABELS", value_parser = labels)]
     pub own_pods: Option<Labels>,

@@ -29,6 +29,12 @@ enum Command {
     AdminKey(admin::AdminKey),
     /// The epoch of configs
     Epoch(admin::Epoch),
+    /// Delete the Secret of a control plane that is gone, from a pod of its namespace
+    #[command(hide = true)]
+    ForgetSecret {
+        /// As --own-secret
+        name: String,
+    },
     /// Print the OpenAPI document
     #[command(hide = true)]
     Openapi,
@@ -50,6 +56,7 @@ async fn main() -> ExitCode {
         Command::Migrate(migrate) => migrate.run().await,
         Command::AdminKey(key) => key.run().await,
         Command::Epoch(epoch) => epoch.run().await,
+        Command::ForgetSecret { name } => forget(&name).await,
         Command::Openapi => {
             print!("{}", castoff_control_plane::http::document_text());
             Ok(())
@@ -62,6 +69,12 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+async fn forget(name: &str) -> Result<(), String> {
+    castoff_control_plane::launch::kubernetes::OwnSecret::open(name)?
+        .delete()
+        .await
 }
 
 #[cfg(test)]

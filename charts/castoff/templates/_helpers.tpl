@@ -40,6 +40,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if not (and (include "castoff.hasDatabase" .) .Values.objectStore.url) }}yes{{ end }}
 {{- end }}
 
+{{- /* The Service with metrics and health. */ -}}
+{{- define "castoff.opsService" -}}
+{{- include "castoff.name" . }}{{ if ne .Values.service.type "ClusterIP" }}-ops{{ end }}
+{{- end }}
+
+{{- /* What it keeps goes with the release, and what opens that, too. */ -}}
+{{- define "castoff.forgets" -}}
+{{- if not (or .Values.persistence.keep .Values.persistence.existingClaim (include "castoff.hasDatabase" .)) }}yes{{ end }}
+{{- end }}
+
 {{- define "castoff.nodeUrl" -}}
 {{- default (printf "https://%s.%s.svc:8401" (include "castoff.name" .) .Release.Namespace) .Values.nodeUrl }}
 {{- end }}

@@ -138,10 +138,13 @@ pub(super) async fn claim(config: &Serve, store: &Store, passwords: &Passwords) 
     // Before the claim, after which nobody looks here again.
     if let Some(name) = &config.first_infrastructure {
         let namespace = NamespaceName::parse(&own_namespace()?).map_err(|invalid| invalid.to_string())?;
-        system
-            .first_infrastructure(name.clone(), Kubernetes::of(namespace))
-            .await
-            .map_err(plain)?;
+        let settings = Kubernetes {
+            image_pull_secrets: config.first_pull_secrets.clone(),
+            ..Kubernetes::of(namespace)
+        };
+        let settings = settings.check().map_err(|invalid| invalid.to_string())?;
+        let made = system.first_infrastructure(name.clone(), settings);
+        made.await.map_err(plain)?;
     }
     if !system.claim(name, hash).await.map_err(plain)? {
         return Ok(());

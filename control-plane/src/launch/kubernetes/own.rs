@@ -3,7 +3,7 @@
 
 use super::connection::{Cause, answer, connect};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Config};
 use serde_json::json;
 
@@ -36,6 +36,18 @@ impl OwnSecret {
             api: Api::namespaced(client, &own_namespace()?),
             name: name.to_owned(),
         })
+    }
+
+    /// Deletes it, for good: what was sealed with its master key cannot be read any more. Once more is no error.
+    ///
+    /// # Errors
+    /// The cluster does not let it go.
+    pub async fn delete(&self) -> Result<(), String> {
+        match answer(self.api.delete(&self.name, &DeleteParams::default())).await {
+            Ok(_) => Ok(()),
+            Err(trouble) if trouble.cause == Cause::NotFound => Ok(()),
+            Err(trouble) => Err(format!("Secret {}: {}", self.name, trouble.sentence)),
+        }
     }
 
     /// What is kept under a name; if it is nothing, what is made now and kept. All replicas get the same.

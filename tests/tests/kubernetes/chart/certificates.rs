@@ -36,7 +36,7 @@ fn certificates_are_issued_and_renewed() {
     let company = namespace.kubectl(&["get", "secret", "castoff-http-tls", "-o", template]);
     std::fs::write(&trusted, company.expect("it was issued")).expect("a file");
     // The pods of the model dial by TLS and trust the authority in their Secret: a call is answered.
-    follow(&namespace, "localhost", Some(&trusted));
+    follow(&namespace, "localhost");
 
     let pod = || {
         let which = ["get", "pods", "-l", "app.kubernetes.io/name=castoff", "-o"];

@@ -45,7 +45,10 @@ fn a_release_serves_outlives_its_end_and_is_taken_over() {
     let Some(cluster) = Cluster::there() else { return };
     let [namespace, more, elsewhere] = ["chart", "more", "elsewhere"].map(|name| Namespace::new(cluster, name));
     let release = Release::of(cluster, &namespace);
-    release.helm("install", &["--set-json", &format!("namespaces=[{:?}]", more.name)]);
+    let namespaces = format!("namespaces=[{:?}]", more.name);
+    // Nobody needs it here: the images are on the machines.
+    let pulled = "imagePullSecrets=[{\"name\":\"registry\"}]";
+    release.helm("install", &["--set-json", &namespaces, "--set-json", pulled]);
     release.proves_itself();
     let own = namespace.name.as_str();
     for (right, place, expected) in [
@@ -68,6 +71,22 @@ fn a_release_serves_outlives_its_end_and_is_taken_over() {
     let (door, password) = (release.door(), release.password());
     let admin = Actor::log_in(&door.url, "admin", &password);
     admin.cli(["infra", "check", "cluster"]).expect(0);
+    let first = admin.get("/infrastructures/cluster").expect(200);
+    assert_eq!(first["kubernetes"]["image_pull_secrets"], json!(["registry"]));
+    // As the notes say of what is listed beside it.
+    let create = [
+        "infra",
+        "create",
+        "more",
+        "--kind",
+        "kubernetes",
+        "--stage",
+        "prod",
+        "--namespace",
+    ];
+    admin.cli(create.into_iter().chain([more.name.as_str()])).expect(0);
+    admin.cli(["infra", "check", "more"]).expect(0);
+    admin.cli(["infra", "delete", "more"]).expect(0);
     let key = release.serves_iris(&admin, 1);
     let at = Forward::to(&namespace, "service/iris-on-cluster", 8000);
     assert_eq!([call(&at.url, None), call(&at.url, Some(&key))], [401, 200]);
@@ -129,4 +148,31 @@ fn a_release_serves_outlives_its_end_and_is_taken_over() {
     });
     let key = namespace.kubectl(&["get", "secret", "castoff", "-o", "jsonpath={.data.master-key}"]);
     assert_eq!(key, Ok(String::new()));
+}
+
+/// `persistence.keep=false`: what the control plane has made itself goes with the release, too.
+#[test]
+fn a_release_that_keeps_nothing_leaves_nothing() {
+    let Some(cluster) = Cluster::there() else { return };
+    let namespace = Namespace::new(cluster, "forgets");
+    let release = Release::of(cluster, &namespace);
+    release.helm("install", &["--set", "persistence.keep=false"]);
+    release.password();
+    namespace
+        .helm(&["uninstall", "castoff", "--wait"])
+        .expect("it was there");
+    for what in ["secret", "persistentvolumeclaim"] {
+        let left = ["get", what, "-o", "jsonpath={.items[*].metadata.name}"];
+        eventually(what, || match namespace.kubectl(&left)? {
+            left if left.is_empty() => Ok(()),
+            left => Err(left),
+        });
+    }
+    for what in [
+        "serviceaccount/castoff-forget",
+        "role/castoff-forget",
+        "job/castoff-forget",
+    ] {
+        namespace.get(what).expect_err("it has done its work");
+    }
 }

@@ -3,7 +3,6 @@
 use super::{Cluster, Namespace, Release};
 use acceptance::castoff::binary;
 use acceptance::{models, ports, scratch, tell};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ const PORTS: [u16; 2] = [8400, 8000];
 /// Runs the commands of the notes as they are printed: only the two ports of this machine that they use are others, since
 /// other tests use them, too, and this machine has the name that its certificate has. The last one calls a model.
 #[track_caller]
-pub(super) fn follow(namespace: &Namespace, host: &str, trusted: Option<&Path>) {
+pub(super) fn follow(namespace: &Namespace, host: &str) {
     let notes = namespace.helm(&["get", "notes", "castoff"]).expect("notes");
     let commands = notes.lines().filter_map(|line| line.strip_prefix("   "));
     let mut script = commands.collect::<Vec<_>>().join("\n");
@@ -30,17 +29,15 @@ pub(super) fn follow(namespace: &Namespace, host: &str, trusted: Option<&Path>) 
     let programs = binary("castoff");
     let programs = programs.parent().expect("a folder").display();
     let path = format!("{programs}:{}", std::env::var("PATH").expect("a path"));
-    let mut bash = namespace.command("bash");
-    if let Some(trusted) = trusted {
-        bash.env("SSL_CERT_FILE", trusted);
-    }
-    let output = bash
+    let output = namespace
+        .command("bash")
         .args(["-euo", "pipefail", "-c"])
         .arg(format!("trap 'kill $(jobs -p)' EXIT\n{script}"))
         .current_dir(&folder)
         .env("PATH", path)
         .env("CASTOFF_CONFIG", folder.join("login.json"))
         .env_remove("CASTOFF_URL")
+        .env_remove("SSL_CERT_FILE")
         .stdin(Stdio::null())
         .output()
         .expect("bash is there");
@@ -56,7 +53,7 @@ fn the_notes_lead_to_a_model_that_answers() {
     let Some(cluster) = Cluster::there() else { return };
     let (namespace, begun) = (Namespace::new(cluster, "notes"), Instant::now());
     Release::of(cluster, &namespace).helm("install", &[]);
-    follow(&namespace, "127.0.0.1", None);
+    follow(&namespace, "127.0.0.1");
     tell(&format!(
         "from helm install to a model that answers: {:.1?}",
         begun.elapsed()
@@ -101,7 +98,7 @@ fn certificates_that_are_given_are_shown_and_trusted() {
     let given = "http.exposed=true,http.tlsSecret=rest-tls,nodes.tlsSecret=nodes-tls";
     release.helm("install", &["--set", given]);
     release.proves_itself();
-    follow(&namespace, "127.0.0.1", Some(&rest.join("ca.crt")));
+    follow(&namespace, "127.0.0.1");
     let template = "go-template={{index .data \"join.json\" | base64decode}}";
     let join = namespace.kubectl(&["get", "secret", "iris-on-cluster", "-o", template]);
     let authority = std::fs::read_to_string(nodes.join("ca.crt")).expect("it was made");

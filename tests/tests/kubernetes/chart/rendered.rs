@@ -64,6 +64,40 @@ fn what_is_rendered_is_taken() {
     namespace.dry_run(wrong).expect_err("a name is no number");
 }
 
+/// What a balancer publishes is for callers and nodes: metrics and health ask for no key.
+#[test]
+fn what_is_published_asks_for_a_key() {
+    let Some(cluster) = Cluster::there() else { return };
+    let namespace = Namespace::new(cluster, "published");
+    let chart = chart();
+    let folder = chart.to_str().expect("a path");
+    let ports = |kind: &str, name: &str| -> Vec<i64> {
+        let set = format!("service.type={kind},http.exposed=true,http.tlsSecret=tls");
+        let render = [
+            "install",
+            "castoff",
+            folder,
+            "--dry-run=client",
+            "--output",
+            "json",
+            "--set",
+            &set,
+        ];
+        let rendered: Value = serde_json::from_str(&namespace.helm(&render).expect("it renders")).expect("JSON");
+        let manifest = rendered["manifest"].as_str().expect("a manifest");
+        let is_it =
+            |object: &&str| object.contains("kind: Service\n") && object.contains(&format!("\n  name: {name}\n"));
+        let found = manifest.split("\n---\n").find(is_it).unwrap_or_default();
+        let port = |line: &str| line.split_once(" port: ")?.1.split(',').next()?.parse().ok();
+        found.lines().filter_map(port).collect()
+    };
+    assert_eq!(ports("ClusterIP", "castoff"), [8401, 8402, 8400]);
+    for kind in ["LoadBalancer", "NodePort"] {
+        assert_eq!(ports(kind, "castoff"), [8401, 8400]);
+        assert_eq!(ports(kind, "castoff-ops"), [8402]);
+    }
+}
+
 /// What does not go together, or is of another type, is refused before anything is made.
 #[test]
 fn what_cannot_be_is_refused() {
