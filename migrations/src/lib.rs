@@ -29,6 +29,7 @@ mod m0013_rate_limits;
 mod m0014_quotas;
 mod m0015_templates;
 mod m0016_leaving;
+mod m0017_balancers;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -53,6 +54,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0014_quotas::Migration),
             Box::new(m0015_templates::Migration),
             Box::new(m0016_leaving::Migration),
+            Box::new(m0017_balancers::Migration),
         ]
     }
 

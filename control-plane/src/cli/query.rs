@@ -64,9 +64,9 @@ impl Query {
         let deployment = desk.server.get(&["deployments", &self.deployment], &[]).await?;
         let Some(url) = deployment.get("url").and_then(Value::as_str) else {
             let text = format!(
-                "{} has no address; it is {}",
-                self.deployment,
-                cell(&deployment, "/state")
+                "{name} has no address; it is {}: castoff status {name} says more",
+                cell(&deployment, "/state"),
+                name = self.deployment
             );
             return Err(Failure::Unreachable(text));
         };

@@ -265,7 +265,9 @@ pub struct Deployment {
     pub moving: bool,
     /// What its infrastructure says that new pods run; on Kubernetes.
     pub named_image: Option<ImageName>,
-    /// Where programs call it, by what its infrastructure says; on Kubernetes.
+    /// The host that a balancer of its cluster has for it, as was last seen; on Kubernetes.
+    pub balancer: Option<String>,
+    /// Where programs call it, by what its infrastructure says, once that is known; on Kubernetes.
     pub address: Option<String>,
     /// The config in force: epoch and version.
     pub config: (u64, u64),

@@ -30,6 +30,7 @@ pub(super) struct Row {
     image: Option<String>,
     moving: bool,
     template: i64,
+    balancer: Option<String>,
     kubernetes: Option<String>,
     created_by: String,
     created_at: i64,
@@ -70,6 +71,7 @@ pub(super) fn select() -> SelectStatement {
         Column::Image,
         Column::Moving,
         Column::Template,
+        Column::Balancer,
         Column::CreatedBy,
         Column::CreatedAt,
         Column::UpdatedAt,
@@ -127,7 +129,10 @@ impl TryFrom<Row> for Deployment {
         Ok(Self {
             least: scale.least(usual),
             scale,
-            address: settings.as_ref().map(|settings| settings.address(&row.name)),
+            address: settings
+                .as_ref()
+                .and_then(|settings| settings.address(&row.name, row.balancer.as_deref())),
+            balancer: row.balancer,
             named_image: settings.and_then(|settings| settings.image),
             make: row.image.map(|image| make(image, row.template)).transpose()?,
             moving: row.moving,

@@ -292,6 +292,14 @@ impl Acting {
         clusters::note(self.store(), self.begin().await?, deployment_id, Note::Moved).await
     }
 
+    /// Says which host a deployment's balancer has, or that it has none.
+    ///
+    /// # Errors
+    /// The database failed, or another acts now.
+    pub async fn note_balancer(&self, deployment_id: Uuid, host: Option<&str>) -> Result<(), Error> {
+        clusters::note(self.store(), self.begin().await?, deployment_id, Note::Balancer(host)).await
+    }
+
     /// Keeps a kubeconfig with a new token, unless somebody has given another one meanwhile.
     ///
     /// # Errors

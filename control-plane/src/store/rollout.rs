@@ -110,6 +110,7 @@ impl Store {
             moving: Set(false),
             // As the database has it, until its pods are made.
             template: NotSet,
+            balancer: Set(None),
             created_by: Set(actor.name.clone()),
             created_at: Set(now.ms()),
             updated_at: Set(now.ms()),

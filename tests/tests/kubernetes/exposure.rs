@@ -49,6 +49,67 @@ fn an_ingress_and_a_route_are_taken_and_taken_away() {
     harbour.stands("running");
 }
 
+/// A balancer's address, which a cluster's provider gives, is where programs are sent. Nobody gives any here: the test is the
+/// provider.
+#[test]
+fn programs_are_sent_to_the_address_of_a_balancer() {
+    let Some(cluster) = Cluster::there() else { return };
+    let harbour = Harbour::open(cluster, "balancer");
+    harbour.set(json!({"exposure": {"kind": "load-balancer"}}));
+    harbour.deploy(json!({"replicas": 1}));
+    let dana = &harbour.cast.dana;
+    harbour.says(
+        "kube",
+        "1 node ready: its Service waits for the cluster to give it an address",
+    );
+    let url = || dana.get("/deployments/iris-on-kube").expect(200)["url"].clone();
+    assert_eq!(url(), Value::Null);
+    let refused = dana
+        .cli(["query", "iris-on-kube", "--feature", "sepal_length=5.1"])
+        .expect(8)
+        .err;
+    assert!(refused.contains("castoff status iris-on-kube says more"), "{refused}");
+    let give = |ingress: Value| {
+        let patch = json!({"status": {"loadBalancer": {"ingress": ingress}}}).to_string();
+        let give = [
+            "patch",
+            "service/iris-on-kube",
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            &patch,
+        ];
+        harbour.namespace.kubectl(&give).expect("kubectl patches");
+    };
+    for (ingress, expected) in [
+        (json!([{"ip": "192.0.2.7"}]), "http://192.0.2.7:8000"),
+        (
+            json!([{"hostname": "iris.elb.example"}]),
+            "http://iris.elb.example:8000",
+        ),
+    ] {
+        give(ingress);
+        eventually("it is shown", || match url() {
+            url if url == expected => Ok(()),
+            url => Err(url.to_string()),
+        });
+        let status = dana.get("/deployments/iris-on-kube/status").expect(200);
+        assert_eq!(
+            (&status["url"], &status["message"]),
+            (&json!(expected), &json!("1 node ready"))
+        );
+        let listed = dana.list("/deployments");
+        assert_eq!(listed[0]["url"], expected);
+        let sample = dana.get("/deployments/iris-on-kube/sample").expect(200);
+        assert!(sample.string("/curl").contains(expected), "{}", sample.text());
+    }
+    // What it has given is taken back with the exposure.
+    harbour.set(json!({"exposure": {"kind": "cluster-ip"}}));
+    let inside = format!("http://iris-on-kube.{}.svc:8000", harbour.namespace.name);
+    eventually("it is called from inside", || url() == inside.as_str());
+    harbour.stands("running");
+}
+
 /// A cluster that has the kinds which are not Kubernetes' own; none of them in the end, however that comes.
 struct Defined(&'static Cluster);
 

@@ -163,17 +163,17 @@ impl Kubernetes {
         }
     }
 
-    /// Where programs call a deployment: from outside the cluster where that can be known, else from within.
-    pub fn address(&self, deployment: &str) -> String {
+    /// Where programs call a deployment: from outside the cluster, or from within where nothing leads in. None while a balancer
+    /// has no address for it.
+    pub fn address(&self, deployment: &str, balancer: Option<&str>) -> Option<String> {
         let (host, tls) = match &self.exposure {
-            Exposure::ClusterIp {} | Exposure::LoadBalancer {} => {
-                return format!("http://{deployment}.{}.svc:8000", self.namespace);
-            }
+            Exposure::ClusterIp {} => return Some(format!("http://{deployment}.{}.svc:8000", self.namespace)),
+            Exposure::LoadBalancer {} => return balancer.map(|host| format!("http://{host}:8000")),
             Exposure::Ingress { host, tls_secret, .. } => (host, tls_secret.is_some()),
             Exposure::HttpRoute { host, tls, .. } => (host, *tls),
         };
         let scheme = if tls { "https" } else { "http" };
-        format!("{scheme}://{}", host.host(deployment))
+        Some(format!("{scheme}://{}", host.host(deployment)))
     }
 
     /// Checks what no single field can say.
@@ -331,6 +331,37 @@ mod tests {
         assert_eq!(least, Kubernetes::of(NamespaceName::parse("models").unwrap()));
         let written = serde_json::to_value(&least).unwrap();
         assert_eq!(parse(written).unwrap(), least, "it is read as it is written");
+    }
+
+    #[test]
+    fn programs_are_told_an_address_that_leads_there() {
+        for (exposure, balancer, address) in [
+            (json!({"kind": "cluster-ip"}), None, Some("http://iris.m.svc:8000")),
+            (json!({"kind": "load-balancer"}), None, None),
+            (
+                json!({"kind": "load-balancer"}),
+                Some("192.0.2.7"),
+                Some("http://192.0.2.7:8000"),
+            ),
+            // What a balancer had before.
+            (
+                json!({"kind": "cluster-ip"}),
+                Some("192.0.2.7"),
+                Some("http://iris.m.svc:8000"),
+            ),
+            (
+                json!({"kind": "ingress", "host": "{deployment}.example"}),
+                None,
+                Some("http://iris.example"),
+            ),
+        ] {
+            let settings: Kubernetes = serde_json::from_value(json!({"namespace": "m", "exposure": exposure})).unwrap();
+            assert_eq!(
+                settings.address("iris", balancer).as_deref(),
+                address,
+                "{exposure} {balancer:?}"
+            );
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One cluster, kept as it should be for as long as this control plane acts.
 
 use super::apply::Place;
+use super::balancer::waits;
 use super::connection::{Cause, answer, connect};
 use super::dialled;
 use super::facts::{Facts, There, Wanted};
@@ -298,21 +299,29 @@ impl Care {
         {
             self.facts.acting.note_token_copied(hash).await?;
         }
-        let (pods, failure, unscaled, replaced) = {
+        let (pods, failure, unscaled, replaced, balancer) = {
             let live = self.view.live();
             let objects = live.objects(deployment.id);
             let own = objects.get(&(Kind::Deployment, deployment.name.to_string()));
             let failure = own.and_then(|own| own.failure.clone());
             let unscaled = objects.values().find_map(|object| object.unscaled.clone());
             let replaced = own.is_none_or(|own| own.replaced);
-            (live.pods(deployment.id), failure, unscaled, replaced)
+            let balancer = objects.values().find_map(|object| object.balancer.clone());
+            (live.pods(deployment.id), failure, unscaled, replaced, balancer)
         };
+        if balancer != deployment.balancer {
+            self.facts
+                .acting
+                .note_balancer(deployment.id, balancer.as_deref())
+                .await?;
+        }
         if deployment.moving && replaced && !applied.lack(Kind::Deployment) {
             self.facts.acting.note_moved(deployment.id).await?;
         }
         let foreign = deployment.make.as_ref().filter(|_| desired.template.is_none());
         let foreign = foreign.map(|make| left_alone(make.template, &deployment.infrastructure));
         let problem = both(condition(&pods, failure.as_deref()).or(unscaled), foreign);
+        let problem = both(problem, waits(&desired.settings, balancer.as_deref()));
         let problem = both(problem, unknown_host(&desired.control_plane));
         let problem = both(problem, no_room(&desired.boot.packages));
         let is_conflict = trouble.as_ref().is_some_and(|trouble| trouble.cause == Cause::Conflict);

@@ -8,7 +8,7 @@ use super::decided::{decided, holds};
 use super::labels::{APPLIED, CONFIG, DEPLOYMENT, INSTALLATION, manager, parse_position};
 use super::objects::{Kind, Object};
 use super::observe::Pod;
-use super::unscaled;
+use super::{balancer, unscaled};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -36,6 +36,8 @@ pub(super) struct Seen {
     pub(super) replaced: bool,
     /// Of an autoscaler: what it does not see.
     pub(super) unscaled: Option<String>,
+    /// Of a Service: the host of its balancer.
+    pub(super) balancer: Option<String>,
     /// A digest of all that people decide of it.
     look: [u8; 32],
     /// How it looked when it was as it should be; none while that is not known.
@@ -80,6 +82,7 @@ impl Seen {
             replicas: replicas_of_ours(object),
             failure,
             unscaled: unscaled::of(object),
+            balancer: balancer::of(object),
             replaced: is_replaced(object),
             look: sha256(decided.to_string().as_bytes()),
             settled: None,

@@ -5,6 +5,7 @@
 //! rule a newcomer would break: nothing is kept in a cluster that cannot be built again from the database.
 
 mod apply;
+mod balancer;
 mod bounds;
 mod cluster;
 mod connection;

@@ -26,6 +26,8 @@ pub struct Model {
     pub image: Option<String>,
     pub moving: bool,
     pub template: i64,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub balancer: Option<String>,
     #[sea_orm(column_type = "Text")]
     pub created_by: String,
     pub created_at: i64,

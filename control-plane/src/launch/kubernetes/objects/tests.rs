@@ -280,8 +280,8 @@ fn hosts_are_of_the_deployment() {
         (&json!("wild"), &json!("nginx"))
     );
     assert_eq!(
-        ingress.settings.address("iris-on-prod"),
-        "https://iris-on-prod.models.example"
+        ingress.settings.address("iris-on-prod", None).as_deref(),
+        Some("https://iris-on-prod.models.example")
     );
     let route = told(json!({"exposure": {"kind": "http-route", "host": host, "gateway": "g"}}));
     let spec = at(&route, Kind::HttpRoute, "/spec");
