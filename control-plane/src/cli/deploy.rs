@@ -7,7 +7,7 @@ use super::Desk;
 use super::failure::Failure;
 use super::service::{put, word};
 use super::span::Span;
-use super::table::{Table, cell, route};
+use super::table::{Table, cell, route, scaled};
 use super::wait;
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
@@ -30,7 +30,7 @@ pub struct Deploy {
     /// What to call the deployment [default: SERVICE-on-INFRASTRUCTURE]
     #[arg(long)]
     name: Option<String>,
-    /// How many nodes
+    /// How many nodes; more of its scale by `castoff deployment set`
     #[arg(long)]
     replicas: Option<u32>,
     /// Who may call
@@ -80,6 +80,11 @@ impl Deploy {
         if off {
             desk.out.note(&format!(
                 "{name} is off; switch it on with `castoff deployment enable {name}`"
+            ));
+        }
+        if let Some(scaled) = self.replicas.and_then(|_| scaled(&deployment)) {
+            desk.out.note(&format!(
+                "{name} has {scaled} nodes by what they have to do, whatever --replicas says; that number holds after `castoff deployment set {name} --scale '{{\"fixed\": true, \"autoscaling\": null}}'`"
             ));
         }
         if !desk.out.json() {
@@ -160,7 +165,11 @@ impl Deploy {
         let replicas = found.pointer("/scale/replicas").and_then(Value::as_u64);
         if let Some(asked) = self.replicas.filter(|asked| replicas != Some(u64::from(*asked))) {
             said.push(format!("{asked} replicas"));
-            body.insert("scale".to_owned(), json!({"replicas": asked}));
+            // The API takes it as a whole.
+            let scale = found.get("scale").and_then(Value::as_object).cloned();
+            let mut scale = scale.unwrap_or_default();
+            scale.insert("replicas".to_owned(), json!(asked));
+            body.insert("scale".to_owned(), scale.into());
         }
         if body.is_empty() {
             return None;
@@ -185,6 +194,18 @@ mod tests {
             note: Some("because".into()),
             wait: None,
         }
+    }
+
+    #[test]
+    fn what_else_its_scale_says_stays() {
+        let found = json!({
+            "route": [{"version": "v2", "weight": 100}], "scale": {"replicas": 2, "resources": {"cpu": "1", "cpu_limit": null}},
+        });
+        let (body, _) = asked(Some(3), None).difference("d", &found).unwrap();
+        assert_eq!(
+            body["scale"],
+            json!({"replicas": 3, "resources": {"cpu": "1", "cpu_limit": null}})
+        );
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Deployments that are there: how they are, on and off, back, and away.
 
+mod set;
+
 use super::Desk;
 use super::failure::Failure;
 use super::service::put;
 use super::session::hand_over;
 use super::span::Span;
-use super::table::{Table, cell, moment, route};
+use super::table::{Table, cell, moment, route, scaled};
 use super::wait;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value};
@@ -44,6 +46,14 @@ pub enum Command {
         #[command(flatten)]
         switch: Switch,
     },
+    /// Change its scale and its limits; what is not said of them stays
+    #[command(after_help = "Examples:
+  castoff deployment set iris-on-prod --scale '{\"autoscaling\": {\"min\": 2, \"max\": 6, \"cpu_percent\": 70}}'
+  castoff deployment set iris-on-prod --scale '{\"resources\": {\"cpu\": \"500m\", \"memory_limit\": \"2Gi\"}}'
+  castoff deployment set iris-on-prod --scale '{\"fixed\": true, \"replicas\": 3}' --limits limits.yaml
+
+Null takes back what is its own: --scale '{\"autoscaling\": null}' is as the infrastructure says.")]
+    Set(set::Set),
     /// What it served when, by whom and why
     #[command(after_help = "Example:\n  castoff deployment history iris-on-dev")]
     History {
@@ -142,6 +152,7 @@ impl Command {
                     .run(desk, "rollback", body, &format!("back at revision {to}"))
                     .await
             }
+            Self::Set(set) => set.run(desk).await,
             Self::History { deployment } => {
                 let path = ["deployments", &deployment, "revisions"];
                 let items = desk.server.list(&path, &[], usize::MAX).await?;
@@ -269,7 +280,13 @@ fn facts(deployment: &Value, status: &Value) -> Table {
     facts.fact("message", cell(status, "/message"));
     facts.fact("url", cell(deployment, "/url"));
     facts.fact("access", cell(deployment, "/access"));
-    facts.fact("replicas", cell(deployment, "/scale/replicas"));
+    facts.fact(
+        "replicas",
+        scaled(deployment).map_or_else(
+            || cell(deployment, "/scale/replicas"),
+            |scaled| format!("{scaled}, by what they have to do"),
+        ),
+    );
     facts.fact("config", place(deployment, "/config"));
     facts.fact("changed", moment(deployment, "/updated_at"));
     let until = moment(status, "/package_addresses_expire_at");

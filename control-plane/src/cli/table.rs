@@ -53,6 +53,12 @@ impl Table {
     }
 }
 
+/// From how many to how many nodes a deployment has by what they have to do, where it is so.
+pub(super) fn scaled(deployment: &Value) -> Option<String> {
+    let bound = |name: &str| deployment.pointer(&format!("/autoscaling/{name}"))?.as_u64();
+    Some(format!("{}-{}", bound("min")?, bound("max")?))
+}
+
 /// The text without what a terminal would obey.
 pub(super) fn printable(text: &str) -> String {
     text.chars()

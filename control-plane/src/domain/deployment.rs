@@ -1,7 +1,7 @@
 //! Deployments: one service on one infrastructure.
 
-use super::kubernetes::{Autoscaling, Make, Resources};
-use super::{DeploymentName, HeaderName, ImageName, InfrastructureKind, Invalid, Time, VersionName};
+use super::kubernetes::{Autoscaling, Make};
+use super::{DeploymentName, HeaderName, ImageName, InfrastructureKind, Invalid, Scale, Time, VersionName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -95,31 +95,6 @@ impl From<Route> for Vec<Leg> {
     }
 }
 
-/// How many nodes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Scale {
-    /// 1 to 20, on Kubernetes 1 to 200.
-    #[schema(minimum = 1, maximum = 200)]
-    pub replicas: u32,
-    /// On Kubernetes: how many by what they have to do, in place of what the infrastructure says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub autoscaling: Option<Autoscaling>,
-    /// On Kubernetes: what each takes, in place of what the infrastructure says.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resources: Option<Resources>,
-}
-
-impl Default for Scale {
-    fn default() -> Self {
-        Self {
-            replicas: 1,
-            autoscaling: None,
-            resources: None,
-        }
-    }
-}
-
 /// What a node allows itself and its callers. Bounds are checked by [`Limits::check`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -158,54 +133,16 @@ impl Default for Limits {
     }
 }
 
-fn within<T: PartialOrd + std::fmt::Display + Copy>(pointer: &str, value: T, least: T, most: T) -> Result<(), Invalid> {
+pub(super) fn within<T: PartialOrd + std::fmt::Display + Copy>(
+    pointer: &str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), Invalid> {
     if value < least || value > most {
         return Err(Invalid::new(pointer, format!("must be {least} to {most}")));
     }
     Ok(())
-}
-
-impl Scale {
-    /// At least so many nodes there should be, with what the infrastructure says where this says nothing.
-    pub fn least(&self, usual: Option<Autoscaling>) -> u32 {
-        let autoscaling = self.autoscaling.or(usual);
-        autoscaling.map_or(self.replicas, |autoscaling| autoscaling.min)
-    }
-
-    /// Checks the bounds.
-    ///
-    /// # Errors
-    /// The first field that is out of bounds.
-    pub fn check(self) -> Result<Self, Invalid> {
-        within("/replicas", self.replicas, 1, 200)?;
-        if let Some(autoscaling) = self.autoscaling {
-            autoscaling.check().map_err(|invalid| invalid.under("/autoscaling"))?;
-        }
-        if let Some(resources) = self.resources {
-            resources.check().map_err(|invalid| invalid.under("/resources"))?;
-        }
-        Ok(self)
-    }
-
-    /// Checks what only this kind of infrastructure can do.
-    ///
-    /// # Errors
-    /// The first field that is out of bounds there.
-    pub fn check_on(self, kind: InfrastructureKind) -> Result<Self, Invalid> {
-        if kind == InfrastructureKind::Kubernetes {
-            return Ok(self);
-        }
-        within("/replicas", self.replicas, 1, 20)?;
-        for (pointer, given) in [
-            ("/autoscaling", self.autoscaling.is_some()),
-            ("/resources", self.resources.is_some()),
-        ] {
-            if given {
-                return Err(Invalid::new(pointer, "is for infrastructures of kind kubernetes"));
-            }
-        }
-        Ok(self)
-    }
 }
 
 impl Limits {
@@ -253,6 +190,10 @@ pub struct Deployment {
     pub scale: Scale,
     /// At least so many there should be.
     pub least: u32,
+    /// How many by what they have to do, by itself or by its infrastructure; none when there are as many as it says.
+    pub autoscaling: Option<Autoscaling>,
+    /// How many its infrastructure gives a deployment that does not say.
+    pub usual_replicas: u32,
     /// What a node allows itself and its callers.
     pub limits: Limits,
     /// The stable port of a local deployment, once it has one.
@@ -330,6 +271,5 @@ mod tests {
     #[test]
     fn the_defaults_are_within_bounds() {
         Limits::default().check().unwrap();
-        Scale::default().check().unwrap();
     }
 }

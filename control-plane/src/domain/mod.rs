@@ -14,12 +14,13 @@ mod limit;
 mod name;
 pub mod package;
 mod refusal;
+mod scale;
 mod service;
 mod time;
 
 pub use account::{AccessToken, Account, AccountKind, Group};
 pub use bucket::{BucketPlace, StoreEndpoint};
-pub use deployment::{Access, Deployment, Leg, Limits, Revision, Route, Scale};
+pub use deployment::{Access, Deployment, Leg, Limits, Revision, Route};
 pub use infrastructure::{Allowances, Infrastructure, InfrastructureKind};
 pub use invalid::Invalid;
 pub use key::{ApiKey, KeyClass, KeyPlace, KeyState, KeyText};
@@ -30,5 +31,6 @@ pub use name::{
     InfrastructureName, NamespaceName, ObjectName, ServiceName, Stage, Title, VersionName,
 };
 pub use refusal::{Refusal, RefusalReason};
+pub use scale::{SaidScale, Scale};
 pub use service::{KeyVisibility, Service, ServiceAccess, Version};
 pub use time::Time;

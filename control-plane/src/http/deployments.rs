@@ -10,9 +10,10 @@ use super::site::find;
 use super::state::Api;
 use crate::authn::Actor;
 use crate::authz::{Deploy, View};
+use crate::domain::kubernetes::Autoscaling;
 use crate::domain::{
     Access, Deployment, DeploymentName, Description, HeaderName, InfrastructureName, Invalid, Leg, Limits, Route,
-    Scale, ServiceName, Time, VersionName,
+    SaidScale, Scale, ServiceName, Time, VersionName,
 };
 use crate::store::{DeploymentChange, NewDeployment, Node, Permit, Visible};
 use axum::extract::State;
@@ -45,6 +46,8 @@ pub struct DeploymentOut {
     access: Access,
     route: Vec<Leg>,
     scale: Scale,
+    /// What is in force, its own or its infrastructure's; null: there are as many nodes as `scale.replicas` says.
+    autoscaling: Option<Autoscaling>,
     limits: Limits,
     /// Header in which keys travel, besides Authorization.
     key_header: HeaderName,
@@ -79,7 +82,8 @@ pub struct NewDeploymentIn {
     enabled: Option<bool>,
     /// `keys` when absent.
     access: Option<Access>,
-    scale: Option<Scale>,
+    #[schema(value_type = Option<Scale>)]
+    scale: Option<SaidScale>,
     limits: Option<Limits>,
     /// `x-api-key` when absent.
     key_header: Option<HeaderName>,
@@ -96,7 +100,9 @@ pub struct DeploymentChangeIn {
     #[schema(value_type = Option<Vec<Leg>>, min_items = 1, max_items = 10)]
     route: Option<Route>,
     access: Option<Access>,
-    scale: Option<Scale>,
+    /// What is absent in it becomes its default.
+    #[schema(value_type = Option<Scale>)]
+    scale: Option<SaidScale>,
     /// What is absent in it becomes its default.
     limits: Option<Limits>,
     key_header: Option<HeaderName>,
@@ -132,6 +138,7 @@ fn render(deployment: Deployment, nodes: &[Node], receipt: Option<Receipt>) -> D
         access: deployment.access,
         route: deployment.route.into(),
         scale: deployment.scale,
+        autoscaling: deployment.autoscaling,
         limits: deployment.limits,
         key_header: deployment.key_header,
         config: ConfigPosition {
@@ -187,14 +194,13 @@ fn reason(note: Option<Description>) -> String {
     note.map(String::from).unwrap_or_default()
 }
 
-fn checked(scale: Option<Scale>, limits: Option<Limits>) -> Result<(Option<Scale>, Option<Limits>), Invalid> {
-    let scale = scale
-        .map(|scale| scale.check().map_err(|invalid| invalid.under("/scale")))
-        .transpose()?;
-    let limits = limits
-        .map(|limits| limits.check().map_err(|invalid| invalid.under("/limits")))
-        .transpose()?;
-    Ok((scale, limits))
+/// Both, when they hold together, whatever is usual where they are for.
+fn checked(said: Option<SaidScale>, limits: Option<Limits>) -> Result<Option<Limits>, Invalid> {
+    if let Some(said) = said {
+        said.or(1).check().map_err(|invalid| invalid.under("/scale"))?;
+    }
+    let limits = limits.map(|limits| limits.check().map_err(|invalid| invalid.under("/limits")));
+    limits.transpose()
 }
 
 fn header(name: Option<HeaderName>) -> Result<Option<HeaderName>, Invalid> {
@@ -253,7 +259,7 @@ pub async fn create(
     Json(input): Json<NewDeploymentIn>,
 ) -> Answer<impl IntoResponse> {
     let wait = wait.duration()?;
-    let (scale, limits) = checked(input.scale, input.limits)?;
+    let limits = checked(input.scale, input.limits)?;
     let route = route(input.version, input.route)?
         .ok_or_else(|| Invalid::new("/version", "is missing: give version or route"))?;
     let key_header = match header(input.key_header)? {
@@ -267,13 +273,15 @@ pub async fn create(
     };
     let note = reason(input.note);
     let site = find(&api, &actor, input.service.as_str(), input.infrastructure.as_str()).await?;
+    let usual = site.infrastructure.kubernetes.as_ref();
+    let usual = usual.map_or(1, |settings| settings.replicas);
     let new = NewDeployment {
         name: name.clone(),
         route,
         enabled: input.enabled.unwrap_or(true),
         access: input.access.unwrap_or(Access::Keys),
         key_header,
-        scale: scale.unwrap_or_default(),
+        scale: input.scale.unwrap_or_default().or(usual),
         limits: limits.unwrap_or_default(),
         note,
     };
@@ -304,12 +312,12 @@ pub async fn change(
 ) -> Answer<impl IntoResponse> {
     if_match.check(permit.revision)?;
     let wait = wait.duration()?;
-    let (scale, limits) = checked(input.scale, input.limits)?;
+    let limits = checked(input.scale, input.limits)?;
     let change = DeploymentChange {
         route: route(input.version, input.route)?,
         access: input.access,
         key_header: header(input.key_header)?,
-        scale,
+        scale: input.scale.map(|said| said.or(permit.usual_replicas)),
         limits,
         note: reason(input.note),
         enabled: None,

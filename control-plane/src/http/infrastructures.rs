@@ -50,6 +50,7 @@ pub struct InfrastructureOut {
 /// deployment says otherwise. How the cluster is laid out and entered is known to those who administer it.
 #[derive(Serialize, ToSchema)]
 pub struct PodDefaults {
+    replicas: u32,
     resources: Resources,
     autoscaling: Option<Autoscaling>,
 }
@@ -57,6 +58,7 @@ pub struct PodDefaults {
 impl PodDefaults {
     fn of(settings: &Kubernetes) -> Self {
         Self {
+            replicas: settings.replicas,
             resources: settings.resources,
             autoscaling: settings.autoscaling,
         }

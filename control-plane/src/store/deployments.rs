@@ -128,6 +128,8 @@ impl TryFrom<Row> for Deployment {
         let usual = settings.as_ref().and_then(|settings| settings.autoscaling);
         Ok(Self {
             least: scale.least(usual),
+            autoscaling: scale.autoscaling(usual),
+            usual_replicas: settings.as_ref().map_or(1, |settings| settings.replicas),
             scale,
             address: settings
                 .as_ref()

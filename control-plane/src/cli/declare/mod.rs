@@ -33,10 +33,16 @@ use super::span::Span;
 use super::wait;
 use super::{suggestion, table};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use step::{Step, Verdict};
+
+/// What is to be sent so that settings are as wanted; none when they are. Of these the API takes the whole.
+pub(super) fn changed(wanted: &Map<String, Value>, there: &Value, whole: &[&str]) -> Option<Map<String, Value>> {
+    let changes = difference::between(wanted, there);
+    (!changes.is_empty()).then(|| difference::patch(wanted, there, whole, &changes))
+}
 
 /// What is declared, and whether the rest goes.
 #[derive(Args, Debug)]

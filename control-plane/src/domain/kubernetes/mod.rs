@@ -3,6 +3,7 @@
 //! Apart from what is made of it (`launch/kubernetes`). The rule a newcomer would break: a setting that decides what a pod
 //! looks like has one canonical form, since pods are replaced when their template differs.
 
+mod amounts;
 mod control_plane;
 mod egress;
 mod exposure;
@@ -12,6 +13,7 @@ mod permissions;
 mod placement;
 mod quantity;
 
+pub use amounts::{Autoscaling, Resources};
 pub use control_plane::DialledAt;
 pub use egress::{Egress, Protocol};
 pub use exposure::{Exposure, HostTemplate};
@@ -22,6 +24,7 @@ pub use placement::{Effect, Operator, Placement, Spread, Toleration, Unsatisfiab
 pub use quantity::{Bytes, Cpu};
 
 use super::{ImageName, Invalid, NamespaceName, ObjectName};
+use amounts::MOST_PODS;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -46,6 +49,10 @@ pub struct Kubernetes {
     #[serde(default)]
     #[schema(max_items = 10)]
     pub image_pull_secrets: Vec<ObjectName>,
+    /// How many pods a deployment has that does not say.
+    #[serde(default = "Kubernetes::one")]
+    #[schema(minimum = 1, maximum = 200)]
+    pub replicas: u32,
     /// What a pod takes, unless its deployment says otherwise.
     #[serde(default)]
     pub resources: Resources,
@@ -79,48 +86,6 @@ pub struct Kubernetes {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// What a pod takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Resources {
-    /// What it is promised.
-    pub cpu: Cpu,
-    /// What it may use; null: what is there.
-    pub cpu_limit: Option<Cpu>,
-    /// What it is promised.
-    pub memory: Bytes,
-    /// What it may use; one that uses more is ended.
-    pub memory_limit: Bytes,
-}
-
-/// How many pods there are by what they have to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Autoscaling {
-    /// At least so many.
-    #[schema(minimum = 1, maximum = 200)]
-    pub min: u32,
-    /// At most so many.
-    #[schema(minimum = 1, maximum = 200)]
-    pub max: u32,
-    /// Of the promised processor, in percent.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 1_000)]
-    pub cpu_percent: Option<u32>,
-    /// Of the promised memory, in percent.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 1_000)]
-    pub memory_percent: Option<u32>,
-    /// Calls inside a pod; needs a metrics API that has `castoff_node_in_flight` of pods.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 100_000)]
-    pub in_flight: Option<u32>,
-    /// Seconds for which less must be to do before there are fewer.
-    #[serde(default = "Autoscaling::scale_down")]
-    #[schema(maximum = 3_600)]
-    pub scale_down_s: u32,
-}
-
 /// How pods are replaced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -134,12 +99,14 @@ pub enum Rollout {
 
 /// Bytes that a Secret takes, before they are written in base64.
 pub const MOST_IN_SECRET: usize = 1 << 20;
-/// More than this is a mistake.
-const MOST_PODS: u32 = 200;
 
 impl Kubernetes {
     fn packages() -> Bytes {
         Bytes::mib(4 << 10)
+    }
+
+    fn one() -> u32 {
+        1
     }
 
     /// The settings of a namespace, all else as it is by default.
@@ -150,6 +117,7 @@ impl Kubernetes {
             image: None,
             control_plane: None,
             image_pull_secrets: Vec::new(),
+            replicas: Self::one(),
             resources: Resources::default(),
             autoscaling: None,
             packages: Self::packages(),
@@ -183,6 +151,9 @@ impl Kubernetes {
     pub fn check(self) -> Result<Self, Invalid> {
         if let Some(dialled) = &self.control_plane {
             dialled.check().map_err(|invalid| invalid.under("/control_plane"))?;
+        }
+        if !(1..=MOST_PODS).contains(&self.replicas) {
+            return Err(Invalid::new("/replicas", format!("must be 1 to {MOST_PODS}")));
         }
         self.resources.check().map_err(|invalid| invalid.under("/resources"))?;
         if let Some(autoscaling) = self.autoscaling {
@@ -221,71 +192,6 @@ impl Kubernetes {
                     ));
                 }
             }
-        }
-        Ok(self)
-    }
-}
-
-impl Default for Resources {
-    /// Enough for ONNX Runtime and a small model: a node with one takes 40 to 50 MB (`make bench ONLY=memory`).
-    fn default() -> Self {
-        Self {
-            cpu: Cpu::milli(100),
-            cpu_limit: Some(Cpu::milli(2_000)),
-            memory: Bytes::mib(256),
-            memory_limit: Bytes::mib(1 << 10),
-        }
-    }
-}
-
-impl Resources {
-    /// Checks that what is promised may be used.
-    ///
-    /// # Errors
-    /// The limit that is below its promise.
-    pub fn check(self) -> Result<Self, Invalid> {
-        if self.cpu_limit.is_some_and(|limit| limit < self.cpu) {
-            return Err(Invalid::new("/cpu_limit", "must not be less than cpu"));
-        }
-        if self.memory_limit < self.memory {
-            return Err(Invalid::new("/memory_limit", "must not be less than memory"));
-        }
-        Ok(self)
-    }
-}
-
-impl Autoscaling {
-    /// As Kubernetes has it by itself.
-    fn scale_down() -> u32 {
-        300
-    }
-
-    /// Checks the bounds.
-    ///
-    /// # Errors
-    /// The first field that is out of bounds.
-    pub fn check(self) -> Result<Self, Invalid> {
-        let within = |pointer, value: u32, least, most| match (least..=most).contains(&value) {
-            true => Ok(()),
-            false => Err(Invalid::new(pointer, format!("must be {least} to {most}"))),
-        };
-        within("/min", self.min, 1, MOST_PODS)?;
-        within("/max", self.max, self.min, MOST_PODS)?;
-        for (pointer, value, most) in [
-            ("/cpu_percent", self.cpu_percent, 1_000),
-            ("/memory_percent", self.memory_percent, 1_000),
-            ("/in_flight", self.in_flight, 100_000),
-        ] {
-            if let Some(value) = value {
-                within(pointer, value, 1, most)?;
-            }
-        }
-        within("/scale_down_s", self.scale_down_s, 0, 3_600)?;
-        if self.cpu_percent.or(self.memory_percent).or(self.in_flight).is_none() {
-            return Err(Invalid::new(
-                "",
-                "needs cpu_percent, memory_percent or in_flight to scale by",
-            ));
         }
         Ok(self)
     }
@@ -370,6 +276,8 @@ mod tests {
             (json!({}), "namespace"),
             (json!({"namespace": "Models"}), "lower-case"),
             (json!({"namespace": "m", "colour": 1}), "colour"),
+            (json!({"namespace": "m", "replicas": 0}), "/replicas"),
+            (json!({"namespace": "m", "replicas": 201}), "/replicas"),
             (
                 json!({"namespace": "m", "resources": {"memory": "2Gi"}}),
                 "/resources/memory_limit",

@@ -229,7 +229,7 @@ mod tests {
         };
         let others = ["https://b:1", "https://a:1"].map(str::to_owned);
         let all = places(&settings(serde_json::Value::Null), "https://a:1", &others);
-        assert_eq!(all, ["https://a:1", "https://b:1"].map(|url| Place::of(url)));
+        assert_eq!(all, ["https://a:1", "https://b:1"].map(Place::of));
         let own = serde_json::json!({"url": "https://a:1"});
         assert_eq!(
             places(&settings(own), "https://a:1", &others),

@@ -133,7 +133,7 @@ impl Desired {
 
     /// How many pods there are by what they have to do; none when the deployment says how many.
     pub(super) fn autoscaling(&self) -> Option<Autoscaling> {
-        self.scale.autoscaling.or(self.settings.autoscaling)
+        self.scale.autoscaling(self.settings.autoscaling)
     }
 }
 
