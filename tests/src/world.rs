@@ -256,6 +256,15 @@ pub fn grant(by: &Actor, nouns: &str, name: &str, group: &str, privileges: &[&st
     .expect_any(&[200, 201, 204]);
 }
 
+/// A kubeconfig of a cluster that does not answer.
+pub fn cluster_away() -> String {
+    json!({
+        "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "c", "user": {"token": "t"}}],
+    })
+    .to_string()
+}
+
 /// Whether a list of JSON has an item of this name.
 pub fn has(items: &[Value], name: &str) -> bool {
     items.iter().any(|item| item["name"] == name)

@@ -1,16 +1,12 @@
 //! What a pod starts with lies in one Secret, which takes 1 MiB: whatever would make it more is refused where it is asked for.
 
 use acceptance::archive::{labelled, labelled_endpoints};
-use acceptance::world::grant;
+use acceptance::world::{cluster_away, grant};
 use acceptance::{Cast, json, on_both_databases};
 
 /// An infrastructure of kind kubernetes whose cluster is away.
 fn cluster(cast: &Cast, name: &str) {
-    let kubeconfig = json!({
-        "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
-        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "c", "user": {"token": "t"}}],
-    });
-    let body = json!({"name": name, "kind": "kubernetes", "stage": "dev", "kubernetes": {"namespace": name}, "kubeconfig": kubeconfig.to_string()});
+    let body = json!({"name": name, "kind": "kubernetes", "stage": "dev", "kubernetes": {"namespace": name}, "kubeconfig": cluster_away()});
     cast.admin.post("/infrastructures", body).expect(201);
     grant(&cast.admin, "infrastructures", name, "data-scientists", &["deploy"]);
 }

@@ -1,6 +1,6 @@
 //! What a grant on an infrastructure gives, and to whom. Groups are granted; a deployment is where two grants meet.
 
-use acceptance::world::{grant, has};
+use acceptance::world::{cluster_away, grant, has};
 use acceptance::{Actor, Cast, Database, Value, World, json, on_both_databases};
 
 /// A cast with the service `iris`, and nora of the group `crew`, which was granted nothing.
@@ -213,6 +213,63 @@ on_both_databases! {
         // With the right it goes from the audit, too.
         cast.admin.put("/infrastructures/kube/grants/sre", json!({"privileges": ["view"]})).expect(200);
         assert!(!nora.get("/audit?object=kube").expect(200).text().contains("hidden-place"));
+    }
+}
+
+on_both_databases! {
+    /// What stands between two dots of a host has 63 characters at most: whoever would make a longer one is told so.
+    fn a_host_that_cannot_be_is_refused(cast: Cast) {
+        cast.iris();
+        let exposed = |host: &str| json!({"namespace": "models", "exposure": {"kind": "ingress", "host": host}});
+        let body = json!({"name": "kube", "kind": "kubernetes", "stage": "test", "kubernetes": exposed("{deployment}.example"), "kubeconfig": cluster_away()});
+        cast.admin.post("/infrastructures", body).expect(201);
+        grant(&cast.admin, "infrastructures", "kube", "data-scientists", &["deploy"]);
+        let deploy = |length: usize| {
+            let body = json!({"service": "iris", "infrastructure": "kube", "version": "v1", "name": "d".repeat(length), "enabled": false});
+            cast.dana.post("/deployments", body)
+        };
+        deploy(60).expect(201);
+        cast.admin.patch("/infrastructures/kube", json!({"kubernetes": exposed("m-{deployment}.example")})).expect(200);
+        let refused = deploy(62).expect(422);
+        assert_eq!(refused["errors"][0]["pointer"], "/name", "{}", refused.text());
+        assert!(refused.text().contains("64 characters"), "{}", refused.text());
+        deploy(61).expect(201);
+        let refused = cast.admin.patch("/infrastructures/kube", json!({"kubernetes": exposed("mm-{deployment}.example")})).expect(422);
+        assert_eq!(refused["errors"][0]["pointer"], "/kubernetes/exposure/host", "{}", refused.text());
+    }
+}
+
+on_both_databases! {
+    /// How many a deployment has that does not say is the infrastructure's to say, and one may be kept at its number.
+    fn how_many_pods_is_said_by_either(cast: Cast) {
+        cast.iris();
+        let settings = json!({"namespace": "models", "replicas": 2, "autoscaling": {"min": 3, "max": 6, "cpu_percent": 70}});
+        let body = json!({"name": "kube", "kind": "kubernetes", "stage": "test", "kubernetes": settings, "kubeconfig": cluster_away()});
+        cast.admin.post("/infrastructures", body).expect(201);
+        grant(&cast.admin, "infrastructures", "kube", "data-scientists", &["deploy"]);
+        let dana = |arguments: &[&str]| cast.dana.cli(arguments.iter().copied());
+        // It would be ignored.
+        let said = dana(&["deploy", "iris", "v1", "--on", "kube", "--replicas", "4"]).expect(0);
+        assert!(said.err.contains("3-6 nodes by what they have to do"), "{}", said.err);
+        let status = dana(&["status", "iris-on-kube"]).expect(0).out;
+        assert!(status.contains("3-6, by what they have to do"), "{status}");
+        let set = |scale: &str| dana(&["deployment", "set", "iris-on-kube", "--scale", scale]);
+        let now = || cast.dana.get("/deployments/iris-on-kube").expect(200);
+        set(r#"{"fixed": true, "resources": {"cpu": "1", "cpu_limit": null}}"#).expect(0);
+        assert_eq!(now()["autoscaling"], Value::Null);
+        assert_eq!((&now()["scale"]["replicas"], &now()["scale"]["resources"]["cpu"]), (&json!(4), &json!("1")));
+        let said = dana(&["deploy", "iris", "v1", "--on", "kube", "--replicas", "5"]).expect(0);
+        assert!(!said.err.contains("by what they have to do"), "{}", said.err);
+        assert_eq!(now()["scale"]["resources"]["cpu_limit"], Value::Null, "what else was said stays");
+        set(r#"{"autoscaling": {"min": 1, "max": 2, "cpu_percent": 70}}"#).expect(7);
+        set(r#"{"fixed": false, "autoscaling": {"min": 1, "max": 2, "cpu_percent": 70}}"#).expect(0);
+        assert_eq!(now()["autoscaling"]["max"], 2);
+        set(r#"{"autoscaling": null}"#).expect(0);
+        assert_eq!(now()["autoscaling"]["max"], 6);
+        // Whoever says nothing has what is usual.
+        cast.dana.patch("/deployments/iris-on-kube", json!({"scale": {}})).expect(200);
+        assert_eq!(now()["scale"], json!({"replicas": 2}));
+        assert_eq!(cast.dana.get("/infrastructures/kube").expect(200)["pods"]["replicas"], 2);
     }
 }
 

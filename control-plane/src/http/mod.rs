@@ -234,6 +234,9 @@ pub(crate) fn path_part(name: &str) -> String {
 }
 
 #[cfg(test)]
+mod settings_document;
+
+#[cfg(test)]
 mod tests {
     /// The committed document is what the handlers say. `CASTOFF_UPDATE=1` writes it.
     #[test]

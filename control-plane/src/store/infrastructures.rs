@@ -183,6 +183,7 @@ impl Store {
             self.check_empty(&tx, before.id).await?;
         }
         boot_size::check_settings(self, &tx, before.id, before.kubernetes.as_ref(), kubernetes.as_ref()).await?;
+        check_hosts(&tx, before, kubernetes.as_ref()).await?;
         let mut changing = infrastructures::Entity::update_many();
         if let Some(sealed) = kubeconfig {
             changing = changing.col_expr(infrastructures::Column::Kubeconfig, Expr::value(sealed));
@@ -301,6 +302,27 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Checks that all deployments there have a host by settings that are new.
+async fn check_hosts(
+    tx: &DatabaseTransaction,
+    before: &Infrastructure,
+    settings: Option<&Kubernetes>,
+) -> Result<(), Error> {
+    let exposure = before.kubernetes.as_ref().map(|settings| &settings.exposure);
+    let Some(settings) = settings.filter(|settings| Some(&settings.exposure) != exposure) else {
+        return Ok(());
+    };
+    let names: Vec<String> = deployments::Entity::find()
+        .select_only()
+        .column(deployments::Column::Name)
+        .filter(deployments::Column::InfrastructureId.eq(before.id))
+        .into_tuple()
+        .all(tx)
+        .await?;
+    let checked = names.iter().try_for_each(|name| settings.check_host(name));
+    checked.map_err(|wrong| wrong.under("/kubernetes/exposure/host").into())
 }
 
 /// Makes an infrastructure, with its audit.

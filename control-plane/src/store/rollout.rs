@@ -11,7 +11,8 @@ use super::{Change, Error, Permit, Store, clusters, commit, configs, events};
 use crate::authn::Actor;
 use crate::authz::Deploy;
 use crate::domain::{
-    Access, Deployment, DeploymentName, HeaderName, InfrastructureKind, Invalid, Limits, Revision, Route, Scale,
+    Access, Deployment, DeploymentName, HeaderName, Infrastructure, InfrastructureKind, Invalid, Limits, Revision,
+    Route, Scale,
 };
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::sea_query::Expr;
@@ -89,7 +90,16 @@ impl Store {
         let (service, infrastructure) = (&permit.service, &permit.infrastructure);
         let tx = self.begin_creation().await?;
         configs::lock_services(&tx, &[service.id]).await?;
-        check_access(&tx, infrastructure.id, new.access).await?;
+        let place = check_access(&tx, infrastructure.id, new.access).await?;
+        if let Some(settings) = &place.kubernetes {
+            let host = settings.check_host(new.name.as_str());
+            host.map_err(|wrong| {
+                Invalid::new(
+                    "/name",
+                    format!("does not fit its infrastructure: its host {}", wrong.reason),
+                )
+            })?;
+        }
         let on_its_kind = new.scale.check_on(infrastructure.kind);
         on_its_kind.map_err(|invalid| invalid.under("/scale"))?;
         let route = pin(&tx, service.id, new.route).await?;
@@ -339,8 +349,12 @@ fn text<T: serde::Serialize>(value: &T) -> Result<String, Error> {
     stored(serde_json::to_string(value), "a value")
 }
 
-/// Whether the infrastructure allows this access now. Read under a lock, so that it cannot be disallowed in between.
-async fn check_access(tx: &DatabaseTransaction, infrastructure_id: Uuid, access: Access) -> Result<(), Error> {
+/// The infrastructure, if it allows this access now. Read under a lock, so that it cannot be disallowed in between.
+async fn check_access(
+    tx: &DatabaseTransaction,
+    infrastructure_id: Uuid,
+    access: Access,
+) -> Result<Infrastructure, Error> {
     configs::lock_infrastructure(tx, infrastructure_id).await?;
     let row = infrastructures::Entity::find_by_id(infrastructure_id).one(tx).await?;
     let row = row.ok_or(Error::NotFound("infrastructure"))?;
@@ -350,7 +364,7 @@ async fn check_access(tx: &DatabaseTransaction, infrastructure_id: Uuid, access:
         Access::Public => (row.allow_public, "public"),
     };
     if allowed {
-        return Ok(());
+        return row.try_into();
     }
     Err(Error::NotAllowed(format!(
         "infrastructure {} does not allow access {what}: whoever administers it can, with allow.{what}",

@@ -51,11 +51,37 @@ impl Default for Exposure {
 pub struct HostTemplate(String);
 
 const PLACE: &str = "{deployment}";
+/// Of what is between two dots of a host, and of the whole.
+const MOST_LABEL: usize = 63;
+const MOST_HOST: usize = 253;
 
 impl HostTemplate {
     /// The host of a deployment.
     pub fn host(&self, deployment: &str) -> String {
         self.0.replace(PLACE, deployment)
+    }
+
+    /// Checks that what a deployment gets is a host.
+    ///
+    /// # Errors
+    /// It, or what is between two of its dots, is longer than names can be.
+    pub fn check(&self, deployment: &str) -> Result<(), Invalid> {
+        let host = self.host(deployment);
+        let longest = host.split('.').map(str::len).max().unwrap_or_default();
+        match (longest > MOST_LABEL, host.len() > MOST_HOST) {
+            (false, false) => Ok(()),
+            (true, _) => Err(Invalid::new(
+                "",
+                format!("makes {host}, in which {longest} characters stand between two dots: at most {MOST_LABEL} may"),
+            )),
+            (false, true) => Err(Invalid::new(
+                "",
+                format!(
+                    "makes {host}, which has {} characters: at most {MOST_HOST} may be",
+                    host.len()
+                ),
+            )),
+        }
     }
 }
 
@@ -69,7 +95,10 @@ impl TryFrom<String> for HostTemplate {
         }
         ObjectName::parse(&text.replace(PLACE, "d"))
             .map_err(|_| Invalid::new("", "must be a host such as {deployment}.models.example"))?;
-        Ok(Self(text))
+        let template = Self(text);
+        // With the shortest name that there is.
+        template.check("d")?;
+        Ok(template)
     }
 }
 
@@ -91,3 +120,25 @@ impl utoipa::PartialSchema for HostTemplate {
 }
 
 impl ToSchema for HostTemplate {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_as_long_as_names_can_be() {
+        let of = |text: &str| HostTemplate::try_from(text.to_owned());
+        let (long, longer) = ("d".repeat(56), "d".repeat(57));
+        let template = of("models-{deployment}.example").unwrap();
+        assert_eq!(template.check(&long), Ok(()));
+        assert!(template.check(&longer).unwrap_err().reason.contains("64 characters"));
+        let deep = of(&format!("{{deployment}}.{}example", "a.".repeat(92))).unwrap();
+        assert!(deep.check(&"d".repeat(61)).is_ok() && deep.check(&"d".repeat(62)).is_err());
+        for bad in [
+            format!("{}{{deployment}}.example", "a".repeat(63)),
+            "models.example".to_owned(),
+        ] {
+            assert!(of(&bad).is_err(), "{bad}");
+        }
+    }
+}

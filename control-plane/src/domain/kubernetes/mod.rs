@@ -144,6 +144,17 @@ impl Kubernetes {
         Some(format!("{scheme}://{}", host.host(deployment)))
     }
 
+    /// Checks that a deployment of this name can be called there.
+    ///
+    /// # Errors
+    /// Its host would be none.
+    pub fn check_host(&self, deployment: &str) -> Result<(), Invalid> {
+        match &self.exposure {
+            Exposure::ClusterIp {} | Exposure::LoadBalancer {} => Ok(()),
+            Exposure::Ingress { host, .. } | Exposure::HttpRoute { host, .. } => host.check(deployment),
+        }
+    }
+
     /// Checks what no single field can say.
     ///
     /// # Errors
