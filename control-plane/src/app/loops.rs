@@ -62,6 +62,7 @@ impl Loops {
             image,
             living: push.addresses.subscribe(),
             own_pods: own_pods(config)?,
+            trust: push.joins.trust(),
         };
         let kubernetes = Kubernetes::new(store.system(), joins, addresses, installation, of_pods);
         let logs = local.logs();

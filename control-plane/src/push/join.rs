@@ -4,6 +4,7 @@ use crate::authn::Secret;
 use crate::store::JoinSize;
 use castoff_wire::Join;
 use castoff_wire::join::SigningKey;
+use castoff_wire::signed::{Trust, key_id};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -13,6 +14,7 @@ pub struct Joins {
     url: Arc<str>,
     authority: Option<Arc<str>>,
     signing_key: SigningKey,
+    trust: Trust,
 }
 
 impl Joins {
@@ -21,6 +23,7 @@ impl Joins {
             url: url.into(),
             authority: authority.map(Into::into),
             signing_key: SigningKey::of(&public),
+            trust: Trust::new(vec![(key_id(&public), public)]).unwrap_or_default(),
         }
     }
 
@@ -53,6 +56,11 @@ impl Joins {
             alone,
             authority: whole.saturating_sub(alone),
         }
+    }
+
+    /// Whom nodes with these documents believe.
+    pub fn trust(&self) -> Trust {
+        self.trust.clone()
     }
 
     /// The document for the nodes of a deployment. It holds their token.

@@ -3,6 +3,7 @@
 mod admitted;
 mod alone;
 mod chart;
+mod edits;
 mod exposure;
 mod in_flight;
 mod kills;

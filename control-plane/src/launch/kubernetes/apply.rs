@@ -95,7 +95,7 @@ impl Place<'_> {
             label.and_then(Value::as_str) == Some(id.to_string().as_str())
         };
         if labelled(INSTALLATION, self.installation) && labelled(DEPLOYMENT, deployment) {
-            let seen = Seen::of(&there);
+            let seen = self.view.judge(object.kind, &there, Seen::of(&there));
             let version = seen.resource_version.clone();
             self.view.live().see((object.kind, object.name.clone()), seen);
             return self.patch(object, Some(&version), true).await;
@@ -115,9 +115,8 @@ impl Place<'_> {
         let applied = self.send(object, &manager(self.installation), &body, force).await?;
         let [_, _, kind, _] = object.kind.api();
         tracing::info!(object.kind = kind, object.name, "an object was applied");
-        self.view
-            .live()
-            .see((object.kind, object.name.clone()), Seen::applied(&applied));
+        let seen = self.view.judge(object.kind, &applied, Seen::applied(&applied));
+        self.view.live().see((object.kind, object.name.clone()), seen);
         Ok(())
     }
 

@@ -52,7 +52,7 @@ impl From<Error> for Again {
 
 impl Care {
     pub(super) fn new(cluster: Cluster, facts: Facts, term: Term, queue: Arc<Queue>) -> Self {
-        let view = View::of(&cluster.settings);
+        let view = View::of(&cluster.settings, facts.trust.clone());
         Self {
             cluster,
             facts,

@@ -11,6 +11,7 @@ use crate::launch::{AddressSource, JoinSource};
 use crate::store::{Acting, Cluster, Error, KeptAddresses, StoredConfig};
 use castoff_wire::Join;
 use castoff_wire::proto::Signed;
+use castoff_wire::signed::Trust;
 use prost::Message;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(super) struct Facts {
     pub(super) joins: Arc<dyn JoinSource>,
     pub(super) addresses: Arc<dyn AddressSource>,
     pub(super) installation: Uuid,
+    /// Who signs its configs.
+    pub(super) trust: Trust,
     /// What pods run where nothing else is said.
     pub(super) image: String,
     /// What hosts are called.

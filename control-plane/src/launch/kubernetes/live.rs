@@ -5,7 +5,7 @@
 
 use super::bounds::{MOST_NAME, MOST_OBJECTS, MOST_PODS, MOST_UNREAD, words};
 use super::decided::{decided, holds};
-use super::labels::{APPLIED, CONFIG, DEPLOYMENT, INSTALLATION, manager, parse_position};
+use super::labels::{APPLIED, DEPLOYMENT, INSTALLATION, manager};
 use super::objects::{Kind, Object};
 use super::observe::Pod;
 use super::{balancer, unscaled};
@@ -27,7 +27,7 @@ pub(super) struct Seen {
     pub(super) leaving: bool,
     /// SHA-256 of what was applied last, as the object itself says.
     pub(super) applied: Option<String>,
-    /// The config in it.
+    /// The config in it, where that proves itself.
     pub(super) config: Option<(u64, u64)>,
     /// Of a Deployment: how many pods it has now, while that is ours to say, and why it cannot have more.
     pub(super) replicas: Option<i64>,
@@ -57,7 +57,7 @@ pub(super) struct Live {
 }
 
 impl Seen {
-    /// From an object as the API server gives it.
+    /// From an object as the API server gives it. The config in it is for the view to judge.
     pub(super) fn of(object: &Value) -> Self {
         let short = |value: &Value| value.as_str().filter(|text| text.len() <= MOST_NAME).map(str::to_owned);
         let text = |pointer: &str| object.pointer(pointer).and_then(short);
@@ -78,7 +78,7 @@ impl Seen {
             resource_version: text("/metadata/resourceVersion").unwrap_or_default(),
             leaving: text("/metadata/deletionTimestamp").is_some(),
             applied: noted("annotations", APPLIED),
-            config: noted("annotations", CONFIG).and_then(|position| parse_position(&position)),
+            config: None,
             replicas: replicas_of_ours(object),
             failure,
             unscaled: unscaled::of(object),
@@ -402,27 +402,27 @@ mod tests {
 
     #[test]
     fn pods_start_with_what_the_secret_holds() {
-        let secret = |config: &str, deleted: Option<&str>| {
+        let secret = |config: Option<(u64, u64)>, deleted: Option<&str>| {
             let mut given = given("1", 2, "");
-            given["metadata"]["annotations"][CONFIG] = config.into();
             given["metadata"]["deletionTimestamp"] = deleted.into();
-            Seen::applied(&given)
+            let seen = Seen::applied(&given);
+            Seen { config, ..seen }
         };
         let of = |kind, seen| {
             let mut live = Live::default();
             live.see((kind, "iris".to_owned()), seen);
             live.boots_from(Uuid::from_u128(1), (1, 7))
         };
-        assert!(of(Kind::Secret, secret("1.7", None)) && of(Kind::Secret, secret("2.1", None)));
-        assert!(!of(Kind::Secret, secret("1.6", None)) && !of(Kind::Secret, secret("", None)));
+        assert!(of(Kind::Secret, secret(Some((1, 7)), None)) && of(Kind::Secret, secret(Some((2, 1)), None)));
+        assert!(!of(Kind::Secret, secret(Some((1, 6)), None)) && !of(Kind::Secret, secret(None, None)));
         assert!(
-            !of(Kind::Secret, secret("1.7", Some("2026-11-29T00:00:00Z"))),
+            !of(Kind::Secret, secret(Some((1, 7)), Some("2026-11-29T00:00:00Z"))),
             "it is about to go"
         );
-        assert!(!of(Kind::Deployment, secret("1.7", None)));
+        assert!(!of(Kind::Deployment, secret(Some((1, 7)), None)));
         let unknown = Seen {
             settled: None,
-            ..secret("1.7", None)
+            ..secret(Some((1, 7)), None)
         };
         assert!(!of(Kind::Secret, unknown), "nobody has compared it");
     }

@@ -9,6 +9,7 @@ mod balancer;
 mod bounds;
 mod cluster;
 mod connection;
+mod copy;
 mod decided;
 mod dialled;
 mod door;
@@ -34,6 +35,7 @@ pub use own::{OwnSecret, own_namespace};
 use super::{AddressSource, JoinSource, Launcher, Leave};
 use crate::lease::{Term, Terms};
 use crate::store::{Change, Cluster, SystemStore};
+use castoff_wire::signed::Trust;
 use cluster::Care;
 use dialled::Names;
 use facts::Facts;
@@ -72,6 +74,8 @@ pub struct Settings {
     pub living: channel::Receiver<Vec<String>>,
     /// The pods of this control plane, where it runs in a cluster.
     pub own_pods: Option<OwnPods>,
+    /// With whom configs are signed.
+    pub trust: Trust,
 }
 
 impl Kubernetes {
@@ -277,6 +281,7 @@ impl Acting<'_> {
             names: Arc::clone(&self.launcher.names),
             living: self.launcher.settings.living.clone(),
             own_pods: self.launcher.settings.own_pods.clone(),
+            trust: self.launcher.settings.trust.clone(),
         };
         let (revision, queue) = (cluster.revision, Arc::new(Queue::default()));
         tracing::info!(infrastructure = %cluster.name, "a cluster is looked after");

@@ -219,14 +219,21 @@ mod tests {
 
     #[test]
     fn a_newer_config_is_never_put_back() {
-        let is_written = |own: u64, there: u64| {
-            let steps = steps(
-                &built(vec![secret(own)], None),
-                &live(&secret(there), &given(&secret(there))),
-            );
+        // What is noted of it, and what it has been proven to be.
+        let is_written = |own: u64, noted: u64, proven: Option<u64>| {
+            let mut live = live(&secret(noted), &given(&secret(noted)));
+            for seen in live.values_mut() {
+                seen.config = proven.map(|version| (1, version));
+            }
+            let steps = steps(&built(vec![secret(own)], None), &live);
             matches!(steps[..], [Step::Update { .. }])
         };
-        assert!(is_written(3, 2) && !is_written(2, 3) && !is_written(3, 3));
+        assert!(is_written(3, 2, Some(2)) && !is_written(2, 3, Some(3)) && !is_written(3, 3, Some(3)));
+        assert!(
+            is_written(2, 9, Some(2)) && is_written(2, 9, None),
+            "anybody can note what is not so"
+        );
+        assert!(!is_written(2, 1, Some(3)));
     }
 
     #[test]

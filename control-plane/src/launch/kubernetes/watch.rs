@@ -2,12 +2,14 @@
 
 use super::bounds::{MOST_NAME, MOST_OBJECTS, PAGE, PAGE_OF_SECRETS};
 use super::connection::{Cause, Trouble, trouble};
+use super::copy;
 use super::labels::of_installation;
 use super::live::{Live, Seen};
 use super::objects::Kind;
 use super::observe::Pod;
 use super::queue::Queue;
 use crate::domain::Kubernetes;
+use castoff_wire::signed::Trust;
 use futures::{StreamExt, TryStreamExt};
 use kube::api::{ApiResource, DynamicObject};
 use kube::runtime::WatchStreamExt;
@@ -64,14 +66,15 @@ enum End {
 /// What is seen of a namespace.
 pub(super) struct View {
     live: Mutex<Live>,
+    trust: Trust,
     sights: Sender<BTreeMap<Watched, Sight>>,
     /// Kinds that the infrastructure makes no objects of. What is left of them from when it did has to be seen to go.
     unmade: Vec<Kind>,
 }
 
 impl View {
-    /// Of an infrastructure: nothing is seen yet.
-    pub(super) fn of(settings: &Kubernetes) -> Self {
+    /// Of an infrastructure: nothing is seen yet. Configs in its Secrets are believed by this trust.
+    pub(super) fn of(settings: &Kubernetes, trust: Trust) -> Self {
         let sights = Kind::ALL
             .map(Watched::Objects)
             .into_iter()
@@ -80,6 +83,7 @@ impl View {
             .collect();
         Self {
             live: Mutex::default(),
+            trust,
             sights: Sender::new(sights),
             unmade: Kind::ALL
                 .into_iter()
@@ -241,12 +245,22 @@ impl View {
         let name = object.metadata.name.clone().unwrap_or_default();
         let object = serde_json::to_value(object).unwrap_or(Value::Null);
         match what {
-            Watched::Objects(kind) => self.live().see((kind, name), Seen::of(&object)),
+            Watched::Objects(kind) => {
+                let seen = self.judge(kind, &object, Seen::of(&object));
+                self.live().see((kind, name), seen)
+            }
             Watched::Pods => match Pod::of(&object) {
                 Some(pod) => vec![self.live().see_pod(name, pod)],
                 None => Vec::new(),
             },
         }
+    }
+
+    /// The same with the config in it, where it is a Secret.
+    pub(super) fn judge(&self, kind: Kind, object: &Value, mut seen: Seen) -> Seen {
+        let deployment = seen.deployment.filter(|_| kind == Kind::Secret);
+        seen.config = deployment.and_then(|id| copy::position(object, id, &self.trust));
+        seen
     }
 
     fn forget(&self, what: Watched, name: &str) -> Vec<Uuid> {
