@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 /// Another control plane beside the harbour's, and dana calling it.
-fn beside(harbour: &Harbour, cluster: &Cluster, database: Database) -> (Server, Actor) {
+pub(super) fn beside(harbour: &Harbour, cluster: &Cluster, database: Database) -> (Server, Actor) {
     let folder = scratch::subfolder("replica");
     let key = harbour.cast.world.folder().join("master.key");
     std::fs::copy(key, folder.join("master.key")).expect("a copy");
@@ -70,7 +70,7 @@ fn the_other_one_goes_on() {
 }
 
 /// How often a control plane has begun to act.
-fn terms(server: &Server) -> usize {
+pub(super) fn terms(server: &Server) -> usize {
     let log = server.logged();
     log.matches("this control plane acts from now on").count()
 }

@@ -7,13 +7,17 @@ use super::connection::{Cause, Trouble, answer};
 use super::labels::{DEPLOYMENT, INSTALLATION, manager, scale_manager};
 use super::live::{Key, Seen};
 use super::objects::{Applied, Kind, Object, Objects, Prepared};
-use super::plan::{Step, steps};
+use super::plan::{Step, Version, is_newer, steps};
 use super::watch::{View, api, no_such_kind};
 use crate::lease::Term;
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy, ValidationDirective};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+/// A version that no object has: over it, only what is not there can be made. The first thing that is written to an empty
+/// store of a cluster has the second version.
+const NO_VERSION: &str = "1";
 
 /// A namespace, as it is written to.
 pub(super) struct Place<'a> {
@@ -60,19 +64,19 @@ impl Place<'_> {
     async fn take(&self, deployment: Uuid, step: &Step) -> Result<(), Trouble> {
         match step {
             Step::Settle { key, resource_version } => self.view.live().settle(key, resource_version),
-            Step::Delete { key, uid } => self.delete(key, uid).await?,
+            Step::Delete { key, over } => self.delete(key, over).await?,
             Step::Create(object) => self.create(deployment, object).await?,
             Step::Update {
                 object,
-                resource_version,
+                over,
                 hand_over,
             } => {
-                if let Some(replicas) = hand_over {
-                    self.hand_over(object, *replicas).await?;
-                }
-                // What was handed over has changed it.
-                let over = hand_over.is_none().then_some(resource_version.as_str());
-                self.patch(object, over, true).await?;
+                // What is handed over changes it.
+                let handed_over = match hand_over {
+                    Some(replicas) => Some(self.hand_over(object, *replicas, over).await?),
+                    None => None,
+                };
+                self.patch(object, Some(handed_over.as_ref().unwrap_or(over))).await?;
             }
         }
         Ok(())
@@ -86,8 +90,7 @@ impl Place<'_> {
         let api = api(object.kind, self.client.clone(), self.namespace);
         let there = answer(api.get_opt(&object.name)).await;
         let Some(there) = there.map_err(|trouble| self.explain(object.kind, trouble))? else {
-            // Not by force: whoever was faster keeps what is theirs.
-            return self.patch(object, None, false).await;
+            return self.patch(object, None).await;
         };
         let there = serde_json::to_value(there).unwrap_or(Value::Null);
         let labelled = |name: &str, id: Uuid| {
@@ -96,9 +99,12 @@ impl Place<'_> {
         };
         if labelled(INSTALLATION, self.installation) && labelled(DEPLOYMENT, deployment) {
             let seen = self.view.judge(object.kind, &there, Seen::of(&there));
-            let version = seen.resource_version.clone();
+            let (over, is_newer) = (Version::of(&seen), is_newer(&seen, object));
             self.view.live().see((object.kind, object.name.clone()), seen);
-            return self.patch(object, Some(&version), true).await;
+            return match is_newer {
+                true => Ok(()),
+                false => self.patch(object, Some(&over)).await,
+            };
         }
         let [_, _, kind, _] = object.kind.api();
         Err(Trouble::refused(format!(
@@ -107,12 +113,10 @@ impl Place<'_> {
         )))
     }
 
-    async fn patch(&self, object: &Object, over: Option<&str>, force: bool) -> Result<(), Trouble> {
-        let mut body = object.body.clone();
-        if let (Some(version), Some(metadata)) = (over, body.pointer_mut("/metadata").and_then(Value::as_object_mut)) {
-            metadata.insert("resourceVersion".to_owned(), version.into());
-        }
-        let applied = self.send(object, &manager(self.installation), &body, force).await?;
+    /// Over what was seen, or where nothing was.
+    async fn patch(&self, object: &Object, over: Option<&Version>) -> Result<(), Trouble> {
+        let manager = manager(self.installation);
+        let applied = self.send(object, &manager, object.body.clone(), over).await?;
         let [_, _, kind, _] = object.kind.api();
         tracing::info!(object.kind = kind, object.name, "an object was applied");
         let seen = self.view.judge(object.kind, &applied, Seen::applied(&applied));
@@ -121,25 +125,38 @@ impl Place<'_> {
     }
 
     /// Leaves the number of pods as it is to somebody else: were it not named any more, it would fall back to one.
-    async fn hand_over(&self, object: &Object, replicas: i64) -> Result<(), Trouble> {
+    async fn hand_over(&self, object: &Object, replicas: i64, over: &Version) -> Result<Version, Trouble> {
         let body = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": object.name}, "spec": {"replicas": replicas},
         });
-        self.send(object, &scale_manager(self.installation), &body, true)
-            .await?;
-        Ok(())
+        let manager = scale_manager(self.installation);
+        let handed_over = self.send(object, &manager, body, Some(over)).await?;
+        Ok(Version::of(&Seen::of(&handed_over)))
     }
 
-    async fn send(&self, object: &Object, manager: &str, body: &Value, force: bool) -> Result<Value, Trouble> {
+    async fn send(
+        &self,
+        object: &Object,
+        manager: &str,
+        mut body: Value,
+        over: Option<&Version>,
+    ) -> Result<Value, Trouble> {
+        if let Some(metadata) = body.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            let version = over.map_or(NO_VERSION, |over| over.resource_version.as_str());
+            metadata.insert("resourceVersion".to_owned(), version.into());
+            // Without it, one that is gone meanwhile would be made again.
+            metadata.extend(over.map(|over| ("uid".to_owned(), over.uid.as_str().into())));
+        }
         let parameters = PatchParams {
             field_manager: Some(manager.to_owned()),
             field_validation: Some(ValidationDirective::Strict),
-            force,
+            // Over what is not ours nothing is written in the first place.
+            force: over.is_some(),
             dry_run: false,
         };
         let api = api(object.kind, self.client.clone(), self.namespace);
-        let patch = Patch::Apply(body);
+        let patch = Patch::Apply(&body);
         let applied = answer(api.patch(&object.name, &parameters, &patch)).await;
         let applied = applied.map_err(|trouble| self.explain(object.kind, trouble))?;
         Ok(serde_json::to_value(applied).unwrap_or(Value::Null))
@@ -160,12 +177,12 @@ impl Place<'_> {
         trouble
     }
 
-    async fn delete(&self, (kind, name): &Key, uid: &str) -> Result<(), Trouble> {
+    async fn delete(&self, (kind, name): &Key, over: &Version) -> Result<(), Trouble> {
         let parameters = DeleteParams {
             propagation_policy: Some(PropagationPolicy::Background),
             preconditions: Some(Preconditions {
-                uid: Some(uid.to_owned()),
-                resource_version: None,
+                uid: Some(over.uid.clone()),
+                resource_version: Some(over.resource_version.clone()),
             }),
             ..DeleteParams::default()
         };

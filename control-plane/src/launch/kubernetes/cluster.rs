@@ -268,7 +268,9 @@ impl Care {
 
     async fn take_away(&self, place: &Place<'_>, id: Uuid) -> Result<(), Again> {
         if let (_, Some(trouble)) = place.apply(id, super::objects::nothing()).await {
-            tracing::warn!(deployment.id = %id, reason = trouble.sentence, "a deleted deployment's objects were not taken away");
+            if trouble.cause != Cause::Conflict {
+                tracing::warn!(deployment.id = %id, reason = trouble.sentence, "a deleted deployment's objects were not taken away");
+            }
             return Err(Again::Later);
         }
         let left = {

@@ -14,19 +14,36 @@ pub(super) enum Step {
     /// It is there and differs.
     Update {
         object: Object,
-        /// Of what was seen: a change in between is a conflict.
-        resource_version: String,
+        /// What it takes the place of.
+        over: Version,
         /// How many pods there are, when that is somebody else's to decide from now on.
         hand_over: Option<i64>,
     },
     /// It should not be there.
-    Delete { key: Key, uid: String },
+    Delete { key: Key, over: Version },
     /// It was compared, and is as it should be.
     Settle {
         key: Key,
         /// Of what was compared: a change in between is not settled with it.
         resource_version: String,
     },
+}
+
+/// An object as it was seen: one that has changed since, is gone or is another of the same name, is left as it is. So a control
+/// plane that was away for a while undoes nothing that another has done meanwhile.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Version {
+    pub(super) uid: String,
+    pub(super) resource_version: String,
+}
+
+impl Version {
+    pub(super) fn of(seen: &Seen) -> Self {
+        Self {
+            uid: seen.uid.clone(),
+            resource_version: seen.resource_version.clone(),
+        }
+    }
 }
 
 impl Step {
@@ -75,7 +92,7 @@ pub(super) fn steps(wanted: &Objects<Prepared>, live: &BTreeMap<Key, Seen>) -> V
             Some(seen) => steps.push(Step::Update {
                 hand_over: seen.replicas.filter(|_| is_scaled_by_others(object)),
                 object: marked(object, &hash),
-                resource_version: seen.resource_version.clone(),
+                over: Version::of(seen),
             }),
         }
     }
@@ -86,13 +103,13 @@ pub(super) fn steps(wanted: &Objects<Prepared>, live: &BTreeMap<Key, Seen>) -> V
     let surplus = live.iter().rev().filter(|(key, seen)| !is_wanted(key) && !seen.leaving);
     steps.extend(surplus.map(|(key, seen)| Step::Delete {
         key: key.clone(),
-        uid: seen.uid.clone(),
+        over: Version::of(seen),
     }));
     steps
 }
 
 /// A config is never put back, not even by whoever acted before and does not know yet that it does not any more.
-fn is_newer(seen: &Seen, object: &Object) -> bool {
+pub(super) fn is_newer(seen: &Seen, object: &Object) -> bool {
     object.kind == Kind::Secret && seen.config > object.position()
 }
 
@@ -144,6 +161,13 @@ mod tests {
         given
     }
 
+    fn version() -> Version {
+        Version {
+            uid: "u".to_owned(),
+            resource_version: "7".to_owned(),
+        }
+    }
+
     fn live(object: &Object, given: &Value) -> BTreeMap<Key, Seen> {
         BTreeMap::from([((object.kind, object.name.clone()), Seen::of(given))])
     }
@@ -160,8 +184,8 @@ mod tests {
             resource_version: "7".to_owned(),
         };
         assert_eq!(steps(&built(vec![wanted.clone()], None), &there), [settled]);
-        let uid = "u".to_owned();
-        assert_eq!(steps(&built(Vec::new(), None), &there), [Step::Delete { key, uid }]);
+        let over = version();
+        assert_eq!(steps(&built(Vec::new(), None), &there), [Step::Delete { key, over }]);
         let mut leaving = given(&wanted);
         leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         let leaving = live(&wanted, &leaving);
@@ -177,12 +201,12 @@ mod tests {
         let make = |kind| Step::Create(object(kind, json!({})));
         let change = |kind| Step::Update {
             object: object(kind, json!({})),
-            resource_version: "7".to_owned(),
+            over: version(),
             hand_over: None,
         };
         let delete = |kind| Step::Delete {
             key: (kind, "iris".to_owned()),
-            uid: "u".to_owned(),
+            over: version(),
         };
         for (failed, step, is_right) in [
             // A config is written whatever else is wrong; a pod is not made without what keeps it in.
@@ -251,17 +275,10 @@ mod tests {
             {"manager": manager(installation), "fieldsV1": {"f:spec": {"f:replicas": {}}}},
         ]);
         let there = live(&scaled, &counted);
-        let [
-            Step::Update {
-                hand_over,
-                resource_version,
-                ..
-            },
-        ] = &steps(&built(vec![scaled], None), &there)[..]
-        else {
+        let [Step::Update { hand_over, over, .. }] = &steps(&built(vec![scaled], None), &there)[..] else {
             panic!("one update");
         };
-        assert_eq!((*hand_over, resource_version.as_str()), (Some(5), "7"));
+        assert_eq!((*hand_over, over), (Some(5), &version()));
         let own = workload(json!({"replicas": 2}));
         let there = live(&own, &counted);
         assert!(matches!(
