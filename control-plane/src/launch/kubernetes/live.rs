@@ -4,8 +4,8 @@
 //! applied is as it should be; a cluster adds defaults and fields of others, so it is never compared with what was built.
 
 use super::bounds::{MOST_NAME, MOST_OBJECTS, MOST_PODS, MOST_UNREAD, words};
-use super::decided::{decided, holds};
-use super::labels::{APPLIED, DEPLOYMENT, INSTALLATION, manager};
+use super::decided::{decided, is_as_wanted, kept, ours};
+use super::labels::{APPLIED, DEPLOYMENT};
 use super::objects::{Kind, Object};
 use super::observe::Pod;
 use super::{balancer, unscaled};
@@ -86,7 +86,7 @@ impl Seen {
             replaced: is_replaced(object),
             look: sha256(decided.to_string().as_bytes()),
             settled: None,
-            unread: Some(decided.to_string().into()),
+            unread: Some(kept(object, &decided).into()),
         }
     }
 
@@ -116,9 +116,7 @@ impl Seen {
         }
         match (self.settled, &self.unread) {
             (Some(settled), _) => settled == self.look,
-            (None, Some(unread)) => {
-                serde_json::from_str(unread).is_ok_and(|unread| holds(&unread, &decided(&object.body)))
-            }
+            (None, Some(unread)) => is_as_wanted(unread, &object.body),
             (None, None) => false,
         }
     }
@@ -245,17 +243,8 @@ impl Live {
 
 /// How many pods a Deployment has, if the number is what we applied last: an autoscaler that has taken it over is not told.
 fn replicas_of_ours(object: &Value) -> Option<i64> {
-    let installation = object.pointer("/metadata/labels")?.get(INSTALLATION)?.as_str()?;
-    let own = manager(installation.parse().ok()?);
-    let mut managers = object.pointer("/metadata/managedFields")?.as_array()?.iter();
-    let is_ours = managers.any(|fields| {
-        let name = fields.get("manager").and_then(Value::as_str);
-        name == Some(own.as_str()) && fields.pointer("/fieldsV1/f:spec/f:replicas").is_some()
-    });
-    object
-        .pointer("/spec/replicas")
-        .and_then(Value::as_i64)
-        .filter(|_| is_ours)
+    ours(object)?.pointer("/f:spec/f:replicas")?;
+    object.pointer("/spec/replicas")?.as_i64()
 }
 
 /// Whether a Deployment has been looked at since it was changed, and no pod is left of what it was.
@@ -284,6 +273,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
+    use super::super::labels::{INSTALLATION, manager};
     use super::*;
     use serde_json::json;
 
@@ -304,10 +294,14 @@ mod tests {
 
     /// As the cluster gives it: with what it adds.
     fn given(version: &str, replicas: u32, hash: &str) -> Value {
+        let installation = Uuid::from_u128(9);
         json!({
             "metadata": {
-                "name": "iris", "uid": "u", "resourceVersion": version, "managedFields": [version],
-                "labels": {DEPLOYMENT: Uuid::from_u128(1)}, "annotations": {APPLIED: hash},
+                "name": "iris", "uid": "u", "resourceVersion": version, "managedFields": [{
+                    "manager": manager(installation), "operation": "Apply",
+                    "fieldsV1": {"f:spec": {"f:replicas": {}, "f:list": {}}},
+                }],
+                "labels": {DEPLOYMENT: Uuid::from_u128(1), INSTALLATION: installation}, "annotations": {APPLIED: hash},
             },
             "spec": {"replicas": replicas, "list": [{"a": 1, "b": "default"}], "paused": false},
             "status": {"observed": version},

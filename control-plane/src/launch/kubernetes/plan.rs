@@ -272,7 +272,7 @@ mod tests {
         let installation = Uuid::from_u128(9);
         counted["metadata"]["labels"][INSTALLATION] = json!(installation);
         counted["metadata"]["managedFields"] = json!([
-            {"manager": manager(installation), "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+            {"manager": manager(installation), "operation": "Apply", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
         ]);
         let there = live(&scaled, &counted);
         let [Step::Update { hand_over, over, .. }] = &steps(&built(vec![scaled], None), &there)[..] else {
