@@ -14,6 +14,7 @@ mod logs;
 mod many;
 mod objects;
 mod scaling;
+mod silence;
 mod stages;
 mod strangers;
 mod templates;

@@ -2,7 +2,7 @@
 
 use super::apply::Place;
 use super::balancer::waits;
-use super::connection::{Cause, answer, connect};
+use super::connection::{Cause, answer, connect, says_something};
 use super::dialled;
 use super::facts::{Facts, There, Wanted};
 use super::objects::{Desired, Kind, build, no_room, unknown_host};
@@ -17,14 +17,15 @@ use crate::store::{Cluster, Error};
 use kube::Client;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 /// Deployments that are looked at at a time.
 const AT_ONCE: usize = 8;
 /// Between two looks whether a cluster answers again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// Between two tries of what does not change by itself, and two looks at a token that lives for hours.
+/// Between two tries of what does not change by itself, two looks at a token that lives for hours, and two at a cluster that has
+/// nothing to tell.
 const SELDOM: Duration = Duration::from_secs(30);
 
 /// A cluster in the care of this control plane.
@@ -164,7 +165,18 @@ impl Care {
                     continue;
                 }
             }
-            if changes.changed().await.is_err() {
+            // One that has nothing to tell may be one that is not there any more: nobody would ever hear it.
+            let changed = loop {
+                match timeout(SELDOM, changes.changed()).await {
+                    Ok(changed) => break changed,
+                    Err(_) => {
+                        if !says_something(client).await {
+                            self.view.begin_anew();
+                        }
+                    }
+                }
+            };
+            if changed.is_err() {
                 return;
             }
         }

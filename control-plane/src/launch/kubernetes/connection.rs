@@ -90,10 +90,21 @@ pub(super) async fn answer<T>(asked: impl Future<Output = Result<T, kube::Error>
     match timeout(PATIENCE, asked).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(trouble(&error)),
-        Err(_) => Err(Trouble {
-            sentence: unreached(&format!("it has not answered for {} s", PATIENCE.as_secs())),
-            cause: Cause::Away,
-        }),
+        Err(_) => Err(silence()),
+    }
+}
+
+/// Whether a cluster says anything within that time, be it that it has too much to do.
+pub(super) async fn says_something(client: &Client) -> bool {
+    let asked = timeout(PATIENCE, client.apiserver_version()).await;
+    matches!(asked, Ok(Ok(_) | Err(kube::Error::Api(_))))
+}
+
+/// That there has been no answer for too long.
+pub(super) fn silence() -> Trouble {
+    Trouble {
+        sentence: unreached(&format!("it has not answered for {} s", PATIENCE.as_secs())),
+        cause: Cause::Away,
     }
 }
 

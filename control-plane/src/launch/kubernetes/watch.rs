@@ -1,7 +1,7 @@
 //! Watching a namespace: every kind of object of an installation, and its pods.
 
 use super::bounds::{MOST_NAME, MOST_OBJECTS, PAGE, PAGE_OF_SECRETS};
-use super::connection::{Cause, Trouble, trouble};
+use super::connection::{Cause, PATIENCE, Trouble, silence, trouble};
 use super::copy;
 use super::labels::of_installation;
 use super::live::{Live, Seen};
@@ -20,13 +20,15 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch::{Receiver, Sender};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 /// Between two looks whether a namespace holds less.
 const CROWDED: Duration = Duration::from_secs(60);
 /// Between two looks whether a cluster has come to know a kind.
 const UNKNOWN: Duration = Duration::from_secs(15);
+/// For a list that is asked for again after a failure: before each try there is a pause of up to a minute.
+const PATIENCE_AGAIN: Duration = Duration::from_secs(90);
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +63,8 @@ enum End {
     Crowded,
     /// The cluster does not know the kind.
     NoSuchKind,
+    /// The cluster takes the question, and does not answer.
+    Silent,
 }
 
 /// What is seen of a namespace.
@@ -68,6 +72,8 @@ pub(super) struct View {
     live: Mutex<Live>,
     trust: Trust,
     sights: Sender<BTreeMap<Watched, Sight>>,
+    /// Told when all is to be asked for anew.
+    anew: Sender<()>,
     /// Kinds that the infrastructure makes no objects of. What is left of them from when it did has to be seen to go.
     unmade: Vec<Kind>,
 }
@@ -85,6 +91,7 @@ impl View {
             live: Mutex::default(),
             trust,
             sights: Sender::new(sights),
+            anew: Sender::new(()),
             unmade: Kind::ALL
                 .into_iter()
                 .filter(|kind| !kind.is_made_by(settings))
@@ -149,6 +156,8 @@ impl View {
                     self.stands(what, Sight::Clear(Known::NoSuchKind));
                     sleep(UNKNOWN).await;
                 }
+                // Asked anew, on another connection.
+                End::Silent => self.fails(what, silence()),
             }
         }
     }
@@ -166,7 +175,20 @@ impl View {
         let mut events = std::pin::pin!(events.into_stream());
         // Of a new list, what it has named so far.
         let mut listed: Option<HashSet<String>> = None;
-        while let Some(event) = events.next().await {
+        let (mut patience, mut anew) = (PATIENCE, self.anew.subscribe());
+        loop {
+            let next = match listed {
+                // A list has an end. Of what is watched then, there may be nothing to tell for ever.
+                Some(_) => match timeout(patience, events.next()).await {
+                    Ok(next) => next,
+                    Err(_) => return End::Silent,
+                },
+                None => tokio::select! {
+                    next = events.next() => next,
+                    _ = anew.changed() => return End::Silent,
+                },
+            };
+            let Some(event) = next else { return End::Crowded };
             if self.live().is_full() || listed.as_ref().is_some_and(|listed| listed.len() > MOST_OBJECTS) {
                 return End::Crowded;
             }
@@ -184,6 +206,8 @@ impl View {
                     let gone = self.names(what).into_iter().filter(|name| !listed.contains(name));
                     gone.for_each(|name| queue.add(self.forget(what, &name)));
                     self.stands(what, Sight::Clear(Known::Seen));
+                    patience = PATIENCE;
+                    anew.mark_unchanged();
                 }
                 Ok(Event::Apply(object)) => {
                     queue.add(self.see(what, object));
@@ -193,14 +217,16 @@ impl View {
                     let name = object.metadata.name.unwrap_or_default();
                     queue.add(self.forget(what, &name));
                 }
-                Err(error) => match reason(&error) {
-                    Some(trouble) if is_unknown(what, &trouble) => return End::NoSuchKind,
-                    Some(trouble) => self.fails(what, trouble),
-                    None => {}
-                },
+                Err(error) => {
+                    match reason(&error) {
+                        Some(trouble) if is_unknown(what, &trouble) => return End::NoSuchKind,
+                        Some(trouble) => self.fails(what, trouble),
+                        None => {}
+                    }
+                    patience = PATIENCE_AGAIN;
+                }
             }
         }
-        End::Crowded
     }
 
     fn fails(&self, what: Watched, trouble: Trouble) {
@@ -232,6 +258,11 @@ impl View {
             }
             changed
         });
+    }
+
+    /// The cluster does not answer: what is watched over its connections may never be told.
+    pub(super) fn begin_anew(&self) {
+        self.anew.send_replace(());
     }
 
     fn stands(&self, what: Watched, now: Sight) {
