@@ -313,6 +313,28 @@ impl Namespace {
         serde_json::from_str(&text).map_err(|error| error.to_string())
     }
 
+    /// The kinds of objects that Castoff makes in it, such as `services` or `deployments.apps`: what it may take away, by the
+    /// manifest that lets it in.
+    ///
+    /// # Errors
+    /// The manifest was not applied here, or the cluster is away.
+    pub fn owned_kinds(&self) -> Result<Vec<String>, String> {
+        let role = self.get("role/castoff")?;
+        let rules = role["rules"].as_array().cloned().unwrap_or_default();
+        let owned = rules
+            .iter()
+            .filter(|rule| rule["verbs"].to_string().contains("\"delete\""));
+        let named = owned.flat_map(|rule| {
+            let group = rule["apiGroups"][0].as_str().unwrap_or_default().to_owned();
+            let resources = rule["resources"].as_array().cloned().unwrap_or_default();
+            resources.into_iter().filter_map(move |resource| match group.as_str() {
+                "" => resource.as_str().map(str::to_owned),
+                group => Some(format!("{}.{group}", resource.as_str()?)),
+            })
+        });
+        Ok(named.collect())
+    }
+
     /// Waits until a pod says that it is ready, having started again so many times.
     #[track_caller]
     pub fn ready(&self, pod: &str, restarts: u64) {

@@ -214,10 +214,24 @@ impl Harbour {
     /// # Errors
     /// It is.
     pub fn try_objects(&self) -> Result<Vec<String>, String> {
-        let kinds = "deployments,replicasets,pods,services,secrets,serviceaccounts,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers";
-        let found = self
-            .namespace
-            .kubectl(&["get", kinds, "-l", "castoff.dev/installation", "-o", "name"]);
-        Ok(found?.lines().map(str::to_owned).collect())
+        let mut kinds = self.namespace.owned_kinds()?;
+        kinds.extend(["replicasets.apps".to_owned(), "pods".to_owned()]);
+        loop {
+            let asked = ["get", &kinds.join(","), "-l", "castoff.dev/installation", "-o", "name"];
+            match self.namespace.kubectl(&asked) {
+                Ok(found) => return Ok(found.lines().map(str::to_owned).collect()),
+                // Of a kind that the cluster does not know it has nothing.
+                Err(why) => {
+                    let count = kinds.len();
+                    kinds.retain(|kind| {
+                        let resource = kind.split('.').next().unwrap_or_default();
+                        !why.contains(&format!("doesn't have a resource type \"{resource}\""))
+                    });
+                    if kinds.len() == count {
+                        return Err(why);
+                    }
+                }
+            }
+        }
     }
 }

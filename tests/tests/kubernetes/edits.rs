@@ -3,8 +3,25 @@
 use super::{Harbour, small};
 use acceptance::cluster::Cluster;
 use acceptance::{Value, eventually, json};
+use std::collections::BTreeSet;
 
 const HOST: &str = "{deployment}.models.example";
+
+/// A field of ours in an object of this kind, and what somebody writes there.
+fn edit(kind: &str) -> (&'static str, Value) {
+    match kind {
+        "serviceaccounts" => ("/automountServiceAccountToken", json!(true)),
+        "secrets" => ("/data/config", json!("bm90IG91cnM=")),
+        "networkpolicies.networking.k8s.io" => ("/spec/egress", json!([{}])),
+        "services" => ("/spec/selector", json!({"other": "pods"})),
+        "deployments.apps" => ("/spec/template/spec/terminationGracePeriodSeconds", json!(1)),
+        "poddisruptionbudgets.policy" => ("/spec/maxUnavailable", json!(2)),
+        "horizontalpodautoscalers.autoscaling" => ("/spec/maxReplicas", json!(9)),
+        "ingresses.networking.k8s.io" => ("/spec/rules/0/host", json!("elsewhere.example")),
+        "httproutes.gateway.networking.k8s.io" => ("/spec/hostnames", json!(["elsewhere.example"])),
+        other => panic!("{other}: say here what of it somebody could edit"),
+    }
+}
 
 /// A deployment that is scaled by load, in a cluster that knows every kind.
 fn open(cluster: &'static Cluster, subject: &str, exposure: &Value) -> Harbour {
@@ -25,6 +42,70 @@ fn patch(harbour: &Harbour, kind: &str, op: &str, path: &str, value: &Value) {
     let object = format!("{kind}/iris-on-kube");
     let patch = ["patch", &object, "--type=json", "-p", &patch];
     harbour.namespace.kubectl(&patch).expect("somebody may");
+}
+
+/// Edits an object and deletes it: each is put right.
+fn is_put_right(harbour: &Harbour, kind: &str) {
+    let (pointer, value) = edit(kind);
+    let ours = harbour.field(kind, pointer).expect("it is there");
+    let uid = || harbour.field(kind, "/metadata/uid");
+    let is_ours = || match harbour.field(kind, pointer)? {
+        found if found == ours => Ok(()),
+        found => Err(format!("{kind}{pointer}: {found}")),
+    };
+    patch(harbour, kind, "replace", pointer, &value);
+    eventually("what was edited is put right", is_ours);
+    let before = uid();
+    let object = format!("{kind}/iris-on-kube");
+    harbour.namespace.kubectl(&["delete", &object]).expect("it is there");
+    eventually("what was deleted is there again", || match uid() {
+        Ok(now) if Ok(&now) != before.as_ref() => is_ours(),
+        other => Err(format!("{kind}: {other:?}")),
+    });
+}
+
+/// Every kind of object that Castoff makes; and in the end none of any kind is left.
+#[test]
+fn whatever_is_edited_or_deleted_is_put_right() {
+    let Some(cluster) = Cluster::there() else { return };
+    let route = json!({"kind": "http-route", "host": HOST, "gateway": "shared"});
+    let harbour = open(cluster, "edited", &route);
+    let kinds = || harbour.namespace.owned_kinds().expect("the manifest was applied");
+    let is_there = |kind: &str| harbour.field(kind, "/metadata/name").is_ok();
+    let mut done = BTreeSet::new();
+    for exposure in [
+        route,
+        json!({"kind": "ingress", "host": HOST, "gateway": null, "gateway_namespace": null}),
+    ] {
+        expose(&harbour, &exposure);
+        let leads_in = match exposure["kind"] == "ingress" {
+            true => "ingresses.networking.k8s.io",
+            false => "httproutes.gateway.networking.k8s.io",
+        };
+        eventually("it is exposed", || is_there(leads_in));
+        for kind in kinds().into_iter().filter(|kind| is_there(kind)) {
+            if done.insert(kind.clone()) {
+                is_put_right(&harbour, &kind);
+            }
+        }
+    }
+    assert_eq!(done, kinds().into_iter().collect(), "every kind");
+    harbour.stands("running");
+
+    let objects = harbour.objects();
+    for kind in ["ingress.networking.k8s.io/", "horizontalpodautoscaler.autoscaling/"] {
+        assert!(objects.iter().any(|object| object.starts_with(kind)), "{objects:?}");
+    }
+    let dana = &harbour.cast.dana;
+    dana.post("/deployments/iris-on-kube/disable", json!({})).expect(200);
+    dana.delete("/deployments/iris-on-kube").expect(204);
+    eventually("nothing is left", || {
+        let left = harbour.try_objects()?;
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err(format!("{left:?}")),
+        }
+    });
 }
 
 /// With no control plane there: what was added to what only Castoff decides is seen when one comes back, and nothing but that
