@@ -2,8 +2,10 @@
 
 use super::{Harbour, small};
 use acceptance::cluster::Cluster;
+use acceptance::eventually::within;
 use acceptance::{Value, eventually, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const HOST: &str = "{deployment}.models.example";
 
@@ -215,4 +217,88 @@ fn what_is_noted_by_hand_keeps_no_revocation_away() {
     note(&harbour);
     harbour.cast.world.server.launch();
     revoke(&harbour, &other.id);
+}
+
+/// Another controller that insists on a field of ours is named, and both write once a minute instead of for ever.
+#[test]
+fn whoever_insists_on_a_field_of_ours_is_named() {
+    let Some(cluster) = Cluster::there() else { return };
+    let harbour = Harbour::open(cluster, "duel");
+    harbour.deploy(json!({"replicas": 1}));
+    let selector = || harbour.field("service", "/spec/selector");
+    let ours = selector();
+    let applied = || {
+        let log = harbour.cast.world.server.logged();
+        log.matches("an object was applied").count()
+    };
+    let before = applied();
+    let theirs = json!([{"op": "replace", "path": "/spec/selector", "value": {"other": "pods"}}]).to_string();
+    let theirs = [
+        "patch",
+        "service/iris-on-kube",
+        "--field-manager=insistent",
+        "--type=json",
+        "-p",
+        &theirs,
+    ];
+    eventually("its status says so", || {
+        if selector() == ours {
+            harbour.namespace.kubectl(&theirs)?;
+        }
+        let status = harbour.cast.dana.get("/deployments/iris-on-kube/status").expect(200);
+        match status
+            .string("/message")
+            .contains("insistent changes Service iris-on-kube as often")
+        {
+            true => Ok(()),
+            false => Err(status.text()),
+        }
+    });
+    harbour.namespace.kubectl(&theirs).expect("it may once more");
+    within(Duration::from_secs(150), "it is put right nevertheless", || {
+        selector() == ours
+    });
+    assert_eq!(applied(), before + 6, "five times at once, and once after a minute");
+}
+
+/// What has lost our label is left alone, and the status has the words that give it back.
+#[test]
+fn what_has_lost_our_label_is_left_alone_until_it_has_it_again() {
+    let Some(cluster) = Cluster::there() else { return };
+    let harbour = Harbour::open(cluster, "label");
+    harbour.deploy(json!({"replicas": 1}));
+    let take = ["label", "service/iris-on-kube", "castoff.dev/installation-"];
+    harbour.namespace.kubectl(&take).expect("it is there");
+    harbour.says(
+        "kube",
+        "Service iris-on-kube has lost a label by which Castoff knows its own",
+    );
+    patch(
+        &harbour,
+        "service",
+        "replace",
+        "/spec/selector",
+        &json!({"other": "pods"}),
+    );
+    let status = harbour.cast.dana.get("/deployments/iris-on-kube/status").expect(200);
+    let message = status.string("/message");
+    let command = message
+        .split_once("(kubectl ")
+        .and_then(|(_, rest)| rest.split_once(')'));
+    let (command, _) = command.expect("it says how");
+    let command: Vec<&str> = command.split_whitespace().collect();
+    assert_eq!(
+        harbour.field("service", "/spec/selector"),
+        Ok(r#"{"other":"pods"}"#.to_owned())
+    );
+    harbour.namespace.kubectl(&command).expect("it works as it stands");
+    eventually("it is ours again, and as it should be", || {
+        let status = harbour.cast.dana.get("/deployments/iris-on-kube/status").expect(200);
+        match status.string("/message") == "1 node ready"
+            && harbour.field("service", "/spec/selector")?.contains("castoff")
+        {
+            true => Ok(()),
+            false => Err(status.text()),
+        }
+    });
 }

@@ -4,6 +4,7 @@
 //! has changed since is looked at again, and what is not ours is left alone.
 
 use super::connection::{Cause, Trouble, answer};
+use super::decided::applied_by;
 use super::labels::{DEPLOYMENT, INSTALLATION, manager, scale_manager};
 use super::live::{Key, Seen};
 use super::objects::{Applied, Kind, Object, Objects, Prepared};
@@ -13,6 +14,8 @@ use crate::lease::Term;
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy, ValidationDirective};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// A version that no object has: over it, only what is not there can be made. The first thing that is written to an empty
@@ -44,6 +47,9 @@ impl Place<'_> {
                 undone.extend(step.makes());
                 continue;
             }
+            if !self.is_due(&step, &live) {
+                continue;
+            }
             let taken = match self.term.holds() {
                 true => self.take(deployment, &step).await,
                 false => Err(Trouble {
@@ -61,6 +67,20 @@ impl Place<'_> {
         (wanted.applied_but(undone), first)
     }
 
+    /// What somebody else changes as often as it is put right has its time.
+    fn is_due(&self, step: &Step, live: &BTreeMap<Key, Seen>) -> bool {
+        match step {
+            Step::Update {
+                object, corrects: true, ..
+            } => {
+                let key = (object.kind, object.name.clone());
+                let other = live.get(&key).and_then(|seen| seen.other.as_deref());
+                self.view.live().duels.may_correct(&key, other, Instant::now())
+            }
+            _ => true,
+        }
+    }
+
     async fn take(&self, deployment: Uuid, step: &Step) -> Result<(), Trouble> {
         match step {
             Step::Settle { key, resource_version } => self.view.live().settle(key, resource_version),
@@ -70,6 +90,7 @@ impl Place<'_> {
                 object,
                 over,
                 hand_over,
+                corrects: _,
             } => {
                 // What is handed over changes it.
                 let handed_over = match hand_over {
@@ -106,11 +127,24 @@ impl Place<'_> {
                 false => self.patch(object, Some(&over)).await,
             };
         }
-        let [_, _, kind, _] = object.kind.api();
-        Err(Trouble::refused(format!(
-            "{kind} {} is there already and belongs to somebody else: it is left alone; remove it, or make the deployment under another name",
-            object.name
-        )))
+        let was_ours = labelled(DEPLOYMENT, deployment) || applied_by(&there, self.installation).is_some();
+        Err(Trouble::refused(self.foreign(object, deployment, was_ours)))
+    }
+
+    /// That an object of the name is not known as ours, and what to do.
+    fn foreign(&self, object: &Object, deployment: Uuid, was_ours: bool) -> String {
+        let ([_, _, kind, plural], name) = (object.kind.api(), &object.name);
+        match was_ours {
+            true => format!(
+                "{kind} {name} has lost a label by which Castoff knows its own, and is left alone: give it back (kubectl label \
+                 --overwrite {plural} {name} {INSTALLATION}={} {DEPLOYMENT}={deployment}), or delete the object",
+                self.installation
+            ),
+            false => format!(
+                "{kind} {name} is there already and belongs to somebody else: it is left alone; remove it, or make the deployment \
+                 under another name"
+            ),
+        }
     }
 
     /// Over what was seen, or where nothing was.

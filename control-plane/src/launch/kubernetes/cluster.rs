@@ -4,6 +4,7 @@ use super::apply::Place;
 use super::balancer::waits;
 use super::connection::{Cause, answer, connect, says_something};
 use super::dialled;
+use super::duels::PAUSE;
 use super::facts::{Facts, There, Wanted};
 use super::objects::{Desired, Kind, build, no_room, unknown_host};
 use super::observe::{both, condition, left_alone};
@@ -17,7 +18,7 @@ use crate::store::{Cluster, Error};
 use kube::Client;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 /// Deployments that are looked at at a time.
@@ -313,7 +314,7 @@ impl Care {
         {
             self.facts.acting.note_token_copied(hash).await?;
         }
-        let (pods, failure, unscaled, replaced, balancer) = {
+        let (pods, failure, unscaled, replaced, balancer, duel) = {
             let live = self.view.live();
             let objects = live.objects(deployment.id);
             let own = objects.get(&(Kind::Deployment, deployment.name.to_string()));
@@ -321,8 +322,13 @@ impl Care {
             let unscaled = objects.values().find_map(|object| object.unscaled.clone());
             let replaced = own.is_none_or(|own| own.replaced);
             let balancer = objects.values().find_map(|object| object.balancer.clone());
-            (live.pods(deployment.id), failure, unscaled, replaced, balancer)
+            let now = Instant::now();
+            let duel = objects.keys().find_map(|key| live.duels.sentence(key, now));
+            (live.pods(deployment.id), failure, unscaled, replaced, balancer, duel)
         };
+        if duel.is_some() {
+            self.queue.add_later(deployment.id, PAUSE);
+        }
         if balancer != deployment.balancer {
             self.facts
                 .acting
@@ -334,7 +340,7 @@ impl Care {
         }
         let foreign = deployment.make.as_ref().filter(|_| desired.template.is_none());
         let foreign = foreign.map(|make| left_alone(make.template, &deployment.infrastructure));
-        let problem = both(condition(&pods, failure.as_deref()).or(unscaled), foreign);
+        let problem = both(condition(&pods, failure.as_deref()).or(unscaled), both(duel, foreign));
         let problem = both(problem, waits(&desired.settings, balancer.as_deref()));
         let problem = both(problem, unknown_host(&desired.control_plane));
         let problem = both(problem, no_room(&desired.boot.packages));

@@ -5,6 +5,7 @@
 
 use super::labels::{INSTALLATION, manager};
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 /// What is not decided of an object. Of what it is only its collection tells: those in a list do not say so.
 const UNDECIDED: [&str; 3] = ["apiVersion", "kind", "status"];
@@ -29,14 +30,38 @@ pub(super) fn decided(object: &Value) -> Value {
 
 /// What the cluster notes as ours of an object, field by field: what we have applied, as far as nobody has changed it since.
 pub(super) fn ours(object: &Value) -> Option<&Value> {
-    let installation = object.pointer("/metadata/labels")?.get(INSTALLATION)?.as_str()?;
-    let own = manager(installation.parse().ok()?);
-    let mut noted = object.pointer("/metadata/managedFields")?.as_array()?.iter();
-    let noted = noted.find(|noted| {
-        let is = |name: &str, value: &str| noted.get(name).and_then(Value::as_str) == Some(value);
-        is("manager", &own) && is("operation", "Apply") && noted.get("subresource").is_none()
-    });
+    applied_by(object, installation(object)?)
+}
+
+/// What an installation has applied of an object.
+pub(super) fn applied_by(object: &Value, installation: Uuid) -> Option<&Value> {
+    let own = manager(installation);
+    let mut noted = noted(object).filter(|noted| noted.get("subresource").is_none());
+    let noted = noted.find(|noted| word(noted, "manager") == own && word(noted, "operation") == "Apply");
     noted?.get("fieldsV1")
+}
+
+/// Who else has changed an object last, by the name under which the cluster notes it. What only says how it is does not count.
+pub(super) fn other(object: &Value) -> Option<&str> {
+    let own = manager(installation(object)?);
+    let others = noted(object).filter(|noted| noted.get("subresource").is_none());
+    let others = others.filter(|noted| !word(noted, "manager").starts_with(&own));
+    let last = others.max_by_key(|noted| word(noted, "time"))?;
+    last.get("manager")?.as_str()
+}
+
+fn installation(object: &Value) -> Option<Uuid> {
+    let labelled = object.pointer("/metadata/labels")?.get(INSTALLATION)?;
+    labelled.as_str()?.parse().ok()
+}
+
+fn noted(object: &Value) -> impl Iterator<Item = &Value> {
+    let noted = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+    noted.into_iter().flatten()
+}
+
+fn word<'a>(noted: &'a Value, name: &str) -> &'a str {
+    noted.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// An object, to be compared later.
@@ -110,7 +135,6 @@ fn is_of(entry: &Value, key: &Map<String, Value>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use uuid::Uuid;
 
     /// A policy and what starts pods in one, as the cluster gives it.
     fn given() -> Value {
@@ -189,5 +213,20 @@ mod tests {
         assert!(!changed("/metadata/managedFields", json!([])));
         assert!(!changed("/metadata/managedFields/1/operation", json!("Update")));
         assert!(!is_as_wanted("", &wanted()));
+    }
+
+    #[test]
+    fn who_changed_it_last_is_named() {
+        let (installation, time) = (Uuid::from_u128(9), |second: u8| format!("2026-01-01T00:00:0{second}Z"));
+        let noted =
+            |manager: &str, second: u8| json!({"manager": manager, "operation": "Update", "time": time(second)});
+        let mut object = json!({"metadata": {"labels": {INSTALLATION: installation}, "managedFields": [
+            noted("first", 1), noted("last", 3), noted("between", 2),
+            noted(&manager(installation), 9), noted(&format!("{}-scale", manager(installation)), 9),
+            {"manager": "kubelet", "operation": "Update", "subresource": "status", "time": time(9)},
+        ]}});
+        assert_eq!(other(&object), Some("last"));
+        object["metadata"]["managedFields"] = json!([noted(&manager(installation), 1)]);
+        assert_eq!((other(&object), other(&json!({}))), (None, None));
     }
 }

@@ -1,10 +1,11 @@
 //! What is in a cluster, as far as it was seen: a few facts of each object, not the object.
 //!
 //! Apart from watching, which fills it. The rule a newcomer would break: an object that looks as it did right after it was
-//! applied is as it should be; a cluster adds defaults and fields of others, so it is never compared with what was built.
+//! applied is as it should be; a cluster adds defaults and fields of others, so any other is compared by what is noted as ours.
 
 use super::bounds::{MOST_NAME, MOST_OBJECTS, MOST_PODS, MOST_UNREAD, words};
-use super::decided::{decided, is_as_wanted, kept, ours};
+use super::decided::{decided, is_as_wanted, kept, other, ours};
+use super::duels::Duels;
 use super::labels::{APPLIED, DEPLOYMENT};
 use super::objects::{Kind, Object};
 use super::observe::Pod;
@@ -29,6 +30,8 @@ pub(super) struct Seen {
     pub(super) applied: Option<String>,
     /// The config in it, where that proves itself.
     pub(super) config: Option<(u64, u64)>,
+    /// Who has changed it last but us.
+    pub(super) other: Option<String>,
     /// Of a Deployment: how many pods it has now, while that is ours to say, and why it cannot have more.
     pub(super) replicas: Option<i64>,
     pub(super) failure: Option<String>,
@@ -42,7 +45,7 @@ pub(super) struct Seen {
     look: [u8; 32],
     /// How it looked when it was as it should be; none while that is not known.
     settled: Option<[u8; 32]>,
-    /// Of one that was there before this process looked: itself, until it is compared for once.
+    /// Of one that is not known to be so: itself, until it is compared.
     unread: Option<Box<str>>,
 }
 
@@ -52,6 +55,7 @@ pub(super) struct Live {
     objects: HashMap<Key, Seen>,
     pods: HashMap<String, Pod>,
     by_deployment: BTreeMap<Uuid, BTreeSet<Key>>,
+    pub(super) duels: Duels,
     /// Bytes of objects that are still to be compared.
     unread: usize,
 }
@@ -79,6 +83,7 @@ impl Seen {
             leaving: text("/metadata/deletionTimestamp").is_some(),
             applied: noted("annotations", APPLIED),
             config: None,
+            other: other(object).map(words),
             replicas: replicas_of_ours(object),
             failure,
             unscaled: unscaled::of(object),
@@ -144,6 +149,8 @@ impl Live {
             }
         }
         let settled = seen.settled.or(before.and_then(|before| before.settled));
+        // One that looks otherwise is compared again: others may have added something, which stays.
+        let settled = settled.filter(|settled| *settled == seen.look);
         let mut touched = self.forget(&key);
         // One that cannot be compared is written once more.
         let unread = seen
@@ -320,9 +327,13 @@ mod tests {
             [Uuid::from_u128(1), Uuid::from_u128(1)]
         );
         assert!(is(&live), "only its status has changed");
-        live.see(key(), Seen::of(&given("3", 5, &hash)));
+        let mut added = given("3", 2, &hash);
+        added["metadata"]["annotations"]["theirs"] = "stays".into();
+        live.see(key(), Seen::of(&added));
+        assert!(is(&live), "somebody has put something beside it");
+        live.see(key(), Seen::of(&given("4", 5, &hash)));
         assert!(!is(&live), "somebody has edited it");
-        live.see(key(), Seen::of(&given("4", 2, "other")));
+        live.see(key(), Seen::of(&given("5", 2, "other")));
         assert!(!is(&live), "something else was applied");
     }
 

@@ -13,6 +13,7 @@ mod copy;
 mod decided;
 mod dialled;
 mod door;
+mod duels;
 mod facts;
 mod labels;
 mod live;

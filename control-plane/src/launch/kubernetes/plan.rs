@@ -18,6 +18,8 @@ pub(super) enum Step {
         over: Version,
         /// How many pods there are, when that is somebody else's to decide from now on.
         hand_over: Option<i64>,
+        /// It was so before, and somebody has changed it.
+        corrects: bool,
     },
     /// It should not be there.
     Delete { key: Key, over: Version },
@@ -91,6 +93,7 @@ pub(super) fn steps(wanted: &Objects<Prepared>, live: &BTreeMap<Key, Seen>) -> V
             }),
             Some(seen) => steps.push(Step::Update {
                 hand_over: seen.replicas.filter(|_| is_scaled_by_others(object)),
+                corrects: seen.applied.as_ref() == Some(&hash),
                 object: marked(object, &hash),
                 over: Version::of(seen),
             }),
@@ -203,6 +206,7 @@ mod tests {
             object: object(kind, json!({})),
             over: version(),
             hand_over: None,
+            corrects: false,
         };
         let delete = |kind| Step::Delete {
             key: (kind, "iris".to_owned()),
