@@ -7,14 +7,15 @@ use super::dialled;
 use super::duels::PAUSE;
 use super::facts::{Facts, There, Wanted};
 use super::objects::{Desired, Kind, build, no_room, unknown_host};
-use super::observe::{both, condition, left_alone};
+use super::observe::{Pod, both, condition, left_alone};
 use super::queue::Queue;
 use super::renew::AccountToken;
 use super::watch::View;
+use super::{evicted, unheard};
 use crate::domain::kubernetes::Kubeconfig;
 use crate::domain::{Deployment, Time};
 use crate::lease::Term;
-use crate::store::{Cluster, Error};
+use crate::store::{Cluster, Error, Progress};
 use kube::Client;
 use std::sync::Arc;
 use std::time::Duration;
@@ -340,7 +341,9 @@ impl Care {
         }
         let foreign = deployment.make.as_ref().filter(|_| desired.template.is_none());
         let foreign = foreign.map(|make| left_alone(make.template, &deployment.infrastructure));
-        let problem = both(condition(&pods, failure.as_deref()).or(unscaled), both(duel, foreign));
+        let known = self.facts.acting.system().progress(deployment.id).await?;
+        let hindered = self.hindered(deployment.id, &pods, &known, failure.as_deref());
+        let problem = both(hindered.or(unscaled), both(duel, foreign));
         let problem = both(problem, waits(&desired.settings, balancer.as_deref()));
         let problem = both(problem, unknown_host(&desired.control_plane));
         let problem = both(problem, no_room(&desired.boot.packages));
@@ -354,7 +357,6 @@ impl Care {
             .filter(|pod| pod.may_run)
             .filter_map(|pod| pod.uid)
             .collect();
-        let known = self.facts.acting.system().progress(deployment.id).await?;
         if known.iter().any(|node| !there.contains(&node.id)) {
             self.facts.acting.keep_pods(deployment.id, &there).await?;
         }
@@ -362,5 +364,16 @@ impl Care {
             Some(_) => Err(Again::Later),
             None => Ok(()),
         }
+    }
+
+    /// What is wrong with a deployment's pods, of whose nodes these are known. What time alone changes is looked at again.
+    fn hindered(&self, id: Uuid, pods: &[Pod], known: &[Progress], failure: Option<&str>) -> Option<String> {
+        let heard: Vec<Uuid> = known.iter().map(|node| node.id).collect();
+        let (evicted, over) = evicted::of(pods, self.facts.acting.system().now());
+        let (unheard, again) = unheard::of(pods, &heard, Instant::now());
+        for wait in [over, again].into_iter().flatten() {
+            self.queue.add_later(id, wait);
+        }
+        both(condition(pods, failure), evicted).or(unheard)
     }
 }

@@ -13,6 +13,7 @@ use super::{balancer, unscaled};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Where an object is found.
@@ -227,6 +228,7 @@ impl Live {
     /// Notes a pod, and says of which deployment it is.
     pub(super) fn see_pod(&mut self, name: String, pod: Pod) -> Uuid {
         let deployment = pod.deployment;
+        let pod = pod.seen(self.pods.get(&name), Instant::now());
         self.pods.insert(name, pod);
         deployment
     }

@@ -1,10 +1,13 @@
 //! What becomes of a deployment's pods, in plain words: pure.
 
 use super::bounds::words;
+use super::evicted::Eviction;
 use super::labels::{CONTAINER, DEPLOYMENT};
+use super::stage::{self, Stage};
 use super::unpulled;
 use crate::domain::kubernetes::Template;
 use serde_json::Value;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// A pod as it was last seen.
@@ -18,6 +21,14 @@ pub(super) struct Pod {
     pub(super) is_over: bool,
     /// Its process may still be there.
     pub(super) may_run: bool,
+    /// It takes calls, as the cluster finds.
+    pub(super) is_ready: bool,
+    /// How far its node's container has come.
+    pub(super) stage: Stage,
+    /// Since when it was seen to be so far: by our own clock, as the cluster's may be another.
+    pub(super) since: Option<Instant>,
+    /// Why its machine has ended it.
+    pub(super) evicted: Option<Eviction>,
     /// What hinders it.
     hindrance: Option<Hindrance>,
 }
@@ -53,8 +64,22 @@ impl Pod {
             name: text("/metadata/name").unwrap_or_default().to_owned(),
             is_over: ended || text("/metadata/deletionTimestamp").is_some(),
             may_run: !ended,
+            is_ready: stage::is_ready(pod),
+            stage: Stage::of(pod),
+            since: None,
+            evicted: Eviction::of(pod),
             hindrance: hindrance(pod),
         })
+    }
+
+    /// The same, seen now, after it was seen as it was before.
+    pub(super) fn seen(self, before: Option<&Self>, now: Instant) -> Self {
+        let same = before.filter(|before| before.uid == self.uid && before.stage == self.stage);
+        let since = same.and_then(|before| before.since);
+        Self {
+            since: since.or(Some(now)),
+            ..self
+        }
     }
 }
 
@@ -74,7 +99,7 @@ fn hindrance(pod: &Value) -> Option<Hindrance> {
     unscheduled.into_iter().chain(main).chain(initial).max()
 }
 
-fn name_of(status: &Value) -> &str {
+pub(super) fn name_of(status: &Value) -> &str {
     status.get("name").and_then(Value::as_str).unwrap_or_default()
 }
 
