@@ -1,7 +1,7 @@
 //! What a grant on an infrastructure gives, and to whom. Groups are granted; a deployment is where two grants meet.
 
 use acceptance::world::{cluster_away, grant, has};
-use acceptance::{Actor, Cast, Database, Value, World, json, on_both_databases};
+use acceptance::{Actor, Cast, Database, Value, World, json, models, on_both_databases};
 
 /// A cast with the service `iris`, and nora of the group `crew`, which was granted nothing.
 fn with_crew() -> (Cast, Actor) {
@@ -183,6 +183,46 @@ fn k16_admin_changes_settings_and_permissions() {
 }
 
 on_both_databases! {
+    /// A pod that keeps more files than it may would be ended again and again: no deployment has more, nor may pods keep less
+    /// than one has.
+    fn what_pods_cannot_keep_is_refused(cast: Cast) {
+        let kubeconfig = json!({
+            "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+            "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "c", "user": {"token": "t"}}],
+        });
+        let settings = json!({"namespace": "models", "packages": "2Mi"});
+        let body = json!({"name": "kube", "kind": "kubernetes", "stage": "test", "kubernetes": settings, "kubeconfig": kubeconfig.to_string()});
+        cast.admin.post("/infrastructures", body).expect(201);
+        grant(&cast.admin, "infrastructures", "kube", "data-scientists", &["deploy"]);
+        cast.iris();
+        for (version, kib) in [("half", 1_000), ("other-half", 1_001), ("large", 2_000)] {
+            cast.dana.upload("iris", version, models::with_text("iris-columns.onnx", &"x".repeat(kib << 10))).expect(201);
+        }
+        let deploy = |version: &str| {
+            let body = json!({"service": "iris", "infrastructure": "kube", "version": version});
+            cast.dana.post("/deployments", body)
+        };
+        let refused = deploy("large").expect(422);
+        assert_eq!(refused["errors"][0]["pointer"], "/route", "{}", refused.text());
+        for part in ["needs 2 MiB", "kubernetes.packages of infrastructure kube is 2Mi", "raise it there"] {
+            assert!(refused.text().contains(part), "{}", refused.text());
+        }
+        deploy("half").expect(201);
+        let at = "/deployments/iris-on-kube";
+        let switch = |version: &str| cast.dana.patch(at, json!({"route": [{"version": version, "weight": 100}]}));
+        // The two together do not fit, which they would have to for a while.
+        let refused = switch("other-half").expect(422);
+        assert!(refused.text().contains("those of the versions before"), "{}", refused.text());
+        cast.dana.post(&format!("{at}/disable"), json!({})).expect(200);
+        switch("other-half").expect(200);
+        let less = |packages: &str| cast.admin.patch("/infrastructures/kube", json!({"kubernetes": {"packages": packages}}));
+        let refused = less("1Mi").expect(422);
+        assert_eq!(refused["errors"][0]["pointer"], "/kubernetes/packages", "{}", refused.text());
+        less("4Mi").expect(200);
+        switch("large").expect(200);
+        cast.dana.post(&format!("{at}/enable"), json!({})).expect(200);
+    }
+
     /// How a cluster is laid out and entered is for those who administer it, wherever it is written; what a deployment gets
     /// there is for everybody who may see it.
     fn how_pods_run_is_shown_to_those_who_administer(cast: Cast) {

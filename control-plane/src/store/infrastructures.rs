@@ -7,7 +7,7 @@ use super::error::stored;
 use super::listing::{Beside, Listed, Listing};
 use super::services::{parse_word, word};
 use super::{
-    Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, boot_size, clusters, commit, configs, json,
+    Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, boot_size, clusters, commit, configs, json, room,
 };
 use crate::authn::Actor;
 use crate::authz::{Administer, InfrastructureMask};
@@ -184,6 +184,10 @@ impl Store {
         }
         boot_size::check_settings(self, &tx, before.id, before.kubernetes.as_ref(), kubernetes.as_ref()).await?;
         check_hosts(&tx, before, kubernetes.as_ref()).await?;
+        let packages = |settings: &Option<Kubernetes>| settings.as_ref().map(|settings| settings.packages);
+        if let Some(less) = packages(&kubernetes).filter(|now| Some(*now) < packages(&before.kubernetes)) {
+            room::check_all(&tx, before.id, less).await?;
+        }
         let mut changing = infrastructures::Entity::update_many();
         if let Some(sealed) = kubeconfig {
             changing = changing.col_expr(infrastructures::Column::Kubeconfig, Expr::value(sealed));

@@ -39,6 +39,7 @@ mod pooler;
 mod progress;
 mod reports;
 mod rollout;
+mod room;
 mod rows;
 mod seen;
 mod services;

@@ -7,7 +7,7 @@ use super::error::stored;
 use super::node_tokens::Manner;
 use super::rows::Site;
 use super::services::word;
-use super::{Change, Error, Permit, Store, clusters, commit, configs, events};
+use super::{Change, Error, Permit, Store, clusters, commit, configs, events, room};
 use crate::authn::Actor;
 use crate::authz::Deploy;
 use crate::domain::{
@@ -84,7 +84,8 @@ impl Store {
     /// Makes a deployment with an empty set of keys, unless said otherwise.
     ///
     /// # Errors
-    /// The name is taken, a version is unknown, the infrastructure does not allow the access, or the database failed.
+    /// The name is taken, a version is unknown, the infrastructure does not allow the access, its pods cannot keep the model
+    /// files, or the database failed.
     pub async fn create_deployment(&self, permit: &Permit<Deploy, Site>, new: NewDeployment) -> Result<Uuid, Error> {
         let (id, now, actor) = (Uuid::new_v4(), self.clock.now(), permit.actor());
         let (service, infrastructure) = (&permit.service, &permit.infrastructure);
@@ -148,6 +149,7 @@ impl Store {
         };
         remember(&tx, id, revision).await?;
         configs::raise(self, &tx, id).await?;
+        room::check(&tx, infrastructure.id, id, room::Files::new()).await?;
         if infrastructure.kind != InfrastructureKind::Static {
             super::node_tokens::new_node_token(self, &tx, id, Manner::BESIDE).await?;
         }
@@ -179,8 +181,8 @@ impl Store {
     /// Changes a deployment. A change of route, scale or limits is a new entry of its history.
     ///
     /// # Errors
-    /// It has changed since the permit was given, a version is unknown, the infrastructure does not allow the access, or
-    /// the database failed.
+    /// It has changed since the permit was given, a version is unknown, the infrastructure does not allow the access, its pods
+    /// cannot keep the model files, or the database failed.
     pub async fn change_deployment(
         &self,
         permit: &Permit<Deploy, Deployment>,
@@ -231,7 +233,14 @@ impl Store {
             };
             remember(&tx, before.id, revision).await?;
         }
+        let kept = match before.enabled && enabled {
+            true => room::files(&tx, before.id).await?,
+            false => room::Files::new(),
+        };
         configs::raise(self, &tx, before.id).await?;
+        if route != before.route || (enabled && !before.enabled) {
+            room::check(&tx, before.infrastructure_id, before.id, kept).await?;
+        }
         let look = |route, enabled, access, key_header, scale, limits| {
             Look {
                 route,

@@ -30,6 +30,11 @@ impl Bytes {
     pub const fn mib(mib: u32) -> Self {
         Self(mib)
     }
+
+    /// In single bytes.
+    pub fn bytes(self) -> u64 {
+        u64::from(self.0) << 20
+    }
 }
 
 impl TryFrom<String> for Cpu {
