@@ -1,6 +1,7 @@
 //! The way to a cluster, and what its troubles mean in plain words.
 
 use super::bounds::{Bounds, TooMuch, words};
+use super::refused;
 use crate::domain::kubernetes::{ClusterUser, Kubeconfig};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -121,7 +122,16 @@ fn unreached(why: &str) -> String {
             "the cluster shows a certificate that its kubeconfig does not vouch for ({why}): give the infrastructure a kubeconfig of this cluster"
         );
     }
-    format!("the cluster cannot be reached: {why}: it is asked again until it answers, and pods go on meanwhile")
+    format!(
+        "the cluster cannot be reached: {why}: see that the server in its kubeconfig is right and that the way there is open; it is asked again until it answers, and pods go on meanwhile"
+    )
+}
+
+/// That an answer is none of a cluster.
+pub(super) fn not_understood(why: &str) -> String {
+    format!(
+        "the cluster's answer cannot be understood: {why}: see that the server in its kubeconfig is a Kubernetes API server, with no proxy between that answers for it"
+    )
 }
 
 /// What an error means.
@@ -135,7 +145,7 @@ pub(super) fn trouble(error: &kube::Error) -> Trouble {
             kube::Error::Service(_) | kube::Error::HyperError(_) | kube::Error::ReadEvents(_) => {
                 unreached(&root(error))
             }
-            other => format!("the cluster's answer cannot be understood: {}", root(other)),
+            other => not_understood(&root(other)),
         };
         return Trouble {
             sentence,
@@ -143,15 +153,22 @@ pub(super) fn trouble(error: &kube::Error) -> Trouble {
         };
     };
     let message = words(&status.message);
+    if let (400 | 403 | 422 | 500, Some(refusal)) = (status.code, refused::of(&message)) {
+        let (what, advice) = (refusal.what, refusal.advice);
+        let cause = if status.code == 500 {
+            Cause::Away
+        } else {
+            Cause::Refused
+        };
+        let sentence = format!("{what}: {message}: {advice}");
+        return Trouble { sentence, cause };
+    }
     let (sentence, cause) = match status.code {
         401 => (
             "the cluster does not take Castoff's credential any more: give the infrastructure a new kubeconfig"
                 .to_owned(),
             Cause::Refused,
         ),
-        403 if message.contains("exceeded quota") => {
-            (format!("the namespace's quota is used up: {message}"), Cause::Refused)
-        }
         403 if message.contains("is being terminated") => (
             "the namespace is being deleted: wait, and create it again".to_owned(),
             Cause::Refused,
@@ -160,13 +177,26 @@ pub(super) fn trouble(error: &kube::Error) -> Trouble {
             format!("Castoff's account lacks a permission that `castoff infra manifest` grants: {message}"),
             Cause::Refused,
         ),
-        404 => (format!("not there: {message}"), Cause::NotFound),
+        404 => (
+            format!("something that is needed is not there: {message}: `castoff infra check` looks for what"),
+            Cause::NotFound,
+        ),
         409 => (
-            format!("changed by somebody else meanwhile: {message}"),
+            format!("changed by somebody else meanwhile: {message}: it is tried again"),
             Cause::Conflict,
         ),
-        429 | 500 | 502..=504 => (format!("the cluster has too much to do: {message}"), Cause::Away),
-        _ => (format!("the cluster refused it: {message}"), Cause::Refused),
+        429 | 500 | 502..=504 => (
+            format!(
+                "the cluster has too much to do, or fails: {message}: it is asked again until it answers; if this lasts, see to its API server and etcd"
+            ),
+            Cause::Away,
+        ),
+        _ => (
+            format!(
+                "the cluster refused it: {message}: change what it names in the settings of the infrastructure or of the deployment; `castoff infra check` tries again"
+            ),
+            Cause::Refused,
+        ),
     };
     Trouble { sentence, cause }
 }
@@ -184,4 +214,94 @@ fn root(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    fn said(code: u16, message: &str) -> Trouble {
+        let status = Status {
+            code,
+            message: message.to_owned(),
+            ..Status::default()
+        };
+        trouble(&kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn each_answer_says_what_to_do() {
+        let quota = "ingresses \"i\" is forbidden: exceeded quota: q";
+        let webhook = "Internal error occurred: failed calling webhook \"w\": refused";
+        let policy = "admission webhook \"w\" denied the request: no";
+        for (code, message, advice, cause) in [
+            (
+                401,
+                "Unauthorized",
+                "give the infrastructure a new kubeconfig",
+                Cause::Refused,
+            ),
+            (403, quota, "ask for more quota", Cause::Refused),
+            (
+                403,
+                "n is being terminated",
+                "wait, and create it again",
+                Cause::Refused,
+            ),
+            (403, policy, "what the policy asks for", Cause::Refused),
+            (400, policy, "what the policy asks for", Cause::Refused),
+            (403, "cannot list resource", "castoff infra manifest", Cause::Refused),
+            (404, "secrets \"s\" not found", "castoff infra check", Cause::NotFound),
+            (
+                409,
+                "the object has been modified",
+                "it is tried again",
+                Cause::Conflict,
+            ),
+            (429, "slow down", "if this lasts, see to its API server", Cause::Away),
+            (
+                500,
+                "etcdserver: no leader",
+                "see to its API server and etcd",
+                Cause::Away,
+            ),
+            (500, webhook, "have it leave this namespace alone", Cause::Away),
+            (503, "not ready", "it is asked again", Cause::Away),
+            (
+                422,
+                "spec.x: Invalid value",
+                "change what it names in the settings",
+                Cause::Refused,
+            ),
+            (418, "", "castoff infra check", Cause::Refused),
+        ] {
+            let trouble = said(code, message);
+            assert!(trouble.sentence.contains(advice), "{code} {message}: {trouble}");
+            assert!(
+                trouble.sentence.contains(message) || [401, 403].contains(&code),
+                "{trouble}"
+            );
+            assert_eq!(trouble.cause, cause, "{code} {message}");
+        }
+    }
+
+    #[test]
+    fn whatever_keeps_a_cluster_away_says_what_to_do() {
+        for (why, advice) in [
+            ("invalid peer certificate: certificate expired", "set the clock"),
+            ("invalid peer certificate: certificate not valid yet", "set the clock"),
+            (
+                "invalid peer certificate: UnknownIssuer",
+                "give the infrastructure a kubeconfig of this cluster",
+            ),
+            ("connection refused", "see that the server in its kubeconfig is right"),
+        ] {
+            assert!(unreached(why).contains(advice), "{why}");
+        }
+        let answer = serde_json::from_str::<u8>("<html>").unwrap_err();
+        let other = trouble(&kube::Error::SerdeError(answer));
+        assert!(other.sentence.contains("is a Kubernetes API server"), "{other}");
+        assert_eq!(other.cause, Cause::Away);
+    }
 }

@@ -24,6 +24,7 @@ mod own;
 mod plan;
 mod queue;
 mod recent;
+mod refused;
 mod renew;
 mod stage;
 mod unheard;

@@ -4,7 +4,7 @@ use super::bounds::words;
 use super::evicted::Eviction;
 use super::labels::{CONTAINER, DEPLOYMENT};
 use super::stage::{self, Stage};
-use super::unpulled;
+use super::{refused, unpulled};
 use crate::domain::kubernetes::Template;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -147,11 +147,8 @@ fn of_container(status: &Value) -> Option<Hindrance> {
 /// What goes wrong with a deployment in its cluster, and what to do about it; none when nothing does.
 pub(super) fn condition(pods: &[Pod], failure: Option<&str>) -> Option<String> {
     if let Some(failure) = failure {
-        let advice = match failure {
-            failure if failure.contains("exceeded quota") => "ask for more quota, or give smaller resources",
-            failure if failure.contains("violates PodSecurity") => "the namespace admits no such pods",
-            _ => "`castoff infra check` looks for the reason",
-        };
+        let advice = refused::of(failure).map(|refusal| refusal.advice);
+        let advice = advice.unwrap_or_else(|| "`castoff infra check` looks for the reason".to_owned());
         return Some(format!("the cluster does not make its pods: {failure}: {advice}"));
     }
     let worst = pods
@@ -184,7 +181,10 @@ pub(super) fn condition(pods: &[Pod], failure: Option<&str>) -> Option<String> {
                  mesh: mend that, or keep it away by kubernetes.labels or kubernetes.annotations"
             )
         }
-        Hindrance::Other(why) => format!("pod {name}: {why}"),
+        Hindrance::Other(why) => format!(
+            "pod {name} does not start: {why}: see that kubernetes.image is an image of castoff-node that runs there; `kubectl \
+             describe pod {name}` says more"
+        ),
     })
 }
 
@@ -261,11 +261,18 @@ mod tests {
         let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/2 nodes"}]});
         for (status, says) in [
             (waiting("ImagePullBackOff"), "kubernetes.image"),
-            (waiting("CreateContainerConfigError"), "CreateContainerConfigError: m"),
+            (
+                waiting("CreateContainerConfigError"),
+                "CreateContainerConfigError: m: see that",
+            ),
+            (waiting("RunContainerError"), "kubectl describe pod p"),
             (ended("OOMKilled", "lastState"), "resources.memory_limit"),
-            (ended("Error", "lastState"), "exit code 2: one / two"),
-            (ended("Error", "state"), "exit code 2: one / two"),
-            (unscheduled, "0/2 nodes"),
+            (
+                ended("Error", "lastState"),
+                "exit code 2: one / two: see `castoff logs`",
+            ),
+            (ended("Error", "state"), "exit code 2: one / two: see `castoff logs`"),
+            (unscheduled, "0/2 nodes: give smaller resources or another placement"),
         ] {
             let said = condition(&[pod(json!({})), pod(status.clone())], None).unwrap();
             assert!(said.contains(says), "{status}: {said}");
@@ -280,8 +287,18 @@ mod tests {
             ),
             None
         );
-        let quota = condition(&[], Some("exceeded quota: q")).unwrap();
-        assert!(quota.contains("quota") && quota.contains("smaller"), "{quota}");
+        for (failure, advice) in [
+            ("exceeded quota: q", "give smaller resources"),
+            ("violates PodSecurity \"baseline\"", "something in the cluster adds"),
+            (
+                "maximum cpu usage per Pod is 1, but limit is 2",
+                "lower resources.cpu_limit",
+            ),
+            ("no words for this", "castoff infra check"),
+        ] {
+            let said = condition(&[], Some(failure)).unwrap();
+            assert!(said.contains(failure) && said.contains(advice), "{said}");
+        }
     }
 
     #[test]

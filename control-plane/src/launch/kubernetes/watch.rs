@@ -1,7 +1,7 @@
 //! Watching a namespace: every kind of object of an installation, and its pods.
 
 use super::bounds::{MOST_NAME, MOST_OBJECTS, PAGE, PAGE_OF_SECRETS};
-use super::connection::{Cause, PATIENCE, Trouble, silence, trouble};
+use super::connection::{Cause, PATIENCE, Trouble, not_understood, silence, trouble};
 use super::copy;
 use super::labels::of_installation;
 use super::live::{Live, Seen};
@@ -326,8 +326,8 @@ fn reason(error: &watcher::Error) -> Option<Trouble> {
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => trouble(error),
         watcher::Error::WatchError(status) if matches!(status.code, 410 | 429 | 500..) => return None,
-        watcher::Error::WatchError(status) => Trouble::refused(status.message.clone()),
-        watcher::Error::NoResourceVersion => Trouble::refused("the cluster's answer cannot be understood"),
+        watcher::Error::WatchError(status) => trouble(&kube::Error::Api(status.clone())),
+        watcher::Error::NoResourceVersion => Trouble::refused(not_understood("a list without a version")),
     })
 }
 
@@ -340,7 +340,10 @@ fn is_unknown(what: Watched, trouble: &Trouble) -> bool {
 pub(super) fn no_such_kind(kind: Kind) -> Trouble {
     let sentence = match kind {
         Kind::HttpRoute => "the cluster has no Gateway API: install it, or choose another exposure".to_owned(),
-        kind => format!("the cluster has no {}", kind.api()[2]),
+        kind => format!(
+            "the cluster has no {}: give the infrastructure one that has",
+            kind.api()[2]
+        ),
     };
     Trouble::refused(sentence)
 }
