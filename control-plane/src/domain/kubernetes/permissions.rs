@@ -42,6 +42,13 @@ pub const PERMISSIONS: [Permission; 12] = [
     },
 ];
 
+/// Also needed, of its own account alone, where Castoff comes by a token of one: to exchange that before it ends.
+pub const RENEWAL: Permission = Permission {
+    group: "",
+    resource: "serviceaccounts/token",
+    verbs: &["create"],
+};
+
 const fn kept(group: &'static str, resource: &'static str) -> Permission {
     Permission {
         group,

@@ -2,7 +2,7 @@
 
 use super::apply::Place;
 use super::balancer::waits;
-use super::connection::{Cause, answer, connect, says_something};
+use super::connection::{Cause, Trouble, answer, connect, says_something};
 use super::dialled;
 use super::duels::PAUSE;
 use super::facts::{Facts, There, Wanted};
@@ -17,7 +17,7 @@ use crate::domain::{Deployment, Time};
 use crate::lease::Term;
 use crate::store::{Cluster, Error, Progress};
 use kube::Client;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
@@ -37,6 +37,8 @@ pub(super) struct Care {
     term: Term,
     view: View,
     queue: Arc<Queue>,
+    /// Why the token by which Castoff enters the cluster is not renewed.
+    unrenewed: Mutex<Option<String>>,
 }
 
 /// Why a deployment is to be looked at again.
@@ -62,6 +64,7 @@ impl Care {
             term,
             view,
             queue,
+            unrenewed: Mutex::default(),
         }
     }
 
@@ -117,20 +120,44 @@ impl Care {
             match self.exchange(client, &token, &before).await {
                 Ok(renewed) => {
                     tracing::info!(infrastructure = %self.cluster.name, "the token of a cluster was renewed");
+                    // All deployments are looked at anew by the new client.
+                    *self.unrenewed() = None;
                     return (renewed, now.after_ms(token.half_ms));
                 }
-                Err(why) => {
-                    tracing::warn!(infrastructure = %self.cluster.name, why, "the token of a cluster was not renewed")
+                Err(trouble) => {
+                    let why = trouble.sentence;
+                    tracing::warn!(infrastructure = %self.cluster.name, why, "the token of a cluster was not renewed");
+                    // That a cluster is away is said anyway, and is over by itself.
+                    if trouble.cause != Cause::Away {
+                        let before = self.unrenewed().replace(token.unrenewed(&why));
+                        if before.is_none() {
+                            self.queue.add(self.deployments().await);
+                        }
+                    }
                 }
             }
             sleep(SELDOM).await;
         }
     }
 
-    async fn exchange(&self, client: &Client, token: &AccountToken, before: &Kubeconfig) -> Result<Kubeconfig, String> {
-        let renewed = token.renew(client, before).await.map_err(|trouble| trouble.sentence)?;
+    fn unrenewed(&self) -> MutexGuard<'_, Option<String>> {
+        self.unrenewed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn exchange(
+        &self,
+        client: &Client,
+        token: &AccountToken,
+        before: &Kubeconfig,
+    ) -> Result<Kubeconfig, Trouble> {
+        let renewed = token.renew(client, before).await?;
         let kept = self.facts.acting.keep_kubeconfig(&self.cluster, &renewed).await;
-        kept.map(|()| renewed).map_err(|error| error.to_string())
+        // Another kubeconfig was given, another acts, or the database is away: whoever acts then tries again.
+        let untold = |error: Error| Trouble {
+            sentence: error.to_string(),
+            cause: Cause::Away,
+        };
+        kept.map(|()| renewed).map_err(untold)
     }
 
     /// When the control planes are somewhere else, all policies are made anew.
@@ -343,10 +370,17 @@ impl Care {
         let foreign = foreign.map(|make| left_alone(make.template, &deployment.infrastructure));
         let known = self.facts.acting.system().progress(deployment.id).await?;
         let hindered = self.hindered(deployment.id, &pods, &known, failure.as_deref());
-        let problem = both(hindered.or(unscaled), both(duel, foreign));
-        let problem = both(problem, waits(&desired.settings, balancer.as_deref()));
-        let problem = both(problem, unknown_host(&desired.control_plane));
-        let problem = both(problem, no_room(&desired.boot.packages));
+        // The worst first.
+        let problems = [
+            hindered.or(unscaled),
+            duel,
+            foreign,
+            waits(&desired.settings, balancer.as_deref()),
+            unknown_host(&desired.control_plane),
+            no_room(&desired.boot.packages),
+            self.unrenewed().clone(),
+        ];
+        let problem = problems.into_iter().fold(None, both);
         let is_conflict = trouble.as_ref().is_some_and(|trouble| trouble.cause == Cause::Conflict);
         let first = trouble.as_ref().map(|trouble| trouble.sentence.clone());
         if !is_conflict {

@@ -5,10 +5,11 @@ use super::connection::{Cause, Trouble, answer, connect};
 use super::labels::{CONTAINER, DEPLOYMENT};
 use super::objects::{Boot, Desired, Dialled, Kind, Packages, pod};
 use super::recent::{Recent, Tails};
+use super::renew::AccountToken;
 use super::watch::{api, no_such_kind};
 use crate::domain::Kubernetes;
-use crate::domain::kubernetes::{Make, PERMISSIONS, Permission, Template};
-use crate::domain::{DeploymentName, ImageName, Limits, Scale};
+use crate::domain::kubernetes::{Make, PERMISSIONS, Permission, RENEWAL, Template};
+use crate::domain::{DeploymentName, ImageName, Limits, Scale, Time};
 use crate::store::{Cluster, Error, SystemStore};
 use futures::{AsyncReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
@@ -96,6 +97,10 @@ impl Clusters {
         }
         let mut findings = vec![reached];
         findings.extend(permissions(client, settings).await);
+        if let Some(token) = cluster.kubeconfig.as_ref().and_then(AccountToken::of) {
+            let found = renewal(client, &token, self.store.now()).await;
+            findings.push(Finding::new(RENEWAL.resource, found));
+        }
         if Kind::HttpRoute.is_made_by(settings) {
             findings.push(Finding::new("Gateway API", gateway_api(client, settings).await));
         }
@@ -230,7 +235,7 @@ async fn permissions(client: &Client, settings: &Kubernetes) -> Vec<Finding> {
     let asked = needed.map(|permission| async move {
         let mut missing = Vec::new();
         for verb in permission.verbs {
-            match may(client, settings, permission, verb).await {
+            match may(client, (settings.namespace.as_str(), None), permission, verb).await {
                 Ok(true) => {}
                 Ok(false) => missing.push(*verb),
                 Err(trouble) => return Finding::new(permission.resource, Err(trouble.sentence)),
@@ -260,7 +265,26 @@ fn is_needed(permission: &Permission, settings: &Kubernetes) -> bool {
     }
 }
 
-async fn may(client: &Client, settings: &Kubernetes, permission: &Permission, verb: &str) -> Result<bool, Trouble> {
+/// Whether the token by which Castoff comes can be exchanged, and was when it should have been.
+async fn renewal(client: &Client, token: &AccountToken, now: Time) -> Result<String, String> {
+    let own = (token.namespace.as_str(), Some(token.account.as_str()));
+    for verb in RENEWAL.verbs {
+        match may(client, own, &RENEWAL, verb).await {
+            Ok(true) => {}
+            Ok(false) => return Err(token.unrenewed(&format!("account {} may not {verb} one", token.account))),
+            Err(trouble) => return Err(trouble.sentence),
+        }
+    }
+    token.look(now)
+}
+
+/// Whether the account may do that in a namespace, to all objects or to one of a name.
+async fn may(
+    client: &Client,
+    (namespace, name): (&str, Option<&str>),
+    permission: &Permission,
+    verb: &str,
+) -> Result<bool, Trouble> {
     let (resource, subresource) = match permission.resource.split_once('/') {
         Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
         None => (permission.resource, None),
@@ -272,7 +296,8 @@ async fn may(client: &Client, settings: &Kubernetes, permission: &Permission, ve
                 resource: Some(resource.to_owned()),
                 subresource,
                 verb: Some(verb.to_owned()),
-                namespace: Some(settings.namespace.to_string()),
+                namespace: Some(namespace.to_owned()),
+                name: name.map(str::to_owned),
                 ..ResourceAttributes::default()
             }),
             ..SelfSubjectAccessReviewSpec::default()

@@ -18,16 +18,21 @@ const ASKED_S: i64 = 86_400;
 /// times is the cluster's word, and each exchange begins all watches anew.
 const LEAST_MS: i64 = 60_000;
 
+/// What is not exchanged so long after it was due fails again and again.
+const LATE_MS: i64 = 5 * 60_000;
+
 /// Those of clusters have about a thousand.
 const MOST_TOKEN_BYTES: usize = 16 << 10;
 
 /// A token of an account, as far as it says so itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AccountToken {
-    namespace: String,
-    account: String,
+    pub(super) namespace: String,
+    pub(super) account: String,
     /// When it is to be exchanged.
     pub(super) due: Time,
+    /// When the cluster takes it no more.
+    ends: Time,
     /// Half of its life, a minute at least.
     pub(super) half_ms: i64,
 }
@@ -51,12 +56,37 @@ impl AccountToken {
         let half_s = claims.exp.saturating_sub(claims.iat) / 2;
         let due = Time::from_ms(claims.iat.saturating_add(half_s).saturating_mul(1_000));
         let half_ms = half_s.saturating_mul(1_000).max(LEAST_MS);
+        let ends = Time::from_ms(claims.exp.saturating_mul(1_000));
         Some(Self {
             namespace: namespace.to_owned(),
             account: account.to_owned(),
             due,
+            ends,
             half_ms,
         })
+    }
+
+    /// That it could not be exchanged, and what to do before it ends.
+    pub(super) fn unrenewed(&self, why: &str) -> String {
+        format!(
+            "the token by which Castoff enters the cluster is not renewed, and ends at {}: {why}: apply what `castoff infra \
+             manifest {}` prints, or give the infrastructure a new kubeconfig before",
+            self.ends, self.namespace
+        )
+    }
+
+    /// How it stands, for whoever is not the one that exchanges it.
+    ///
+    /// # Errors
+    /// It should have been exchanged by now.
+    pub(super) fn look(&self, now: Time) -> Result<String, String> {
+        match now <= self.due.after_ms(LATE_MS) {
+            true => Ok(format!(
+                "is renewed from {} on, before it ends at {}",
+                self.due, self.ends
+            )),
+            false => Err(self.unrenewed(&format!("that was due at {}", self.due))),
+        }
     }
 
     /// The same kubeconfig with a new token.
@@ -104,6 +134,18 @@ mod tests {
             ("models", "castoff")
         );
         assert_eq!((token.due.ms(), token.half_ms), (1_300_000, 300_000));
+        let due = "1970-01-01T00:21:40.000Z";
+        let fine = token.look(Time::from_ms(1_300_000 + LATE_MS)).unwrap();
+        assert!(fine.contains(due) && fine.contains("00:26:40"), "{fine}");
+        let late = token.look(Time::from_ms(1_300_001 + LATE_MS)).unwrap_err();
+        for part in [
+            due,
+            "ends at 1970-01-01T00:26:40",
+            "castoff infra manifest models",
+            "a new kubeconfig",
+        ] {
+            assert!(late.contains(part), "{late}");
+        }
         for (iat, exp) in [(1_000, 1_000), (1_000, 1_001), (1_000, 0), (i64::MAX, i64::MIN)] {
             let claims = format!(r#"{{"iat": {iat}, "exp": {exp}, "sub": "system:serviceaccount:models:castoff"}}"#);
             let half_ms = AccountToken::of(&kubeconfig(&claims)).map(|token| token.half_ms);
