@@ -30,6 +30,7 @@ mod m0014_quotas;
 mod m0015_templates;
 mod m0016_leaving;
 mod m0017_balancers;
+mod m0018_pod_names;
 
 /// Every step, in order.
 pub struct Migrator;
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0015_templates::Migration),
             Box::new(m0016_leaving::Migration),
             Box::new(m0017_balancers::Migration),
+            Box::new(m0018_pod_names::Migration),
         ]
     }
 

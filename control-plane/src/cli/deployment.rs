@@ -321,8 +321,13 @@ fn upgrade(pods: &Value, infrastructure: &str) -> Option<String> {
 }
 
 fn nodes(status: &Value) -> Table {
-    let mut table = Table::new(&["NODE", "STATE", "CONFIG", "RESTARTS", "SEEN", "ADDRESS", "REASON"]);
-    for node in status.get("nodes").and_then(Value::as_array).into_iter().flatten() {
+    let all = || status.get("nodes").and_then(Value::as_array).into_iter().flatten();
+    let in_pods = all().any(|node| !cell(node, "/pod").is_empty());
+    let mut names = vec!["NODE"];
+    names.extend(in_pods.then_some("POD"));
+    names.extend(["STATE", "CONFIG", "RESTARTS", "SEEN", "ADDRESS", "REASON"]);
+    let mut table = Table::new(&names);
+    for node in all() {
         let stale = node.get("stale").and_then(Value::as_bool) == Some(true);
         let state = cell(node, "/state");
         // How its process ended once is no reason for a node that is ready since.
@@ -332,8 +337,9 @@ fn nodes(status: &Value) -> Table {
             cell(node, "/last_exit")
         };
         let reasons = [cell(node, "/reason"), last_exit, cell(node, "/refused/message")];
-        table.row([
-            cell(node, "/id"),
+        let mut row = vec![cell(node, "/id")];
+        row.extend(in_pods.then(|| cell(node, "/pod")));
+        row.extend([
             if stale { format!("{state} (stale)") } else { state },
             place(node, "/acked"),
             cell(node, "/restarts"),
@@ -344,6 +350,7 @@ fn nodes(status: &Value) -> Table {
                 .find(|reason| !reason.is_empty())
                 .unwrap_or_default(),
         ]);
+        table.row(row);
     }
     table
 }
@@ -397,6 +404,21 @@ mod tests {
                 "n2    crash-looping          4                                              exit code 3",
                 "n3    ready          1.7     0                                              \
                  refused config 1.4, older than the one it holds",
+            ]
+        );
+    }
+
+    #[test]
+    fn pods_are_called_what_their_cluster_calls_them() {
+        let status = json!({"state": "running", "nodes": [
+            {"id": "n1", "pod": "iris-7d4-x2", "state": "ready", "acked": {"epoch": 1, "version": 7}, "restarts": 0},
+            {"id": "n2", "pod": null, "state": "not-ready", "acked": null, "restarts": 0, "reason": "new"}]});
+        assert_eq!(
+            nodes(&status).lines(),
+            [
+                "NODE  POD          STATE      CONFIG  RESTARTS  SEEN  ADDRESS  REASON",
+                "n1    iris-7d4-x2  ready      1.7     0",
+                "n2                 not-ready          0                        new",
             ]
         );
     }

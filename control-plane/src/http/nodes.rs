@@ -29,6 +29,8 @@ pub struct NodeOut {
     state: NodeState,
     /// Of a local node.
     pid: Option<u32>,
+    /// The name of its pod, on Kubernetes; null until it is known there, and elsewhere.
+    pod: Option<String>,
     http_address: Option<String>,
     /// Its health and metrics.
     ops_address: Option<String>,
@@ -127,6 +129,7 @@ impl From<Node> for NodeOut {
             id: node.id,
             state: node.state,
             pid: node.pid,
+            pod: node.pod,
             http_address: node.http_address,
             ops_address: node.ops_address,
             release: node.release,

@@ -11,6 +11,7 @@ use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DatabaseTransaction, EntityTrait, PaginatorTrait, QueryFilter, QuerySelect,
 };
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// An infrastructure of kind kubernetes. It may hold a secret, and so has no Debug.
@@ -233,8 +234,8 @@ pub(super) enum Note<'a> {
     Settled(Uuid),
     /// The host of its balancer.
     Balancer(Option<&'a str>),
-    /// Pods of a deployment that are there; all other nodes of it have ended.
-    Pods(&'a [Uuid]),
+    /// Pods of a deployment that are there, with their names; all other nodes of it have ended.
+    Pods(&'a [(Uuid, String)]),
 }
 
 pub(super) async fn note(
@@ -288,10 +289,23 @@ pub(super) async fn note(
         Note::Pods(there) => {
             let gone = nodes::Entity::delete_many()
                 .filter(nodes::Column::DeploymentId.eq(deployment_id))
-                .filter(Expr::col(nodes::Column::Id).is_not_in(there.iter().copied()))
+                .filter(Expr::col(nodes::Column::Id).is_not_in(there.iter().map(|(id, _)| *id)))
                 .exec(&tx)
                 .await?;
-            change = (gone.rows_affected > 0).then_some(Change::Node(deployment_id));
+            let mut changed = gone.rows_affected;
+            // In the order in which what nodes say is written down, so that neither waits for the other.
+            let ordered: BTreeMap<&Uuid, &String> = there.iter().map(|(id, name)| (id, name)).collect();
+            for (id, name) in ordered {
+                let named = nodes::Entity::update_many()
+                    .col_expr(nodes::Column::Pod, Expr::value(name.as_str()))
+                    .filter(nodes::Column::Id.eq(*id))
+                    .filter(nodes::Column::DeploymentId.eq(deployment_id))
+                    .filter(nodes::Column::Pod.is_null())
+                    .exec(&tx)
+                    .await?;
+                changed += named.rows_affected;
+            }
+            change = (changed > 0).then_some(Change::Node(deployment_id));
         }
     }
     commit(tx).await?;

@@ -354,11 +354,11 @@ impl Acting {
         .await
     }
 
-    /// Forgets all nodes of a deployment but these pods: the others are proven to have ended.
+    /// Forgets all nodes of a deployment but these pods, by id and name: the others are proven to have ended.
     ///
     /// # Errors
     /// The database failed, or another acts now.
-    pub async fn keep_pods(&self, deployment_id: Uuid, pods: &[Uuid]) -> Result<(), Error> {
+    pub async fn keep_pods(&self, deployment_id: Uuid, pods: &[(Uuid, String)]) -> Result<(), Error> {
         clusters::note(self.store(), self.begin().await?, deployment_id, Note::Pods(pods)).await
     }
 

@@ -44,6 +44,8 @@ pub struct Node {
     pub state: NodeState,
     /// Of a local node.
     pub pid: Option<u32>,
+    /// The name of its pod, on Kubernetes.
+    pub pod: Option<String>,
     /// Where callers reach it.
     pub http_address: Option<String>,
     /// Where its health and metrics are.
@@ -124,6 +126,7 @@ pub(super) fn node(row: nodes::Model, now: Time) -> Result<Node, Error> {
         launched: row.launched,
         state,
         pid: row.pid.and_then(|pid| u32::try_from(pid).ok()),
+        pod: row.pod,
         http_address: row.http_address,
         ops_address: row.ops_address,
         release: row.release,
@@ -287,6 +290,7 @@ pub(super) fn fresh(id: Uuid, deployment_id: Uuid, launched: bool, now: Time) ->
         last_seen_at: Set(None),
         heard_by: Set(None),
         token: Set(None),
+        pod: Set(None),
         created_at: Set(now.ms()),
     }
 }

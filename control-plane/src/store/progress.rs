@@ -14,6 +14,8 @@ pub struct Progress {
     pub id: Uuid,
     /// The config in force there.
     pub acked: Option<(u64, u64)>,
+    /// The name of its pod is written down.
+    pub is_named: bool,
     /// Proven to have ended: its launcher saw its process end and has started no other, and nobody is on the line under its
     /// name. One that has no process yet may be about to have one. A static node proves nothing.
     pub ended: bool,
@@ -32,6 +34,7 @@ impl Store {
             Option<i64>,
             Option<i64>,
             Option<i64>,
+            bool,
         );
         let now = self.clock.now();
         let rows: Vec<Row> = nodes::Entity::find()
@@ -46,16 +49,18 @@ impl Store {
                 Column::AckedEpoch,
                 Column::AckedVersion,
             ])
+            .column_as(Column::Pod.is_not_null(), "is_named")
             .filter(Column::DeploymentId.eq(deployment_id))
             .order_by_asc(Column::CreatedAt)
             .into_tuple()
             .all(&self.db)
             .await?;
-        let progress = |(id, launched, pid, exit, connected, seen, epoch, version): Row| {
+        let progress = |(id, launched, pid, exit, connected, seen, epoch, version, is_named): Row| {
             let heard = seen.is_some_and(|seen| now.ms() - seen < LOST_AFTER_MS);
             Progress {
                 id,
                 acked: position(epoch, version),
+                is_named,
                 ended: launched && pid.is_none() && exit.is_some() && !(connected && heard),
             }
         };

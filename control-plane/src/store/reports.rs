@@ -71,7 +71,7 @@ impl NodeReport {
 }
 
 /// Rows in one statement. Few sizes, so that a database keeps its statements prepared whatever the batch: 1,000 reports are
-/// 32 statements. The largest binds 32 × 25 values; for those of 128 rows the allocator asks the system for memory each
+/// 32 statements. The largest binds 32 × 26 values; for those of 128 rows the allocator asks the system for memory each
 /// time, which comes in huge pages that are cleared first.
 const AT_ONCE: [usize; 3] = [32, 8, 1];
 

@@ -386,12 +386,10 @@ impl Care {
         if !is_conflict {
             self.say(deployment, both(first, problem).as_deref()).await?;
         }
-        let there: Vec<Uuid> = pods
-            .iter()
-            .filter(|pod| pod.may_run)
-            .filter_map(|pod| pod.uid)
-            .collect();
-        if known.iter().any(|node| !there.contains(&node.id)) {
+        let there = pods.iter().filter(|pod| pod.may_run);
+        let there: Vec<(Uuid, String)> = there.filter_map(|pod| Some((pod.uid?, pod.name.clone()))).collect();
+        let is_there = |node: &Progress| there.iter().any(|(id, _)| *id == node.id);
+        if known.iter().any(|node| !(node.is_named && is_there(node))) {
             self.facts.acting.keep_pods(deployment.id, &there).await?;
         }
         match trouble {

@@ -40,6 +40,8 @@ pub struct Model {
     pub heard_by: Option<Uuid>,
     #[sea_orm(column_type = "Blob", nullable)]
     pub token: Option<Vec<u8>>,
+    #[sea_orm(column_type = "Text", nullable)]
+    pub pod: Option<String>,
     pub created_at: i64,
 }
 
