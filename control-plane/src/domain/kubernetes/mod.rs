@@ -19,7 +19,7 @@ pub use egress::{Egress, Protocol};
 pub use exposure::{Exposure, HostTemplate};
 pub use kubeconfig::{ClusterUser, Kubeconfig};
 pub use make::{Make, Template};
-pub use permissions::{PERMISSIONS, Permission, RENEWAL};
+pub use permissions::{EVENTS, PERMISSIONS, Permission, RENEWAL};
 pub use placement::{Effect, Operator, Placement, Spread, Toleration, Unsatisfiable};
 pub use quantity::{Bytes, Cpu};
 

@@ -14,7 +14,7 @@ pub struct Permission {
 const KEPT: &[&str] = &["get", "list", "watch", "create", "patch", "delete"];
 
 /// All that is needed, in one namespace and nowhere else.
-pub const PERMISSIONS: [Permission; 12] = [
+pub const PERMISSIONS: [Permission; 13] = [
     kept("", "serviceaccounts"),
     kept("", "secrets"),
     kept("", "services"),
@@ -40,7 +40,15 @@ pub const PERMISSIONS: [Permission; 12] = [
         resource: "pods/log",
         verbs: &["get"],
     },
+    EVENTS,
 ];
+
+/// To say why a pod is not made. What was let in by an earlier release lacks it, and goes on without.
+pub const EVENTS: Permission = Permission {
+    group: "",
+    resource: "events",
+    verbs: &["list"],
+};
 
 /// Also needed, of its own account alone, where Castoff comes by a token of one: to exchange that before it ends.
 pub const RENEWAL: Permission = Permission {

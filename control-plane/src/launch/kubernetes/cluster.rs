@@ -10,6 +10,7 @@ use super::objects::{Desired, Kind, build, no_room, unknown_host};
 use super::observe::{Pod, both, condition, left_alone};
 use super::queue::Queue;
 use super::renew::AccountToken;
+use super::waiting::Waiting;
 use super::watch::View;
 use super::{evicted, unheard};
 use crate::domain::kubernetes::Kubeconfig;
@@ -39,6 +40,7 @@ pub(super) struct Care {
     queue: Arc<Queue>,
     /// Why the token by which Castoff enters the cluster is not renewed.
     unrenewed: Mutex<Option<String>>,
+    waiting: Waiting,
 }
 
 /// Why a deployment is to be looked at again.
@@ -65,6 +67,7 @@ impl Care {
             view,
             queue,
             unrenewed: Mutex::default(),
+            waiting: Waiting::default(),
         }
     }
 
@@ -369,7 +372,9 @@ impl Care {
         let foreign = deployment.make.as_ref().filter(|_| desired.template.is_none());
         let foreign = foreign.map(|make| left_alone(make.template, &deployment.infrastructure));
         let known = self.facts.acting.system().progress(deployment.id).await?;
-        let hindered = self.hindered(deployment.id, &pods, &known, failure.as_deref());
+        let hindered = self
+            .hindered(place, deployment.id, &pods, &known, failure.as_deref())
+            .await;
         // The worst first.
         let problems = [
             hindered.or(unscaled),
@@ -399,13 +404,21 @@ impl Care {
     }
 
     /// What is wrong with a deployment's pods, of whose nodes these are known. What time alone changes is looked at again.
-    fn hindered(&self, id: Uuid, pods: &[Pod], known: &[Progress], failure: Option<&str>) -> Option<String> {
+    async fn hindered(
+        &self,
+        place: &Place<'_>,
+        id: Uuid,
+        pods: &[Pod],
+        known: &[Progress],
+        failure: Option<&str>,
+    ) -> Option<String> {
         let heard: Vec<Uuid> = known.iter().map(|node| node.id).collect();
         let (evicted, over) = evicted::of(pods, self.facts.acting.system().now());
         let (unheard, again) = unheard::of(pods, &heard, Instant::now());
-        for wait in [over, again].into_iter().flatten() {
+        let (waiting, later) = self.waiting.look(pods, place.client, place.namespace).await;
+        for wait in [over, again, later].into_iter().flatten() {
             self.queue.add_later(id, wait);
         }
-        both(condition(pods, failure), evicted).or(unheard)
+        both(condition(pods, failure).or(waiting), evicted).or(unheard)
     }
 }

@@ -8,7 +8,7 @@ use super::recent::{Recent, Tails};
 use super::renew::AccountToken;
 use super::watch::{api, no_such_kind};
 use crate::domain::Kubernetes;
-use crate::domain::kubernetes::{Make, PERMISSIONS, Permission, RENEWAL, Template};
+use crate::domain::kubernetes::{EVENTS, Make, PERMISSIONS, Permission, RENEWAL, Template};
 use crate::domain::{DeploymentName, ImageName, Limits, Scale, Time};
 use crate::store::{Cluster, Error, SystemStore};
 use futures::{AsyncReadExt, StreamExt, TryStreamExt};
@@ -243,6 +243,11 @@ async fn permissions(client: &Client, settings: &Kubernetes) -> Vec<Finding> {
         }
         let found = match missing.is_empty() {
             true => Ok(format!("may {}", permission.verbs.join(", "))),
+            false if *permission == EVENTS => Ok(format!(
+                "may not {}, so why a pod is not made is not said: apply what `castoff infra manifest {}` prints",
+                missing.join(", "),
+                settings.namespace
+            )),
             false => Err(format!(
                 "may not {}: apply what `castoff infra manifest {}` prints",
                 missing.join(", "),

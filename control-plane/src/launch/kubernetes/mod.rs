@@ -31,6 +31,7 @@ mod unheard;
 mod unpulled;
 mod unscaled;
 mod vouch;
+mod waiting;
 mod watch;
 
 pub use dialled::OwnPods;
