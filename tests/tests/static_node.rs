@@ -1,8 +1,10 @@
 //! An infrastructure without a launcher: its nodes are started by hand, with a join document that is shown once.
 
+use acceptance::faketime::Faketime;
 use acceptance::node::ByHand;
 use acceptance::world::grant;
 use acceptance::{Actor, Cast, Database, Request, World, eventually, json, models};
+use std::time::Duration;
 
 fn edge() -> Cast {
     let cast = World::with_cast(Database::Sqlite);
@@ -164,4 +166,27 @@ fn the_runtime_tells_nobody() {
     });
     assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0);
     assert!(!node.logged().to_lowercase().contains("telemetry"), "{}", node.logged());
+}
+
+/// Keys expire on a node by its clock: one that is wrong is told in its line of the status, while it serves.
+#[test]
+fn a_node_whose_clock_is_wrong_says_so() {
+    let cast = edge();
+    let path = "/deployments/iris-on-edge";
+    let join = cast.dana.post(&format!("{path}/node-tokens"), json!({})).expect(201);
+    let clock = Faketime::new(&cast.world.folder().join("clock"));
+    clock.turn_by(Duration::from_secs(600));
+    let folder = cast.world.folder().join("by-hand");
+    let _node = ByHand::start_in(&folder, &join["join"], &clock.environment());
+    eventually("it is told", || {
+        let status = cast.dana.get(&format!("{path}/status")).expect(200);
+        let node = &status["nodes"][0];
+        let reason = node["reason"].as_str().unwrap_or_default();
+        let says =
+            reason.contains("the clock of this node is about 10 min ahead of") && reason.ends_with("have NTP set both");
+        match says && node["state"] == "ready" && status.string("/message").contains(reason) {
+            true => Ok(()),
+            false => Err(status.text()),
+        }
+    });
 }

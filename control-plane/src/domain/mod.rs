@@ -16,6 +16,7 @@ pub mod package;
 mod refusal;
 mod scale;
 mod service;
+mod skew;
 mod time;
 
 pub use account::{AccessToken, Account, AccountKind, Group};
@@ -33,4 +34,5 @@ pub use name::{
 pub use refusal::{Refusal, RefusalReason};
 pub use scale::{SaidScale, Scale};
 pub use service::{KeyVisibility, Service, ServiceAccess, Version};
+pub use skew::skew;
 pub use time::Time;

@@ -62,6 +62,14 @@ impl Time {
     }
 }
 
+impl Time {
+    /// Reads the `Date` of an answer by HTTP, which is in whole seconds; none when it is none.
+    pub fn of_http(text: &str) -> Option<Self> {
+        let time = DateTime::parse_from_rfc2822(text).ok()?;
+        Some(Self::from_ms(time.timestamp_millis()))
+    }
+}
+
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = DateTime::<Utc>::from_timestamp_millis(self.0).unwrap_or_default();
@@ -146,6 +154,9 @@ mod tests {
             assert_eq!(Time::parse(&Time::from_ms(ms).to_string()).unwrap().ms(), ms);
         }
         assert!(Time::parse("tomorrow").is_err());
+        let date = Time::of_http("Sun, 29 Nov 2026 10:38:37 GMT").unwrap();
+        assert_eq!(date.to_string(), "2026-11-29T10:38:37.000Z");
+        assert_eq!(Time::of_http("2026-11-29"), None);
         assert_eq!(Time::from_ms(i64::MAX).ms(), LATEST_MS);
     }
 }

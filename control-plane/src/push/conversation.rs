@@ -7,9 +7,10 @@
 use super::ending::{Ended, Ending};
 use super::hub::{Hub, Newest, Pushed, Tokens};
 use super::link::{Framed, Link};
-use super::said::{introduced, reason, refusal};
+use super::said::{both, introduced, reason, refusal};
 use super::sessions::Session;
 use super::share::Told;
+use crate::domain::{Time, skew};
 use crate::store::{NodeReport, token_id};
 use castoff_wire::life::{LONGEST_MESSAGE, Life, SILENCE};
 use castoff_wire::proto::{
@@ -49,6 +50,10 @@ pub(super) struct Conversation<L> {
     awaited: Awaited,
     /// The last refusal that was told to people: a node may try again and again.
     refused: Option<(Option<Position>, nack::Code)>,
+    /// What it says is wrong with it.
+    reason: Option<String>,
+    /// What is wrong with its clock.
+    skewed: Option<String>,
 }
 
 /// Whom a conversation is with, and what it tells.
@@ -101,6 +106,8 @@ pub(super) async fn hold<L: Link>(hub: Arc<Hub>, caller: Caller, link: L, ending
         reported: Instant::now(),
         awaited: Awaited::Health,
         refused: None,
+        reason: None,
+        skewed: None,
     };
     conversation.hold(hello.have, ending).await.hang_up().await;
 }
@@ -287,10 +294,22 @@ impl<L: Link> Conversation<L> {
             Some(from_node::Message::TokenKept(kept)) => self.hear_kept(&kept.id),
             Some(from_node::Message::Usage(usage)) => self.hub.ledger.count(self.session.node.deployment_id, &usage),
             Some(from_node::Message::Hello(_)) => return Err(Ended::SecondHello),
+            Some(from_node::Message::Heartbeat(beat)) => self.hear_beat(&beat),
             // A later release may say more.
-            Some(from_node::Message::Heartbeat(_)) | None => {}
+            None => {}
         }
         Ok(())
+    }
+
+    /// What time it is there is told in its line of the status, where that is not our time.
+    fn hear_beat(&mut self, beat: &Heartbeat) {
+        let sent = Some(beat.sent_at_ms).filter(|sent_at_ms| *sent_at_ms > 0);
+        let skewed = sent.and_then(|ms| skew("this node", Time::from_ms(ms), self.hub.store.now()));
+        if self.skewed != skewed && self.awaited == Awaited::Nothing {
+            self.skewed = skewed;
+            Arc::make_mut(&mut self.report).reason = both(self.reason.as_deref(), self.skewed.as_deref());
+            self.tell();
+        }
     }
 
     fn hear_ack(&mut self, position: Position) {
@@ -346,11 +365,12 @@ impl<L: Link> Conversation<L> {
     }
 
     fn hear_health(&mut self, health: &Health) {
+        self.reason = reason(&health.reason);
         let heard = NodeReport {
             ready: health.ready,
             stale: health.stale,
             refused_configs: health.refused_configs,
-            reason: reason(&health.reason),
+            reason: both(self.reason.as_deref(), self.skewed.as_deref()),
             refused: health.refused.as_ref().map(refusal),
             ..NodeReport::clone(&self.report)
         };

@@ -36,6 +36,12 @@ pub(super) fn reason(text: &str) -> Option<String> {
     line(text, MOST_REASON)
 }
 
+/// What a node says is wrong, and what is found beside.
+pub(super) fn both(said: Option<&str>, found: Option<&str>) -> Option<String> {
+    let said: Vec<&str> = said.into_iter().chain(found).collect();
+    Some(said.join("; ")).filter(|said| !said.is_empty())
+}
+
 /// A text from a node as one short line; none when it is empty.
 fn line(text: &str, most: usize) -> Option<String> {
     let shown = |char: char| if char.is_control() { ' ' } else { char };
@@ -63,6 +69,14 @@ mod tests {
     fn what_a_node_says_is_one_short_line() {
         assert_eq!(line("a\nb\u{1b}[31m", 10).unwrap(), "a b [31m");
         assert_eq!(line("  \n", 10), None);
+        let pairs = [
+            (None, None),
+            (Some("a"), None),
+            (None, Some("b")),
+            (Some("a"), Some("b")),
+        ];
+        let said = pairs.map(|(said, found)| both(said, found).unwrap_or_default());
+        assert_eq!(said, ["", "a", "b", "a; b"]);
         assert_eq!(
             line(&"ä".repeat(600), MOST_REASON).unwrap().chars().count(),
             MOST_REASON

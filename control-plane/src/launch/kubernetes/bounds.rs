@@ -4,6 +4,7 @@
 //! A layer around the client, so that nothing is asked past it. The rule a newcomer would break: bytes alone bound no memory,
 //! as of `{},{},…` each entry becomes an object of hundreds of bytes; so what the text opens and divides is counted, too.
 
+use super::clocks::Clocks;
 use axum::body::Bytes;
 use axum::http::{Request, Response};
 use futures::TryFutureExt;
@@ -43,20 +44,20 @@ pub(super) const MOST_UNREAD: usize = 64 << 20;
 /// No name is longer.
 pub(super) const MOST_NAME: usize = 253;
 
-/// Bounds what a client is answered.
-#[derive(Clone, Copy)]
-pub(super) struct Bounds;
+/// Bounds what a client is answered, and notes what time it was there.
+#[derive(Clone)]
+pub(super) struct Bounds(pub(super) Clocks);
 
 impl<S> Layer<S> for Bounds {
     type Service = Bounded<S>;
 
     fn layer(&self, service: S) -> Self::Service {
-        Bounded(service)
+        Bounded(service, self.0.clone())
     }
 }
 
 /// A service whose answers are bounded.
-pub(super) struct Bounded<S>(S);
+pub(super) struct Bounded<S>(S, Clocks);
 
 impl<S> Service<Request<Asked>> for Bounded<S>
 where
@@ -73,9 +74,11 @@ where
     fn call(&mut self, asked: Request<Asked>) -> Self::Future {
         let count = Count::of(asked.uri().path(), asked.uri().query().unwrap_or_default());
         metrics::counter!("castoff_cluster_calls_total", "of" => count.shape.word()).increment(1);
-        self.0
-            .call(asked)
-            .map_ok(Box::new(move |answer| answer.map(|body| Counted { body, count })))
+        let clocks = self.1.clone();
+        self.0.call(asked).map_ok(Box::new(move |answer| {
+            clocks.note(answer.headers());
+            answer.map(|body| Counted { body, count })
+        }))
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::apply::Place;
 use super::balancer::waits;
-use super::connection::{Cause, Trouble, answer, connect, says_something};
+use super::clocks::Clocks;
+use super::connection::{Cause, Trouble, answer, connect_and_note, says_something};
 use super::dialled;
 use super::duels::PAUSE;
 use super::facts::{Facts, There, Wanted};
@@ -41,6 +42,7 @@ pub(super) struct Care {
     /// Why the token by which Castoff enters the cluster is not renewed.
     unrenewed: Mutex<Option<String>>,
     waiting: Waiting,
+    clocks: Clocks,
 }
 
 /// Why a deployment is to be looked at again.
@@ -68,6 +70,7 @@ impl Care {
             queue,
             unrenewed: Mutex::default(),
             waiting: Waiting::default(),
+            clocks: Clocks::default(),
         }
     }
 
@@ -76,7 +79,7 @@ impl Care {
         let mut kubeconfig = self.cluster.kubeconfig.clone();
         let mut earliest = Time::from_ms(0);
         loop {
-            let client = match connect(kubeconfig.as_ref()) {
+            let client = match connect_and_note(kubeconfig.as_ref(), &self.clocks) {
                 Ok(client) => client,
                 Err(trouble) => {
                     self.say_everywhere(&trouble.sentence).await;
@@ -103,6 +106,7 @@ impl Care {
             self.view.watch(client, namespace, self.facts.installation, &self.queue),
             self.look_whether_it_is_there(client),
             self.follow_control_planes(),
+            self.look_at_the_clock(),
             futures::future::join_all(workers),
         );
     }
@@ -169,6 +173,19 @@ impl Care {
             sleep(dialled::AGAIN).await;
             if self.facts.look_around(&self.cluster).await {
                 self.queue.add(self.deployments().await);
+            }
+        }
+    }
+
+    /// What its clock says is told with every answer: its deployments say so when that is not, or not any more, what ours says.
+    async fn look_at_the_clock(&self) {
+        let mut before = self.clocks.said().is_some();
+        loop {
+            sleep(SELDOM).await;
+            let now = self.clocks.said().is_some();
+            if now != before {
+                self.queue.add(self.deployments().await);
+                before = now;
             }
         }
     }
@@ -384,6 +401,7 @@ impl Care {
             unknown_host(&desired.control_plane),
             no_room(&desired.boot.packages),
             self.unrenewed().clone(),
+            self.clocks.said(),
         ];
         let problem = problems.into_iter().fold(None, both);
         let is_conflict = trouble.as_ref().is_some_and(|trouble| trouble.cause == Cause::Conflict);

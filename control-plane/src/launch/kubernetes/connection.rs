@@ -1,6 +1,7 @@
 //! The way to a cluster, and what its troubles mean in plain words.
 
 use super::bounds::{Bounds, TooMuch, words};
+use super::clocks::Clocks;
 use super::refused;
 use crate::domain::kubernetes::{ClusterUser, Kubeconfig};
 use base64::Engine as _;
@@ -50,6 +51,11 @@ impl Trouble {
 
 /// A client; nothing is sent yet. Without a kubeconfig, to the cluster that this process runs in.
 pub(super) fn connect(kubeconfig: Option<&Kubeconfig>) -> Result<Client, Trouble> {
+    connect_and_note(kubeconfig, &Clocks::default())
+}
+
+/// The same; what time it is there is noted.
+pub(super) fn connect_and_note(kubeconfig: Option<&Kubeconfig>, clocks: &Clocks) -> Result<Client, Trouble> {
     let mut config = match kubeconfig {
         Some(kubeconfig) => from(kubeconfig)?,
         None => Config::incluster().map_err(|_| {
@@ -59,7 +65,7 @@ pub(super) fn connect(kubeconfig: Option<&Kubeconfig>) -> Result<Client, Trouble
         })?,
     };
     config.connect_timeout = Some(CONNECT);
-    let client = ClientBuilder::try_from(config).map(|client| client.with_layer(&Bounds).build());
+    let client = ClientBuilder::try_from(config).map(|client| client.with_layer(&Bounds(clocks.clone())).build());
     client.map_err(|error| Trouble::refused(format!("the kubeconfig cannot be used: {}", root(&error))))
 }
 

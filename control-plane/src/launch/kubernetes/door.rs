@@ -1,7 +1,8 @@
 //! What people ask of a cluster: whether it can be used, and what its pods log. Answered by any control plane, whoever acts.
 
 use super::bounds::{PAGE, words};
-use super::connection::{Cause, Trouble, answer, connect};
+use super::clocks::Clocks;
+use super::connection::{Cause, Trouble, answer, connect, connect_and_note};
 use super::labels::{CONTAINER, DEPLOYMENT};
 use super::objects::{Boot, Desired, Dialled, Kind, Packages, pod};
 use super::recent::{Recent, Tails};
@@ -81,13 +82,14 @@ impl Clusters {
         let Some(cluster) = self.cluster(id).await? else {
             return Ok(None);
         };
-        Ok(Some(match connect(cluster.kubeconfig.as_ref()) {
-            Ok(client) => self.look(&client, &cluster).await,
+        let clocks = Clocks::default();
+        Ok(Some(match connect_and_note(cluster.kubeconfig.as_ref(), &clocks) {
+            Ok(client) => self.look(&client, &cluster, &clocks).await,
             Err(trouble) => vec![Finding::new("cluster", Err(trouble.sentence))],
         }))
     }
 
-    async fn look(&self, client: &Client, cluster: &Cluster) -> Vec<Finding> {
+    async fn look(&self, client: &Client, cluster: &Cluster, clocks: &Clocks) -> Vec<Finding> {
         let settings = &cluster.settings;
         let version = answer(client.apiserver_version()).await;
         let version = version.map(|version| format!("Kubernetes {}", words(&version.git_version)));
@@ -96,6 +98,10 @@ impl Clusters {
             return vec![reached];
         }
         let mut findings = vec![reached];
+        let clock = clocks
+            .said()
+            .map_or_else(|| Ok("agrees with Castoff's".to_owned()), Err);
+        findings.push(Finding::new("clock", clock));
         findings.extend(permissions(client, settings).await);
         if let Some(token) = cluster.kubeconfig.as_ref().and_then(AccountToken::of) {
             let found = renewal(client, &token, self.store.now()).await;

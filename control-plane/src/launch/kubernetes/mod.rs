@@ -7,6 +7,7 @@
 mod apply;
 mod balancer;
 mod bounds;
+mod clocks;
 mod cluster;
 mod connection;
 mod copy;
