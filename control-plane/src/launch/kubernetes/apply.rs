@@ -50,6 +50,7 @@ impl Place<'_> {
             if !self.is_due(&step, &live) {
                 continue;
             }
+            self.view.mended.begin(&step);
             let taken = match self.term.holds() {
                 true => self.take(deployment, &step).await,
                 false => Err(Trouble {
@@ -57,11 +58,14 @@ impl Place<'_> {
                     cause: Cause::Conflict,
                 }),
             };
-            if let Err(trouble) = taken {
-                is_away = trouble.cause == Cause::Away;
-                undone.extend(step.makes());
-                failed.push(step);
-                first.get_or_insert(trouble);
+            match taken {
+                Ok(()) => self.view.mended.taken(deployment, &step, &live, Instant::now()),
+                Err(trouble) => {
+                    is_away = trouble.cause == Cause::Away;
+                    undone.extend(step.makes());
+                    failed.push(step);
+                    first.get_or_insert(trouble);
+                }
             }
         }
         (wanted.applied_but(undone), first)

@@ -362,6 +362,12 @@ impl Care {
         {
             self.facts.acting.note_token_copied(hash).await?;
         }
+        for message in self.view.mended.told(deployment.id) {
+            self.facts
+                .acting
+                .note_event(deployment.id, "put-right", &message)
+                .await?;
+        }
         let (pods, failure, unscaled, replaced, balancer, duel) = {
             let live = self.view.live();
             let objects = live.objects(deployment.id);

@@ -19,6 +19,7 @@ mod evicted;
 mod facts;
 mod labels;
 mod live;
+mod mended;
 mod objects;
 mod observe;
 mod own;

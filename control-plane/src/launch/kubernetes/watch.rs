@@ -5,6 +5,7 @@ use super::connection::{Cause, PATIENCE, Trouble, not_understood, silence, troub
 use super::copy;
 use super::labels::of_installation;
 use super::live::{Live, Seen};
+use super::mended::Mended;
 use super::objects::Kind;
 use super::observe::Pod;
 use super::queue::Queue;
@@ -74,6 +75,8 @@ pub(super) struct View {
     sights: Sender<BTreeMap<Watched, Sight>>,
     /// Told when all is to be asked for anew.
     anew: Sender<()>,
+    /// What others have done and was put right.
+    pub(super) mended: Mended,
     /// Kinds that the infrastructure makes no objects of. What is left of them from when it did has to be seen to go.
     unmade: Vec<Kind>,
 }
@@ -90,6 +93,7 @@ impl View {
         Self {
             live: Mutex::default(),
             trust,
+            mended: Mended::default(),
             sights: Sender::new(sights),
             anew: Sender::new(()),
             unmade: Kind::ALL
@@ -296,7 +300,14 @@ impl View {
 
     fn forget(&self, what: Watched, name: &str) -> Vec<Uuid> {
         match what {
-            Watched::Objects(kind) => self.live().forget(&(kind, name.to_owned())),
+            Watched::Objects(kind) => {
+                let key = (kind, name.to_owned());
+                let touched = self.live().forget(&key);
+                if !touched.is_empty() {
+                    self.mended.gone(key);
+                }
+                touched
+            }
             Watched::Pods => self.live().forget_pod(name).into_iter().collect(),
         }
     }
