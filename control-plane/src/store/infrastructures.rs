@@ -7,7 +7,8 @@ use super::error::stored;
 use super::listing::{Beside, Listed, Listing};
 use super::services::{parse_word, word};
 use super::{
-    Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, boot_size, clusters, commit, configs, json, room,
+    Change, Error, Page, PageRequest, Permit, Platform, Store, Visible, boot_size, clusters, commit, configs, json,
+    room,
 };
 use crate::authn::Actor;
 use crate::authz::{Administer, InfrastructureMask};

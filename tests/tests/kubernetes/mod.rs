@@ -16,6 +16,7 @@ mod objects;
 mod scaling;
 mod silence;
 mod stages;
+mod status;
 mod strangers;
 mod templates;
 mod test_queries;
