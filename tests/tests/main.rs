@@ -18,6 +18,7 @@ mod deltas;
 mod deployments;
 mod descriptors;
 mod documents;
+mod drips;
 mod faults;
 mod forged;
 mod garbage;

@@ -45,6 +45,8 @@ pub(super) struct Conversation<L> {
     /// Where the node stands, as it said last.
     stands_at: Option<Position>,
     reported: Instant,
+    /// When it has last said a whole message.
+    heard: Instant,
     /// Without this its first report would be half of one: a node that has only dialled again would be shown as one that is
     /// not ready and holds nothing.
     awaited: Awaited,
@@ -104,6 +106,7 @@ pub(super) async fn hold<L: Link>(hub: Arc<Hub>, caller: Caller, link: L, ending
         owed: false,
         stands_at: hello.have.clone(),
         reported: Instant::now(),
+        heard: Instant::now(),
         awaited: Awaited::Health,
         refused: None,
         reason: None,
@@ -184,10 +187,16 @@ impl<L: Link> Conversation<L> {
                     tokens.set(change(changed?));
                     self.change_over()?;
                 }
-                message = self.link.hear() => self.hear(message?)?,
+                message = self.link.hear() => {
+                    self.heard = Instant::now();
+                    self.hear(message?)?;
+                }
                 _ = heartbeat.tick() => {
                     if self.followed.life.last().elapsed() > SILENCE {
                         return Err(Ended::Silent);
+                    }
+                    if self.heard.elapsed() > LONGEST_MESSAGE {
+                        return Err(Ended::TooSlow);
                     }
                     if self.under_way.as_ref().is_some_and(|(_, since)| since.elapsed() > LONGEST_MESSAGE) {
                         return Err(Ended::NotReading);

@@ -22,6 +22,7 @@ pub(super) enum Ended {
     HungUp,
     Broken,
     Silent,
+    TooSlow,
     NotReading,
     NoMessage,
     SecondHello,
@@ -37,6 +38,7 @@ impl Ended {
             Self::HungUp => "the node ended the stream",
             Self::Broken => "the connection broke",
             Self::Silent => "three heartbeats were missed",
+            Self::TooSlow => "a message took too long",
             Self::NotReading => "a config did not arrive",
             Self::NoMessage => "what it said is no message",
             Self::SecondHello => "a second hello came",
@@ -46,6 +48,9 @@ impl Ended {
 
     /// Whether the node went without a word.
     pub(super) fn is_loss(self) -> bool {
-        matches!(self, Self::Broken | Self::Silent | Self::NotReading | Self::NoMessage)
+        matches!(
+            self,
+            Self::Broken | Self::Silent | Self::TooSlow | Self::NotReading | Self::NoMessage
+        )
     }
 }

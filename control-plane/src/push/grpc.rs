@@ -5,9 +5,9 @@
 //! decided stands here, for a line asks for the same.
 
 use super::ending::Ended;
-use super::link::{Framed, Link, MOST_MESSAGE};
-use super::stream::{Streams, note_refused};
-use axum::body::{Body, HttpBody};
+use super::link::{Framed, Link, MOST_MESSAGE, PREFIX};
+use super::stream::{HELLO, Streams, note_refused};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
@@ -21,6 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::codec::{Codec, Streaming};
 use tonic::server::{Grpc, ServerStreamingService};
@@ -107,6 +108,14 @@ impl HttpBody for Messages {
 }
 
 async fn fetch(State(streams): State<Arc<Streams>>, request: Request) -> Response {
+    // Before anybody asks who it is: it has to come, like a hello, at once.
+    let (head, body) = request.into_parts();
+    let body = match timeout(HELLO, to_bytes(body, PREFIX + MOST_MESSAGE)).await {
+        Ok(Ok(body)) => Body::from(body),
+        Ok(Err(_)) => return Status::invalid_argument("the request cannot be read").into_http(),
+        Err(_) => return Status::deadline_exceeded("no request came").into_http(),
+    };
+    let request = Request::from_parts(head, body);
     let mut grpc = Grpc::new(ProstCodec::<FetchChunk, FetchRequest>::default())
         .apply_max_message_size_config(Some(MOST_MESSAGE), None);
     grpc.server_streaming(Fetch(streams), request).await.map(Body::new)

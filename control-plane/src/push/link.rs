@@ -14,7 +14,7 @@ pub(super) const OUTBOX: usize = 8;
 /// A message from a node is a few hundred bytes; usage of 10,000 keys is 400 KiB.
 pub(super) const MOST_MESSAGE: usize = 1 << 20;
 /// Before each message in gRPC: whether it is compressed (none is), and its length, which a line has, too.
-const PREFIX: usize = 1 + castoff_wire::line::PREFIX;
+pub(super) const PREFIX: usize = 1 + castoff_wire::line::PREFIX;
 
 /// One node's end of what it is talked to on.
 pub(super) trait Link: Send + 'static {

@@ -43,7 +43,7 @@ pub(super) struct Proven {
 
 /// Streams and fetches at once.
 const MOST_STREAMS: usize = 20_000;
-/// A node says hello at once.
+/// A node says at once who it is, or which file it wants.
 pub(super) const HELLO: Duration = Duration::from_secs(5);
 /// Bytes of a file in one message. A store may give them out in drops of 8 KiB, or in floods.
 const CHUNK: usize = 256 << 10;

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod line;
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod world;
 
 use castoff_control_plane::authn::{Secret, SecretKind};
