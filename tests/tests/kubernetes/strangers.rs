@@ -181,6 +181,29 @@ fn a_container_beside_a_node_is_told_from_it() {
     }
 }
 
+/// One that goes on beside a node and does not become ready keeps calls from the pod, and nobody else says so.
+#[test]
+fn a_container_beside_a_node_that_does_not_become_ready_is_told() {
+    let Some(cluster) = Cluster::there().filter(|cluster| cluster.is_ours()) else {
+        return;
+    };
+    let harbour = Harbour::open(cluster, "unready");
+    harbour.deploy(json!({"replicas": 1}));
+    // It does nothing at all, and nobody listens where it is asked.
+    let container = json!({
+        "name": "aside", "image": "localhost/pause:test", "imagePullPolicy": "IfNotPresent",
+        "securityContext": {
+            "runAsUser": 65532, "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": small_limits(), "readinessProbe": {"tcpSocket": {"port": 1}, "periodSeconds": 1},
+    });
+    let patch = json!({"spec": {"template": {"spec": {"containers": [container]}}}}).to_string();
+    let patch = ["patch", "deployment/iris-on-kube", "-p", &patch];
+    harbour.namespace.kubectl(&patch).expect("others' fields stay");
+    harbour.says("kube", "container aside of pod iris-on-kube-");
+    harbour.says("kube", "runs but is not ready, which keeps calls from the pod");
+}
+
 fn small_limits() -> Value {
     json!({"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "64Mi"}})
 }

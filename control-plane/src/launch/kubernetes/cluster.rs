@@ -1,5 +1,7 @@
 //! One cluster, kept as it should be for as long as this control plane acts.
 
+mod hindered;
+
 use super::apply::Place;
 use super::balancer::waits;
 use super::clocks::Clocks;
@@ -8,12 +10,11 @@ use super::dialled;
 use super::duels::PAUSE;
 use super::facts::{Facts, There, Wanted};
 use super::objects::{Desired, Kind, build, no_room, unknown_host};
-use super::observe::{Pod, both, condition, left_alone};
+use super::observe::{both, left_alone};
 use super::queue::Queue;
 use super::renew::AccountToken;
 use super::waiting::Waiting;
 use super::watch::View;
-use super::{evicted, unheard};
 use crate::domain::kubernetes::Kubeconfig;
 use crate::domain::{Deployment, Time};
 use crate::lease::Term;
@@ -231,19 +232,24 @@ impl Care {
         }
     }
 
-    /// The deployments that are here, or have something here.
+    /// The deployments that are here, or have something here, or had it as far as is known.
     async fn deployments(&self) -> Vec<Uuid> {
         let mut all = self.view.live().deployments();
-        match self.facts.acting.system().deployments().await {
-            Ok(deployments) => {
-                let here = deployments
-                    .iter()
-                    .filter(|deployment| deployment.infrastructure_id == self.cluster.id);
-                all.extend(here.map(|deployment| deployment.id));
-            }
+        match self.known().await {
+            Ok(known) => all.extend(known),
             Err(error) => tracing::warn!(%error, "deployments could not be read"),
         }
         all
+    }
+
+    async fn known(&self) -> Result<Vec<Uuid>, Error> {
+        let (system, here) = (self.facts.acting.system(), self.cluster.id);
+        let deployments = system.deployments().await?;
+        let deployments = deployments.iter().filter(|one| one.infrastructure_id == here);
+        let left = system.leftovers().await?;
+        let left = left.iter().filter(|one| one.infrastructure_id == here);
+        let deleted = left.map(|one| one.deployment_id);
+        Ok(deployments.map(|one| one.id).chain(deleted).collect())
     }
 
     async fn say_everywhere(&self, sentence: &str) {
@@ -338,10 +344,14 @@ impl Care {
             let live = self.view.live();
             live.objects(id).len() + live.pods(id).iter().filter(|pod| pod.may_run).count()
         };
-        if left == 0 {
-            self.facts.acting.settle(id, self.cluster.id).await?;
+        if left > 0 {
+            return Ok(());
         }
-        Ok(())
+        if let Some(trouble) = self.view.hides() {
+            tracing::warn!(deployment.id = %id, reason = trouble.sentence, "a deleted deployment may have objects that are not seen");
+            return Err(Again::Later);
+        }
+        Ok(self.facts.acting.settle(id, self.cluster.id).await?)
     }
 
     async fn note_copy(&self, deployment: Uuid, position: (u64, u64)) -> Result<(), Error> {
@@ -425,24 +435,5 @@ impl Care {
             Some(_) => Err(Again::Later),
             None => Ok(()),
         }
-    }
-
-    /// What is wrong with a deployment's pods, of whose nodes these are known. What time alone changes is looked at again.
-    async fn hindered(
-        &self,
-        place: &Place<'_>,
-        id: Uuid,
-        pods: &[Pod],
-        known: &[Progress],
-        failure: Option<&str>,
-    ) -> Option<String> {
-        let heard: Vec<Uuid> = known.iter().map(|node| node.id).collect();
-        let (evicted, over) = evicted::of(pods, self.facts.acting.system().now());
-        let (unheard, again) = unheard::of(pods, &heard, Instant::now());
-        let (waiting, later) = self.waiting.look(pods, place.client, place.namespace).await;
-        for wait in [over, again, later].into_iter().flatten() {
-            self.queue.add_later(id, wait);
-        }
-        both(condition(pods, failure).or(waiting), evicted).or(unheard)
     }
 }

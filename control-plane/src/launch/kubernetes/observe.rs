@@ -3,8 +3,11 @@
 use super::bounds::words;
 use super::evicted::Eviction;
 use super::labels::{CONTAINER, DEPLOYMENT};
+use super::last_words::last_words;
 use super::stage::{self, Stage};
+use super::unready::{self, Unready};
 use super::{refused, unpulled};
+use crate::domain::Time;
 use crate::domain::kubernetes::Template;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -31,16 +34,19 @@ pub(super) struct Pod {
     pub(super) evicted: Option<Eviction>,
     /// What hinders it.
     hindrance: Option<Hindrance>,
+    /// What does if it goes on.
+    unready: Option<Unready>,
 }
 
 /// What hinders a pod, the worst last.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Hindrance {
+    Unready,
     Other(String),
     /// Of a container that is not ours.
     Beside {
-        container: String,
         what: Box<Self>,
+        container: String,
     },
     Ended {
         code: i64,
@@ -69,6 +75,7 @@ impl Pod {
             since: None,
             evicted: Eviction::of(pod),
             hindrance: hindrance(pod),
+            unready: unready::of(pod),
         })
     }
 
@@ -80,6 +87,15 @@ impl Pod {
             since: since.or(Some(now)),
             ..self
         }
+    }
+
+    fn hindrance_at(&self, now: Time) -> Option<Hindrance> {
+        let unready = || self.unready.as_ref().filter(|unready| unready.due <= now);
+        let beside = |unready: &Unready| Hindrance::Beside {
+            container: unready.container.clone(),
+            what: Box::new(Hindrance::Unready),
+        };
+        self.hindrance.clone().or_else(|| unready().map(beside))
     }
 }
 
@@ -144,8 +160,15 @@ fn of_container(status: &Value) -> Option<Hindrance> {
     }
 }
 
+/// In how many milliseconds more may be wrong with them though nothing changes.
+pub(super) fn due(pods: &[Pod], now: Time) -> Option<u64> {
+    let waits = pods.iter().filter(|pod| !pod.is_over);
+    let waits = waits.filter_map(|pod| u64::try_from(pod.unready.as_ref()?.due.ms() - now.ms()).ok());
+    waits.filter(|wait| *wait > 0).min()
+}
+
 /// What goes wrong with a deployment in its cluster, and what to do about it; none when nothing does.
-pub(super) fn condition(pods: &[Pod], failure: Option<&str>) -> Option<String> {
+pub(super) fn condition(pods: &[Pod], failure: Option<&str>, now: Time) -> Option<String> {
     if let Some(failure) = failure {
         let advice = refused::of(failure).map(|refusal| refusal.advice);
         let advice = advice.unwrap_or_else(|| "`castoff infra check` looks for the reason".to_owned());
@@ -154,9 +177,8 @@ pub(super) fn condition(pods: &[Pod], failure: Option<&str>) -> Option<String> {
     let worst = pods
         .iter()
         .filter(|pod| !pod.is_over)
-        .filter_map(|pod| Some((pod.hindrance.as_ref()?, pod)));
-    let (hindrance, pod) = worst.max_by_key(|(hindrance, _)| *hindrance)?;
-    let name = &pod.name;
+        .filter_map(|pod| Some((pod.hindrance_at(now)?, &pod.name)));
+    let (hindrance, name) = worst.max()?;
     Some(match hindrance {
         Hindrance::Unschedulable(why) => {
             format!("no machine of the cluster takes pod {name}: {why}: give smaller resources or another placement")
@@ -167,13 +189,14 @@ pub(super) fn condition(pods: &[Pod], failure: Option<&str>) -> Option<String> {
         Hindrance::OutOfMemory => {
             format!("pod {name} was ended for using more memory than it may (OOMKilled): raise resources.memory_limit")
         }
-        Hindrance::Ended { code, why } => format!("pod {name} {}: see `castoff logs`", end(*code, why)),
+        Hindrance::Ended { code, why } => format!("pod {name} {}: see `castoff logs`", end(code, &why)),
         Hindrance::Beside { container, what } => {
-            let what = match what.as_ref() {
-                Hindrance::Ended { code, why } => end(*code, why),
+            let what = match *what {
+                Hindrance::Ended { code, why } => end(code, &why),
                 Hindrance::OutOfMemory => "was ended for using more memory than it may (OOMKilled)".to_owned(),
                 Hindrance::Image(why) => format!("does not get its image: {why}"),
                 Hindrance::Other(why) | Hindrance::Unschedulable(why) => format!("does not run: {why}"),
+                Hindrance::Unready => "runs but is not ready, which keeps calls from the pod".to_owned(),
                 Hindrance::Beside { .. } => "does not run".to_owned(),
             };
             format!(
@@ -185,6 +208,7 @@ pub(super) fn condition(pods: &[Pod], failure: Option<&str>) -> Option<String> {
             "pod {name} does not start: {why}: see that kubernetes.image is an image of castoff-node that runs there; `kubectl \
              describe pod {name}` says more"
         ),
+        Hindrance::Unready => format!("pod {name} is not ready"),
     })
 }
 
@@ -213,32 +237,14 @@ pub(super) fn both(first: Option<String>, second: Option<String>) -> Option<Stri
     }
 }
 
-/// The last lines of a log, of those that are JSON the message: as many as people read.
-fn last_words(log: &str) -> String {
-    const LINES: usize = 5;
-    const CHARACTERS: usize = 500;
-    let lines = log.lines().map(str::trim).filter(|line| !line.is_empty());
-    let last: Vec<String> = lines.rev().take(LINES).map(said).collect();
-    let words: Vec<String> = last.into_iter().rev().collect();
-    let words = words.join(" / ");
-    let surplus = words.chars().count().saturating_sub(CHARACTERS);
-    words.chars().skip(surplus).collect()
-}
-
-fn said(line: &str) -> String {
-    let entry: Option<Value> = serde_json::from_str(line).ok();
-    let words = entry.as_ref().and_then(|entry| {
-        let message = entry.get("message")?.as_str()?;
-        let more = ["error", "reason"].iter().find_map(|name| entry.get(name)?.as_str());
-        Some(more.map_or_else(|| message.to_owned(), |more| format!("{message}: {more}")))
-    });
-    words.unwrap_or_else(|| line.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    fn now() -> Time {
+        Time::parse("2026-01-01T00:00:00Z").unwrap()
+    }
 
     fn pod(status: Value) -> Pod {
         let id = Uuid::from_u128(1);
@@ -274,16 +280,17 @@ mod tests {
             (ended("Error", "state"), "exit code 2: one / two: see `castoff logs`"),
             (unscheduled, "0/2 nodes: give smaller resources or another placement"),
         ] {
-            let said = condition(&[pod(json!({})), pod(status.clone())], None).unwrap();
+            let said = condition(&[pod(json!({})), pod(status.clone())], None, now()).unwrap();
             assert!(said.contains(says), "{status}: {said}");
         }
-        assert_eq!(condition(&[pod(waiting("ContainerCreating"))], None), None);
+        assert_eq!(condition(&[pod(waiting("ContainerCreating"))], None, now()), None);
         assert_eq!(
             condition(
                 &[pod(
                     json!({"phase": "Running", "containerStatuses": [{"name": "node", "ready": true}]})
                 )],
-                None
+                None,
+                now()
             ),
             None
         );
@@ -296,7 +303,7 @@ mod tests {
             ),
             ("no words for this", "castoff infra check"),
         ] {
-            let said = condition(&[], Some(failure)).unwrap();
+            let said = condition(&[], Some(failure), now()).unwrap();
             assert!(said.contains(failure) && said.contains(advice), "{said}");
         }
     }
@@ -346,7 +353,7 @@ mod tests {
             ),
         ] {
             let status = json!({"containerStatuses": main, "initContainerStatuses": initial});
-            let said = condition(&[pod(status.clone())], None);
+            let said = condition(&[pod(status.clone())], None, now());
             match says {
                 Some(says) => assert!(
                     said.as_ref().is_some_and(|said| said.starts_with(says)),
@@ -355,6 +362,35 @@ mod tests {
                 None => assert_eq!(said, None, "{status}"),
             }
         }
+    }
+
+    #[test]
+    fn what_is_not_ready_beside_a_node_is_told_after_a_while() {
+        let node = json!({"name": "node", "ready": true, "state": {"running": {}}});
+        let started =
+            |name: &str| json!({"name": name, "ready": false, "state": {"running": {"startedAt": now().to_string()}}});
+        let starting = pod(json!({"containerStatuses": [node, started("proxy")]}));
+        let wait = due(std::slice::from_ref(&starting), now()).unwrap();
+        let later = now().after_ms(i64::try_from(wait).unwrap());
+        assert_eq!(
+            condition(std::slice::from_ref(&starting), None, later.after_ms(-1)),
+            None
+        );
+        let said = condition(std::slice::from_ref(&starting), None, later).unwrap();
+        assert!(
+            said.starts_with("container proxy of pod p runs but is not ready, which"),
+            "{said}"
+        );
+        assert_eq!(
+            due(std::slice::from_ref(&starting), later),
+            None,
+            "nothing more comes of it"
+        );
+        // What does not run is worse, whatever it is called.
+        let ended = json!({"name": "aside", "state": {"terminated": {"exitCode": 3}}});
+        let ended = pod(json!({"containerStatuses": [node, started("proxy"), ended]}));
+        let said = condition(&[starting, ended], None, later).unwrap();
+        assert!(said.starts_with("container aside of pod p ended"), "{said}");
     }
 
     #[test]
@@ -379,17 +415,7 @@ mod tests {
             "metadata": {"name": "p", "labels": {DEPLOYMENT: id}, "deletionTimestamp": "2026-01-01T00:00:00Z"},
             "status": {"containerStatuses": [{"name": "node", "state": {"terminated": {"exitCode": 1}}}]},
         });
-        assert_eq!(condition(&[Pod::of(&leaving).unwrap()], None), None);
+        assert_eq!(condition(&[Pod::of(&leaving).unwrap()], None, now()), None);
         assert_eq!(Pod::of(&json!({"metadata": {"labels": {}}})), None);
-    }
-
-    #[test]
-    fn the_last_words_are_those_that_people_read() {
-        assert_eq!(last_words("one\n\ntwo \n"), "one / two");
-        let json = r#"{"timestamp":"t","message":"it ends","error":"no room"}"#;
-        assert_eq!(last_words(&format!("before\n{json}")), "before / it ends: no room");
-        assert_eq!(last_words("1\n2\n3\n4\n5\n6"), "2 / 3 / 4 / 5 / 6");
-        assert_eq!(last_words(&"é".repeat(700)).chars().count(), 500);
-        assert_eq!(last_words(""), "");
     }
 }
