@@ -111,10 +111,10 @@ fn programs_are_sent_to_the_address_of_a_balancer() {
 }
 
 /// A cluster that has the kinds which are not Kubernetes' own; none of them in the end, however that comes.
-struct Defined(&'static Cluster);
+pub(super) struct Defined(&'static Cluster);
 
 impl Defined {
-    fn on(cluster: &'static Cluster) -> Self {
+    pub(super) fn on(cluster: &'static Cluster) -> Self {
         cluster.define();
         Self(cluster)
     }

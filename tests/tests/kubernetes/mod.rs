@@ -5,6 +5,7 @@ mod alone;
 mod chart;
 mod edits;
 mod exposure;
+mod forbidden;
 mod frozen;
 mod in_flight;
 mod kills;

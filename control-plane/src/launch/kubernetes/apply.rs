@@ -86,6 +86,10 @@ impl Place<'_> {
     }
 
     async fn take(&self, deployment: Uuid, step: &Step) -> Result<(), Trouble> {
+        // The watch asks again and again, for all deployments.
+        if let Some(trouble) = step.keeps().and_then(|kind| self.view.lack(kind)) {
+            return Err(trouble);
+        }
         match step {
             Step::Settle { key, resource_version } => self.view.live().settle(key, resource_version),
             Step::Delete { key, over } => self.delete(key, over).await?,
@@ -108,10 +112,6 @@ impl Place<'_> {
     }
 
     async fn create(&self, deployment: Uuid, object: &Object) -> Result<(), Trouble> {
-        // The watch asks again and again, for all deployments.
-        if self.view.lacks(object.kind) {
-            return Err(no_such_kind(object.kind));
-        }
         let api = api(object.kind, self.client.clone(), self.namespace);
         let there = answer(api.get_opt(&object.name)).await;
         let Some(there) = there.map_err(|trouble| self.explain(object.kind, trouble))? else {

@@ -36,6 +36,8 @@ pub(super) enum Cause {
     Conflict,
     /// It does not answer, or has too much to do.
     Away,
+    /// The account may not.
+    Forbidden,
     /// It said no.
     Refused,
 }
@@ -180,8 +182,8 @@ pub(super) fn trouble(error: &kube::Error) -> Trouble {
             Cause::Refused,
         ),
         403 => (
-            format!("Castoff's account lacks a permission that `castoff infra manifest` grants: {message}"),
-            Cause::Refused,
+            format!("Castoff's account lacks a permission: {message}: apply what `castoff infra manifest` prints"),
+            Cause::Forbidden,
         ),
         404 => (
             format!("something that is needed is not there: {message}: `castoff infra check` looks for what"),

@@ -68,6 +68,14 @@ impl Step {
         }
     }
 
+    /// Of what kind is the object that is as it should be with it.
+    pub(super) fn keeps(&self) -> Option<Kind> {
+        match self {
+            Self::Settle { key, .. } => Some(key.0),
+            Self::Create(_) | Self::Update { .. } | Self::Delete { .. } => self.makes(),
+        }
+    }
+
     /// What kind of object it makes or changes.
     pub(super) fn makes(&self) -> Option<Kind> {
         match self {

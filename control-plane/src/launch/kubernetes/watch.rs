@@ -30,6 +30,8 @@ const CROWDED: Duration = Duration::from_secs(60);
 const UNKNOWN: Duration = Duration::from_secs(15);
 /// For a list that is asked for again after a failure: before each try there is a pause of up to a minute.
 const PATIENCE_AGAIN: Duration = Duration::from_secs(90);
+/// Within this whoever may list a kind and not watch it is told so.
+const VERDICT: Duration = Duration::from_secs(2);
 
 /// What is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,12 +52,14 @@ pub(super) enum Sight {
 }
 
 /// What a cluster has of a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Known {
     /// What was seen.
     Seen,
     /// Nothing, nor can it have any: it does not know the kind.
     NoSuchKind,
+    /// What was seen before, if anything: the account may not look, and which permission it lacks. Pods do without the kind.
+    Hidden(String),
 }
 
 /// Why a watch is begun anew.
@@ -66,6 +70,8 @@ enum End {
     NoSuchKind,
     /// The cluster takes the question, and does not answer.
     Silent,
+    /// It does not show what pods do without, and why.
+    Hidden(String),
 }
 
 /// What is seen of a namespace.
@@ -123,9 +129,24 @@ impl View {
         }
     }
 
-    /// Whether the cluster does not know this kind.
-    pub(super) fn lacks(&self, kind: Kind) -> bool {
-        self.sights.borrow().get(&Watched::Objects(kind)) == Some(&Sight::Clear(Known::NoSuchKind))
+    /// Why nothing of this kind can be made, or kept as it should be; none where it can.
+    pub(super) fn lack(&self, kind: Kind) -> Option<Trouble> {
+        match self.sights.borrow().get(&Watched::Objects(kind))? {
+            Sight::Clear(Known::NoSuchKind) => Some(no_such_kind(kind)),
+            Sight::Clear(Known::Hidden(why)) => Some(Trouble::refused(why.clone())),
+            Sight::Clear(Known::Seen) | Sight::Lost { .. } | Sight::Blind => None,
+        }
+    }
+
+    /// Why there may be objects that nobody sees, of a kind that the infrastructure makes; none where all are seen.
+    pub(super) fn hides(&self) -> Option<Trouble> {
+        let sights = self.sights.borrow();
+        sights.iter().find_map(|(what, sight)| match (what, sight) {
+            (Watched::Objects(kind), Sight::Clear(Known::Hidden(why))) if !self.unmade.contains(kind) => {
+                Some(Trouble::refused(why.clone()))
+            }
+            _ => None,
+        })
     }
 
     /// Told whenever something is seen again, or not any more.
@@ -162,6 +183,10 @@ impl View {
                 }
                 // Asked anew, on another connection.
                 End::Silent => self.fails(what, silence()),
+                End::Hidden(why) => {
+                    self.stands(what, Sight::Clear(Known::Hidden(why)));
+                    sleep(UNKNOWN).await;
+                }
             }
         }
     }
@@ -180,6 +205,8 @@ impl View {
         // Of a new list, what it has named so far.
         let mut listed: Option<HashSet<String>> = None;
         let (mut patience, mut anew) = (PATIENCE, self.anew.subscribe());
+        // All was listed of what was hidden; whether it may be watched, too, is still to be seen.
+        let mut is_shown = false;
         loop {
             let next = match listed {
                 // A list has an end. Of what is watched then, there may be nothing to tell for ever.
@@ -190,6 +217,11 @@ impl View {
                 None => tokio::select! {
                     next = events.next() => next,
                     _ = anew.changed() => return End::Silent,
+                    () = sleep(VERDICT), if is_shown => {
+                        is_shown = false;
+                        self.stands(what, Sight::Clear(Known::Seen));
+                        continue;
+                    }
                 },
             };
             let Some(event) = next else { return End::Crowded };
@@ -209,7 +241,10 @@ impl View {
                     let listed = listed.take().unwrap_or_default();
                     let gone = self.names(what).into_iter().filter(|name| !listed.contains(name));
                     gone.for_each(|name| queue.add(self.forget(what, &name)));
-                    self.stands(what, Sight::Clear(Known::Seen));
+                    is_shown = self.is_hidden(what);
+                    if !is_shown {
+                        self.stands(what, Sight::Clear(Known::Seen));
+                    }
                     patience = PATIENCE;
                     anew.mark_unchanged();
                 }
@@ -224,6 +259,7 @@ impl View {
                 Err(error) => {
                     match reason(&error) {
                         Some(trouble) if is_unknown(what, &trouble) => return End::NoSuchKind,
+                        Some(trouble) if is_hidden(what, &trouble) => return End::Hidden(trouble.sentence),
                         Some(trouble) => self.fails(what, trouble),
                         None => {}
                     }
@@ -233,15 +269,19 @@ impl View {
         }
     }
 
+    fn is_hidden(&self, what: Watched) -> bool {
+        matches!(self.sights.borrow().get(&what), Some(Sight::Clear(Known::Hidden(_))))
+    }
+
     fn fails(&self, what: Watched, trouble: Trouble) {
-        // A cluster without the kind, or an account that may not look, is as good as one that has none.
+        // A cluster without the kind, or one that refuses it, is as good as one that has none.
         let is_moot = matches!(trouble.cause, Cause::NotFound | Cause::Refused);
         if is_moot && matches!(what, Watched::Objects(kind) if self.unmade.contains(&kind)) {
             return self.stands(what, Sight::Clear(Known::Seen));
         }
         let before = match self.sights.borrow().get(&what) {
-            Some(Sight::Clear(known)) => Some(*known),
-            Some(Sight::Lost { before, .. }) => *before,
+            Some(Sight::Clear(known)) => Some(known.clone()),
+            Some(Sight::Lost { before, .. }) => before.clone(),
             Some(Sight::Blind) | None => None,
         };
         let why = trouble.sentence;
@@ -257,7 +297,7 @@ impl View {
                     before: Some(known), ..
                 } = sight
                 {
-                    (*sight, changed) = (Sight::Clear(*known), true);
+                    (*sight, changed) = (Sight::Clear(known.clone()), true);
                 }
             }
             changed
@@ -345,6 +385,11 @@ fn reason(error: &watcher::Error) -> Option<Trouble> {
 /// Whether that is the answer of a cluster that does not know what is watched. Where it should, something is wrong with it.
 fn is_unknown(what: Watched, trouble: &Trouble) -> bool {
     trouble.cause == Cause::NotFound && matches!(what, Watched::Objects(kind) if !kind.is_everywhere())
+}
+
+/// Whether that is the answer to an account that may not look at what pods do without.
+fn is_hidden(what: Watched, trouble: &Trouble) -> bool {
+    trouble.cause == Cause::Forbidden && matches!(what, Watched::Objects(kind) if kind.is_spared())
 }
 
 /// What that means for whoever wants an object of this kind.

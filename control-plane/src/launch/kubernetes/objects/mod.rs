@@ -190,6 +190,12 @@ impl Kind {
         self != Self::HttpRoute
     }
 
+    /// Whether pods do without it: what needs it, its own object, is lacking where the cluster shows none of this kind. All that
+    /// a pod needs comes before the Deployment.
+    pub(super) fn is_spared(self) -> bool {
+        self > Self::Deployment
+    }
+
     /// Whether it leads to pods from outside.
     pub(super) fn leads_in(self) -> bool {
         matches!(self, Self::Ingress | Self::HttpRoute)
