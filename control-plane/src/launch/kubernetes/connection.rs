@@ -259,7 +259,7 @@ mod tests {
             ),
             (403, policy, "what the policy asks for", Cause::Refused),
             (400, policy, "what the policy asks for", Cause::Refused),
-            (403, "cannot list resource", "castoff infra manifest", Cause::Refused),
+            (403, "cannot list resource", "castoff infra manifest", Cause::Forbidden),
             (404, "secrets \"s\" not found", "castoff infra check", Cause::NotFound),
             (
                 409,

@@ -128,6 +128,7 @@ pub(super) fn editor(object: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::labels::DEPLOYMENT;
+    use super::super::plan::Version;
     use super::*;
     use serde_json::json;
 
@@ -158,11 +159,19 @@ mod tests {
         BTreeMap::from([(key(), Seen::of(&given))])
     }
 
+    fn version() -> Version {
+        Version {
+            uid: "u".to_owned(),
+            resource_version: "1".to_owned(),
+        }
+    }
+
     fn update(hash: &str) -> Step {
         Step::Update {
             object: object(hash),
-            resource_version: "1".to_owned(),
+            over: version(),
             hand_over: None,
+            corrects: true,
         }
     }
 
@@ -191,7 +200,7 @@ mod tests {
         assert!(made().is_empty(), "it was not there before");
         mended.begin(&Step::Delete {
             key: key(),
-            uid: "u".to_owned(),
+            over: version(),
         });
         mended.gone(key());
         assert!(made().is_empty());

@@ -166,7 +166,11 @@ mod tests {
     /// As a cluster gives what was applied.
     fn given(object: &Object) -> Value {
         let mut given = marked(object, &hash(object)).body;
-        given["metadata"]["labels"] = json!({DEPLOYMENT: Uuid::from_u128(1)});
+        let installation = Uuid::from_u128(2);
+        given["metadata"]["labels"] = json!({DEPLOYMENT: Uuid::from_u128(1), INSTALLATION: installation});
+        let ours = json!({"f:metadata": {"f:annotations": {}, "f:labels": {}}, "f:spec": {}});
+        given["metadata"]["managedFields"] =
+            json!([{"manager": manager(installation), "operation": "Apply", "fieldsV1": ours}]);
         given["metadata"]["uid"] = json!("u");
         given["metadata"]["resourceVersion"] = json!("7");
         given

@@ -7,6 +7,7 @@ use crate::domain::kubernetes::{ClusterUser, Kubeconfig};
 use crate::domain::{Kubernetes, NamespaceName};
 use axum::Router;
 use axum::extract::RawQuery;
+use castoff_wire::signed::Trust;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, WatchParams};
 use kube::{Api, Client};
@@ -113,7 +114,8 @@ async fn a_namespace_without_end_is_not_remembered() {
         }))
     };
     let client = open(Router::new().fallback(page)).await;
-    let view = View::of(&Kubernetes::of(NamespaceName::parse("models").unwrap()));
+    let trust = Trust::new(vec![(String::new(), [0; 32])]).unwrap();
+    let view = View::of(&Kubernetes::of(NamespaceName::parse("models").unwrap()), trust);
     let queue = super::super::queue::Queue::default();
     let crowded = async {
         let mut changes = view.changes();
