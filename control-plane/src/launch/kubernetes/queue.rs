@@ -127,7 +127,9 @@ impl Queue {
             let wait = FIRST.saturating_mul(1 << (*failures).min(10)).min(MOST);
             *failures += 1;
             let again = Instant::now() + wait;
-            inner.due.entry(deployment).or_insert(again);
+            // It may wait for something else, and longer.
+            let due = inner.due.entry(deployment).or_insert(again);
+            *due = again.min(*due);
         } else {
             inner.failures.remove(&deployment);
         }
@@ -156,6 +158,16 @@ mod tests {
             assert_eq!(queue.take(Instant::now() + wait).0, Some(id));
             queue.done(id, true);
         }
+    }
+
+    #[test]
+    fn what_fails_does_not_wait_for_what_is_due_later() {
+        let (queue, id, minute) = (Queue::default(), Uuid::from_u128(1), Duration::from_secs(60));
+        queue.add([id]);
+        assert_eq!(queue.take(Instant::now()).0, Some(id));
+        queue.add_later(id, minute);
+        queue.done(id, true);
+        assert_eq!(queue.take(Instant::now() + FIRST).0, Some(id));
     }
 
     #[test]
