@@ -39,8 +39,8 @@ impl Rows {
     fn row(&mut self, place: &str, schema: &Value, default: Option<&Value>) {
         let default = match default {
             None | Some(Value::Null) => String::new(),
-            Some(value) if matches!(value, Value::Array(list) if list.is_empty()) => String::new(),
-            Some(value) if matches!(value, Value::Object(_)) => String::new(),
+            Some(Value::Array(list)) if list.is_empty() => String::new(),
+            Some(Value::Object(_)) => String::new(),
             Some(Value::String(text)) => format!("`{text}`"),
             Some(value) => format!("`{value}`"),
         };

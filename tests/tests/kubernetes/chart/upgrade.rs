@@ -129,13 +129,13 @@ fn the_previous_chart_is_upgraded_and_rolled_back_to() {
     assert_eq!([version("1"), version("2")], numbers);
     assert_eq!(version("3"), numbers[0]);
 
-    // The end of all of it, for whoever says so. The Secret is nobody's but Castoff's.
+    // The end of all of it, for whoever says so.
     release.helm("upgrade", &["--set", "persistence.keep=false"]);
     namespace
         .helm(&["uninstall", "castoff", "--wait"])
         .expect("it was there");
-    eventually("its volume goes with it", || {
-        namespace.get("persistentvolumeclaim/castoff").is_err()
+    eventually("its volume and its Secret go with it", || {
+        let mut objects = ["persistentvolumeclaim/castoff", "secret/castoff"].into_iter();
+        objects.all(|object| namespace.get(object).is_err())
     });
-    assert_eq!(release.password(), password);
 }
