@@ -7,7 +7,6 @@ use super::bounds::{MOST_NAME, MOST_OBJECTS, MOST_PODS, MOST_UNREAD, words};
 use super::decided::{decided, is_as_wanted, kept, other, ours};
 use super::duels::Duels;
 use super::labels::{APPLIED, DEPLOYMENT};
-use super::mended::editor;
 use super::objects::{Kind, Object};
 use super::observe::Pod;
 use super::{balancer, unscaled};
@@ -37,8 +36,6 @@ pub(super) struct Seen {
     /// Of a Deployment: how many pods it has now, while that is ours to say, and why it cannot have more.
     pub(super) replicas: Option<i64>,
     pub(super) failure: Option<String>,
-    /// Who else was the last to change it.
-    pub(super) editor: Option<String>,
     /// Of a Deployment: all its pods are as it says, and are there.
     pub(super) replaced: bool,
     /// Of an autoscaler: what it does not see.
@@ -90,7 +87,6 @@ impl Seen {
             other: other(object).map(words),
             replicas: replicas_of_ours(object),
             failure,
-            editor: editor(object),
             unscaled: unscaled::of(object),
             balancer: balancer::of(object),
             replaced: is_replaced(object),

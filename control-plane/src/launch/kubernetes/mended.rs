@@ -3,11 +3,9 @@
 //! The rule a newcomer would break: what we take away ourselves, and what differs since something else is wanted, is nobody's
 //! doing.
 
-use super::labels::APPLIED;
 use super::live::{Key, Seen};
 use super::objects::{Kind, Object};
 use super::plan::Step;
-use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -62,19 +60,16 @@ impl Mended {
                     inner.tell(deployment, key, what, now);
                 }
             }
-            Step::Update { object, .. } => {
+            Step::Update {
+                object, corrects: true, ..
+            } => {
                 let key = key(object);
-                let seen = live
-                    .get(&key)
-                    .filter(|seen| seen.applied.is_some() && seen.applied == noted(object));
-                if let Some(seen) = seen {
-                    let by = seen.editor.as_ref().map(|by| format!(" (field manager {by})"));
-                    let by = by.unwrap_or_default();
-                    let what = format!("was changed by somebody else{by}: what is Castoff's of it is put right");
-                    self.inner().tell(deployment, key, &what, now);
-                }
+                let other = live.get(&key).and_then(|seen| seen.other.as_ref());
+                let by = other.map(|by| format!(" (field manager {by})")).unwrap_or_default();
+                let what = format!("was changed by somebody else{by}: what is Castoff's of it is put right");
+                self.inner().tell(deployment, key, &what, now);
             }
-            Step::Delete { .. } | Step::Settle { .. } => {}
+            Step::Update { .. } | Step::Delete { .. } | Step::Settle { .. } => {}
         }
     }
 
@@ -107,27 +102,9 @@ fn add(keys: &mut HashSet<Key>, key: Key) {
     }
 }
 
-/// The digest by which an object is known when it was applied.
-fn noted(object: &Object) -> Option<String> {
-    let noted = object.body.pointer("/metadata/annotations")?.get(APPLIED)?.as_str()?;
-    Some(noted.to_owned())
-}
-
-/// Who else was the last to change an object, as the API server has it.
-pub(super) fn editor(object: &Value) -> Option<String> {
-    let managers = object.pointer("/metadata/managedFields")?.as_array()?.iter();
-    let others = managers.filter_map(|fields| {
-        let word = |name: &str| fields.get(name).and_then(Value::as_str);
-        let name = word("manager").filter(|name| !name.starts_with("castoff-"))?;
-        word("subresource").is_none().then_some((word("time")?, name))
-    });
-    let (_, name) = others.max()?;
-    Some(name.chars().take(128).collect())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::labels::DEPLOYMENT;
+    use super::super::labels::{APPLIED, DEPLOYMENT, INSTALLATION, manager};
     use super::super::plan::Version;
     use super::*;
     use serde_json::json;
@@ -148,9 +125,9 @@ mod tests {
 
     fn there(hash: &str) -> BTreeMap<Key, Seen> {
         let given = json!({"metadata": {
-            "annotations": {APPLIED: hash}, "labels": {DEPLOYMENT: ID},
+            "annotations": {APPLIED: hash}, "labels": {DEPLOYMENT: ID, INSTALLATION: ID},
             "managedFields": [
-                {"manager": "castoff-1", "time": "2026-01-01T00:00:09Z"},
+                {"manager": manager(ID), "time": "2026-01-01T00:00:09Z"},
                 {"manager": "kubectl-edit", "time": "2026-01-01T00:00:08Z"},
                 {"manager": "early", "time": "2026-01-01T00:00:07Z"},
                 {"manager": "controller", "time": "2026-01-01T00:00:10Z", "subresource": "status"},
@@ -166,12 +143,12 @@ mod tests {
         }
     }
 
-    fn update(hash: &str) -> Step {
+    fn update(corrects: bool) -> Step {
         Step::Update {
-            object: object(hash),
+            object: object("a"),
             over: version(),
             hand_over: None,
-            corrects: true,
+            corrects,
         }
     }
 
@@ -179,14 +156,14 @@ mod tests {
     fn what_somebody_changes_is_told_once_a_minute() {
         let (mended, start) = (Mended::default(), Instant::now());
         let after = |seconds: u64| {
-            mended.taken(ID, &update("a"), &there("a"), start + Duration::from_secs(seconds));
+            mended.taken(ID, &update(true), &there("a"), start + Duration::from_secs(seconds));
             mended.told(ID)
         };
         let says = "Secret iris was changed by somebody else (field manager kubectl-edit): what is Castoff's of it is put right";
         assert_eq!(after(0), [says]);
         assert!(after(1).is_empty() && after(59).is_empty());
         assert_eq!(after(60), [says]);
-        mended.taken(ID, &update("b"), &there("a"), start + Duration::from_secs(200));
+        mended.taken(ID, &update(false), &there("a"), start + Duration::from_secs(200));
         assert!(mended.told(ID).is_empty(), "something else is wanted");
     }
 
