@@ -21,6 +21,7 @@ mod status;
 mod strangers;
 mod templates;
 mod test_queries;
+mod throttled;
 mod tokens;
 mod troubles;
 mod two;

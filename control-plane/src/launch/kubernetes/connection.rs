@@ -67,6 +67,8 @@ pub(super) fn connect_and_note(kubeconfig: Option<&Kubeconfig>, clocks: &Clocks)
         })?,
     };
     config.connect_timeout = Some(CONNECT);
+    // Fifteen tries in almost three minutes, of which nobody would learn: the queue tries again, and the status says why.
+    config.default_retry = false;
     let client = ClientBuilder::try_from(config).map(|client| client.with_layer(&Bounds(clocks.clone())).build());
     client.map_err(|error| Trouble::refused(format!("the kubeconfig cannot be used: {}", root(&error))))
 }
