@@ -39,7 +39,9 @@ pub enum Command {
         settings: Settings,
     },
     /// Change an infrastructure's settings
-    #[command(after_help = "Example:\n  castoff infra set dev --allow inherit,personal-keys")]
+    #[command(
+        after_help = "Examples:\n  castoff infra set dev --allow inherit,personal-keys\n  castoff infra set prod --kubeconfig castoff.yaml --same-cluster"
+    )]
     Set {
         /// The infrastructure
         infrastructure: String,
@@ -48,6 +50,9 @@ pub enum Command {
         stage: Option<String>,
         #[command(flatten)]
         settings: Settings,
+        /// The kubeconfig opens the same cluster as before, whose API server has another address now: deployments stay
+        #[arg(long, requires = "kubeconfig")]
+        same_cluster: bool,
     },
     /// Delete an infrastructure without deployments
     #[command(
@@ -183,9 +188,13 @@ impl Command {
                 infrastructure,
                 stage,
                 settings,
+                same_cluster,
             } => {
                 let mut body = settings.body()?;
                 put(&mut body, "stage", stage);
+                if same_cluster {
+                    body.insert("same_cluster".to_owned(), true.into());
+                }
                 something(&body)?;
                 let changed = desk
                     .server

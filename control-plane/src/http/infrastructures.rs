@@ -98,6 +98,10 @@ pub struct InfrastructureChangeIn {
     /// In place of the one that opens its cluster now.
     #[schema(max_length = 131_072, write_only)]
     kubeconfig: Option<String>,
+    /// The new kubeconfig opens the same cluster as before, whose API server has another address now: deployments stay. What runs
+    /// in a cluster that is not given here any more is nobody's.
+    #[serde(default)]
+    same_cluster: bool,
 }
 
 /// Which ways past a deployment's own keys are allowed; what is absent stays.
@@ -223,6 +227,9 @@ pub async fn change(
     Json(input): Json<InfrastructureChangeIn>,
 ) -> Answer<Etagged<InfrastructureOut>> {
     if_match.check(permit.revision)?;
+    if input.same_cluster && input.kubeconfig.is_none() {
+        return Err(Invalid::new("/same_cluster", "goes with a kubeconfig, which has its new address").into());
+    }
     let (kubernetes, kubeconfig) = settings::changed(permit.kubernetes.as_ref(), input.kubernetes, input.kubeconfig)?;
     let change = InfrastructureChange {
         stage: input.stage,
@@ -230,6 +237,7 @@ pub async fn change(
         allow: input.allow.map(|allow| allow.over(permit.allow)),
         kubernetes,
         kubeconfig,
+        same_cluster: input.same_cluster,
     };
     api.store.change_infrastructure(&permit, change).await?;
     show_named(&api, &actor, permit.name.as_str()).await

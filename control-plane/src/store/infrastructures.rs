@@ -56,6 +56,8 @@ pub struct InfrastructureChange {
     pub kubernetes: Option<Kubernetes>,
     /// What opens its cluster.
     pub kubeconfig: Option<Kubeconfig>,
+    /// Its cluster has another address now: what runs there may stay.
+    pub same_cluster: bool,
 }
 
 impl TryFrom<infrastructures::Model> for Infrastructure {
@@ -176,9 +178,11 @@ impl Store {
                 )));
             }
         }
+        let same_cluster = change.same_cluster;
         let place = |settings: &Option<Kubernetes>| {
             let settings = settings.as_ref()?;
-            Some((settings.cluster.clone(), settings.namespace.clone()))
+            let cluster = (!same_cluster).then(|| settings.cluster.clone());
+            Some((cluster, settings.namespace.clone()))
         };
         if place(&kubernetes) != place(&before.kubernetes) {
             self.check_empty(&tx, before.id).await?;
@@ -225,7 +229,7 @@ impl Store {
                 })),
                 Some(json!({
                     "stage": stage, "description": description, "allow": allow, "kubernetes": kubernetes,
-                    "kubeconfig": replaced.then_some("replaced"),
+                    "kubeconfig": replaced.then_some("replaced"), "same_cluster": same_cluster.then_some(true),
                 })),
             )
             .record(&tx, permit.actor(), now)
@@ -301,7 +305,8 @@ impl Store {
             .await?;
         if deployed > 0 || !clusters::left_on(tx, id).await?.is_empty() {
             return Err(Error::InUse(
-                "namespace and cluster cannot be changed while there are deployments: make another infrastructure"
+                "namespace and cluster cannot be changed while there are deployments: make another infrastructure; \
+                 where it is the same cluster under another address, say so by same_cluster"
                     .to_owned(),
             ));
         }

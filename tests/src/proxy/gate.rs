@@ -1,14 +1,13 @@
 //! Between control planes and a cluster's API server: takes their questions over TLS, and lets them through when it is told.
 
+use super::front::certified;
 use crate::cluster::Namespace;
-use crate::{eventually, models, scratch};
+use crate::{eventually, models};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
 use std::fmt;
-use std::fs;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split};
@@ -53,25 +52,7 @@ impl Gate {
     /// Before the cluster of a namespace, for who has this kubeconfig. It is open.
     #[track_caller]
     pub fn before(namespace: &Namespace, kubeconfig: &str) -> Self {
-        rustls::crypto::ring::default_provider().install_default().ok();
-        let folder = scratch::subfolder("gate");
-        let made = Command::new("openssl")
-            .args([
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=gate",
-            ])
-            .args(["-addext", "subjectAltName=IP:127.0.0.1"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-keyout", "key.pem", "-out", "certificate.pem"])
-            .current_dir(&folder)
-            .output();
-        let made = made.expect("openssl is there");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let own = CertificateDer::from_pem_file(folder.join("certificate.pem")).expect("PEM");
-        let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).expect("PEM");
-        let shown = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(vec![own], key)
-            .expect("a certificate and its key");
+        let (certificate, shown) = certified("127.0.0.1");
 
         let template =
             r#"go-template={{index (index .clusters 0).cluster "certificate-authority-data" | base64decode}}"#;
@@ -91,9 +72,8 @@ impl Gate {
         let runtime = Runtime::new().expect("threads");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port");
         let address = listener.local_addr().expect("it listens");
-        let certificate = fs::read(folder.join("certificate.pem")).expect("it is there");
         told["clusters"][0]["cluster"]["server"] = json!(format!("https://{address}"));
-        told["clusters"][0]["cluster"]["certificate-authority-data"] = json!(models::base64(&certificate));
+        told["clusters"][0]["cluster"]["certificate-authority-data"] = json!(models::base64(certificate.as_bytes()));
         let state = Arc::new(State {
             wanted: Mutex::default(),
             held: Sender::new(Held::None),

@@ -1,14 +1,16 @@
-//! What stands between a node and the control plane, and does what a bad network or a bad neighbour does; and what stands
-//! between control planes and a cluster, [`Gate`].
+//! What stands between a node and the control plane, and does what a bad network or a bad neighbour does; what stands
+//! between control planes and a cluster, [`Gate`]; and what stands in front of a control plane, [`Front`].
 //!
 //! [`Line`] knows bytes only; [`Messages`] speaks the protocol. Both may be made before the control plane is there, so
 //! that it can be told to name them to its nodes (`--node-url`).
 
 mod between;
+mod front;
 mod gate;
 mod line;
 mod messages;
 
+pub use front::Front;
 pub use gate::Gate;
 pub use line::{Line, Way};
 pub use messages::{Messages, Spoken};

@@ -13,6 +13,7 @@ mod life;
 mod load;
 mod logs;
 mod many;
+mod moved;
 mod objects;
 mod scaling;
 mod silence;
