@@ -214,12 +214,26 @@ impl Harbour {
     /// # Errors
     /// It is.
     pub fn try_objects(&self) -> Result<Vec<String>, String> {
+        let found = self.found(&["replicasets.apps", "pods"], "name")?;
+        Ok(found.lines().map(str::to_owned).collect())
+    }
+
+    /// The objects that Castoff has made, whole: all at one moment, or as near to it as a cluster has one.
+    ///
+    /// # Errors
+    /// The cluster is away.
+    pub fn try_owned(&self) -> Result<Vec<Value>, String> {
+        let found: Value = serde_json::from_str(&self.found(&[], "json")?).map_err(|error| error.to_string())?;
+        Ok(found["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    fn found(&self, more: &[&str], format: &str) -> Result<String, String> {
         let mut kinds = self.namespace.owned_kinds()?;
-        kinds.extend(["replicasets.apps".to_owned(), "pods".to_owned()]);
+        kinds.extend(more.iter().map(|kind| (*kind).to_owned()));
         loop {
-            let asked = ["get", &kinds.join(","), "-l", "castoff.dev/installation", "-o", "name"];
+            let asked = ["get", &kinds.join(","), "-l", "castoff.dev/installation", "-o", format];
             match self.namespace.kubectl(&asked) {
-                Ok(found) => return Ok(found.lines().map(str::to_owned).collect()),
+                Ok(found) => return Ok(found),
                 // Of a kind that the cluster does not know it has nothing.
                 Err(why) => {
                     let count = kinds.len();

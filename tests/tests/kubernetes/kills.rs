@@ -4,7 +4,7 @@ use super::{Harbour, second_alone};
 use acceptance::cluster::Cluster;
 use acceptance::dice::{Dice, seed};
 use acceptance::processes;
-use acceptance::{Value, eventually, json};
+use acceptance::{Value, eventually, json, tell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ fn kills() -> u64 {
     given.map_or(40, |given| given.parse().expect("CASTOFF_KILLS is a number"))
 }
 
-/// Programs of the cluster without nodes that are ended: how often, and by what of their arguments they are known.
-const OUTAGES: u64 = 10;
+/// Outages for each of so many kills.
+const KILLS_PER_OUTAGE: u64 = 4;
+/// Programs of the cluster without nodes that are ended, by what of their arguments they are known.
 const SECOND: [&str; 2] = ["--secure-port=6444", "etcd-second"];
 
 /// At random points of making, changing, switching and deleting. Once it is back, the cluster has what the database says: of
@@ -28,12 +29,18 @@ fn cluster_and_database_agree_after_every_kill() {
     let Some(cluster) = Cluster::there() else { return };
     let mut harbour = Harbour::open(cluster, "kills");
     // No pod is to run: it is not pods that are tested.
-    harbour.set(json!({"placement": {"node_selector": {"made-of": "gold"}}}));
+    harbour.set(json!({
+        "placement": {"node_selector": {"made-of": "gold"}},
+        "exposure": {"kind": "ingress", "host": "{deployment}.models.example"},
+    }));
     let mut dice = Dice::new(seed("kubernetes::kills"));
-    for kill in 1..=kills() {
+    let mut in_the_middle = 0;
+    for _ in 0..kills() {
         let name = format!("d{}", dice.below(SOME));
         let server = harbour.cast.world.server.process();
-        let wait = Duration::from_millis(dice.below(80));
+        // Of a change that is made at once most is over in 80 ms; what follows from it goes on for longer.
+        let longest = if dice.below(2) == 0 { 80 } else { 400 };
+        let wait = Duration::from_millis(dice.below(longest));
         std::thread::scope(|scope| {
             scope.spawn(|| deed(&harbour, &mut dice, &name));
             scope.spawn(|| {
@@ -42,12 +49,16 @@ fn cluster_and_database_agree_after_every_kill() {
             });
         });
         harbour.cast.world.server.kill();
+        let left = harbour.try_owned().expect("the cluster is there");
         harbour.cast.world.server.launch();
-        if kill % 10 == 0 {
-            agree(&harbour);
-        }
+        in_the_middle += u64::from(compare(&deployed(&harbour), &left).is_err());
+        agree(&harbour);
     }
-    agree(&harbour);
+    assert!(in_the_middle > 0, "every kill came when all was done");
+    tell(&format!(
+        "{} kills, {in_the_middle} of them in the middle of something",
+        kills()
+    ));
     take_all_away(&harbour);
 }
 
@@ -58,14 +69,21 @@ fn cluster_and_database_agree_after_the_api_server_and_etcd_were_killed() {
     let Some(cluster) = Cluster::second() else { return };
     let _alone = second_alone();
     let harbour = Harbour::open(cluster, "outages");
+    harbour.set(json!({"exposure": {"kind": "ingress", "host": "{deployment}.models.example"}}));
     let mut dice = Dice::new(seed("kubernetes::outages"));
-    for outage in 0..OUTAGES {
-        let known = SECOND[usize::try_from(outage % 2).expect("0 or 1")];
-        let programs: Vec<_> = processes::all()
-            .into_iter()
-            .filter(|process| process.arguments().contains(known))
-            .collect();
-        assert!(!programs.is_empty(), "{known} runs on this machine");
+    for outage in 0..kills() / KILLS_PER_OUTAGE {
+        // One, the other, both.
+        let ended: &[&str] = match outage % 3 {
+            0 => &SECOND[..1],
+            1 => &SECOND[1..],
+            _ => &SECOND,
+        };
+        let is_ended = |process: &processes::Process| {
+            let arguments = process.arguments();
+            ended.iter().any(|known| arguments.contains(known))
+        };
+        let programs: Vec<_> = processes::all().into_iter().filter(is_ended).collect();
+        assert!(programs.len() >= ended.len(), "{ended:?} run on this machine");
         std::thread::scope(|scope| {
             let wait = Duration::from_millis(dice.below(80));
             scope.spawn(|| {
@@ -112,9 +130,11 @@ fn deed(harbour: &Harbour, dice: &mut Dice, name: &str) {
             dana.request("POST", "/deployments").json(&body)
         }
         2 => {
-            let replicas = 1 + dice.below(3);
-            dana.request("PATCH", &path)
-                .json(&json!({"scale": {"replicas": replicas}}))
+            let scale = match dice.below(4) {
+                0 => json!({"replicas": 1, "autoscaling": {"min": 1, "max": 3, "cpu_percent": 50}}),
+                replicas => json!({"replicas": replicas, "autoscaling": null}),
+            };
+            dana.request("PATCH", &path).json(&json!({"scale": scale}))
         }
         3 => dana
             .request("POST", &format!("{path}/keys"))
@@ -142,48 +162,70 @@ fn deployed(harbour: &Harbour) -> BTreeMap<String, Value> {
     named.collect()
 }
 
+/// Then the number of pods is the autoscaler's.
+fn is_autoscaled(deployment: &Value) -> bool {
+    !deployment["scale"]["autoscaling"].is_null()
+}
+
+/// What a deployment becomes, by kind.
+fn kinds(deployment: &Value) -> Vec<&'static str> {
+    let mut kinds = vec!["Service", "Ingress"];
+    if deployment["enabled"] == true {
+        kinds.extend([
+            "Deployment",
+            "Secret",
+            "ServiceAccount",
+            "NetworkPolicy",
+            "PodDisruptionBudget",
+        ]);
+        if is_autoscaled(deployment) {
+            kinds.push("HorizontalPodAutoscaler");
+        }
+    }
+    kinds
+}
+
+/// Waits until they agree.
 fn agree(harbour: &Harbour) {
     eventually("cluster and database agree", || {
-        let wanted = deployed(harbour);
-        let mut expected = BTreeSet::new();
-        for (name, deployment) in &wanted {
-            expected.insert(format!("service/{name}"));
-            if deployment["enabled"] == true {
-                for kind in [
-                    "deployment.apps",
-                    "secret",
-                    "serviceaccount",
-                    "networkpolicy.networking.k8s.io",
-                    "poddisruptionbudget.policy",
-                ] {
-                    expected.insert(format!("{kind}/{name}"));
-                }
-            }
-        }
-        let there = harbour.try_objects()?;
-        let made: BTreeSet<String> = there
-            .iter()
-            .filter(|object| !object.starts_with("pod/") && !object.starts_with("replicaset"))
-            .cloned()
-            .collect();
-        if made != expected {
-            return Err(format!("{made:?} for {expected:?}"));
-        }
-        for (name, deployment) in wanted.iter().filter(|(_, deployment)| deployment["enabled"] == true) {
-            let secret = harbour.namespace.get(&format!("secret/{name}"))?;
-            let config = &deployment["config"];
-            let position = format!("{}.{}", config["epoch"], config["version"]);
-            let object = harbour.namespace.get(&format!("deployment/{name}"))?;
-            let noted = &secret["metadata"]["annotations"]["castoff.dev/config-version"];
-            let labelled = &object["metadata"]["labels"]["castoff.dev/deployment-id"];
-            let is = (noted == &json!(position), labelled == &deployment["id"]);
-            if is != (true, true) || object["spec"]["replicas"] != deployment["scale"]["replicas"] {
-                return Err(format!(
-                    "{name}: {noted} for {position}, {labelled}, {}",
-                    object["spec"]["replicas"]
-                ));
-            }
-        }
-        Ok(())
+        compare(&deployed(harbour), &harbour.try_owned()?)
     });
+}
+
+/// Whether these objects are what these deployments become.
+fn compare(wanted: &BTreeMap<String, Value>, there: &[Value]) -> Result<(), String> {
+    let expected: BTreeSet<_> = wanted
+        .iter()
+        .flat_map(|(name, deployment)| kinds(deployment).into_iter().map(move |kind| format!("{kind}/{name}")))
+        .collect();
+    let named = |object: &Value| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))
+    };
+    let there: BTreeMap<_, _> = there.iter().map(|object| (named(object), object)).collect();
+    let made: BTreeSet<_> = there.keys().cloned().collect();
+    if made != expected {
+        return Err(format!("{made:?} for {expected:?}"));
+    }
+    for (name, deployment) in wanted {
+        let metadata = |kind: &str| &there[&format!("{kind}/{name}")]["metadata"];
+        for kind in kinds(deployment) {
+            let labelled = &metadata(kind)["labels"]["castoff.dev/deployment-id"];
+            if labelled != &deployment["id"] {
+                return Err(format!("{kind}/{name} is of {labelled}"));
+            }
+        }
+        if deployment["enabled"] != true {
+            continue;
+        }
+        let config = &deployment["config"];
+        let position = format!("{}.{}", config["epoch"], config["version"]);
+        let noted = &metadata("Secret")["annotations"]["castoff.dev/config-version"];
+        let replicas = &there[&format!("Deployment/{name}")]["spec"]["replicas"];
+        let is_right = is_autoscaled(deployment) || replicas == &deployment["scale"]["replicas"];
+        if noted != &json!(position) || !is_right {
+            return Err(format!("{name}: {noted} for {position}, {replicas}"));
+        }
+    }
+    Ok(())
 }

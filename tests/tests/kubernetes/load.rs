@@ -4,10 +4,13 @@ use super::Harbour;
 use acceptance::cluster::{Cluster, processes_of};
 use acceptance::{eventually, json, models, tell};
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 /// Callers, each with a connection of its own, and calls a second of all together.
 const CALLERS: u32 = 8;
 const RATE: u32 = 200;
+/// What is left of it on a machine that is busy with all else that this test does: a caller who is late does not hurry.
+const LEAST: u32 = 50;
 
 /// A machine that takes no new pods; it takes them again in the end, however that comes.
 struct Drained<'a> {
@@ -66,17 +69,27 @@ fn no_call_fails_whatever_happens_to_pods_machines_and_the_control_plane() {
     let key = harbour.key("steady");
     let Some(calls) = harbour.calls(&key) else { return };
     let dana = harbour.cast.dana.clone();
-    dana.upload("iris", "v2", models::read("iris-columns.onnx")).expect(201);
+    // Other bytes, so that each pod has to fetch and load them.
+    for version in ["v2", "v3"] {
+        let model = models::with_text("iris-columns.onnx", version);
+        dana.upload("iris", version, model).expect(201);
+    }
 
-    let load = calls.begin(CALLERS, RATE);
+    let (load, begun) = (calls.begin(CALLERS, RATE), Instant::now());
     let passed = |what: &str| {
         let so_far = load.so_far();
         assert!(so_far.failures.is_empty(), "{what}: {so_far:?}");
     };
     let path = "/deployments/iris-on-kube";
-    dana.patch(&format!("{path}?wait=30s"), json!({"version": "v2"}))
-        .expect(200);
-    passed("another version");
+    let both = json!([{"version": "v2", "weight": 50}, {"version": "v3", "weight": 50}]);
+    for route in [
+        json!({"version": "v2"}),
+        json!({"route": both}),
+        json!({"version": "v3"}),
+    ] {
+        dana.patch(&format!("{path}?wait=30s"), route).expect(200);
+    }
+    passed("other versions");
     let before = harbour.uids();
     harbour.set(json!({"labels": {"another": "template"}}));
     replaced(&harbour, &before);
@@ -120,22 +133,24 @@ fn no_call_fails_whatever_happens_to_pods_machines_and_the_control_plane() {
         }
     });
     let lost = load.so_far();
-    for failure in &lost.failures {
-        let of_a_dead_peer = ["reset", "refused", "hung up", "end of file", "Broken pipe"];
-        assert!(
-            of_a_dead_peer.iter().any(|how| failure.contains(how)),
-            "{:?}",
-            lost.failures
-        );
+    // What was on the pod, at most one call of each caller, and who was sent to it before the cluster knew that it was gone.
+    let (refused, cut): (Vec<_>, Vec<_>) = lost.failures.iter().partition(|failure| failure.contains("refused"));
+    assert!(cut.len() <= CALLERS as usize, "{cut:?}");
+    for failure in cut {
+        let of_a_dead_peer = ["reset", "hung up", "end of file", "Broken pipe"];
+        assert!(of_a_dead_peer.iter().any(|how| failure.contains(how)), "{failure}");
     }
     eventually("calls go on", || {
         load.so_far().answers > lost.answers + 5 * RATE as usize
     });
     let all = load.end();
     assert_eq!(all.failures, lost.failures, "with the pod back nothing fails");
+    let rate = all.answers as f64 / begun.elapsed().as_secs_f64();
     tell(&format!(
-        "{} calls; {} were lost with a pod that was killed",
+        "{} calls, {rate:.0} a second: none failed but for a pod that was killed, which cut {} and refused {}",
         all.answers,
-        lost.failures.len()
+        lost.failures.len() - refused.len(),
+        refused.len()
     ));
+    assert!(rate >= f64::from(LEAST), "{rate} calls a second");
 }

@@ -1,7 +1,8 @@
 //! Pods by what they have to do.
 
-use super::Harbour;
+use super::{Harbour, call};
 use acceptance::cluster::Cluster;
+use acceptance::edge::Key;
 use acceptance::eventually::within;
 use acceptance::{Request, eventually, json};
 use std::collections::BTreeMap;
@@ -90,10 +91,15 @@ fn load_brings_pods_and_its_end_takes_them_away() {
     within(LIMIT, "each of them keeps its share of the limits", || {
         shared_by(&harbour, 3)
     });
+    let let_in: BTreeMap<_, _> = limited(&harbour, 6);
+    assert!(
+        let_in.len() == 3 && let_in.values().all(|calls| *calls == 2),
+        "{let_in:?}"
+    );
     let steady = load.end();
     assert!(steady.failures.is_empty(), "{steady:?}");
-    // A little goes on, so that pods which leave would be noticed.
-    let rest = calls.begin(1, 2);
+    // A little goes on, on connections to all of them, so that pods which leave would be noticed: so little that one pod is enough.
+    let rest = calls.begin(8, 2);
     within(LIMIT, "one pod again", || ready_pods(&harbour, 1));
     within(LIMIT, "it has the limits for itself", || shared_by(&harbour, 1));
     let steady = rest.end();
@@ -108,6 +114,37 @@ fn ready_pods(harbour: &Harbour, count: usize) -> Result<(), String> {
         true => Ok(()),
         false => Err(status.text()),
     }
+}
+
+/// How many calls each pod lets in with a key that may be used so often an hour, of as many as all of them together may.
+fn limited(harbour: &Harbour, most: usize) -> BTreeMap<String, usize> {
+    let limit = json!({"requests": most, "seconds": 3_600});
+    let body = json!({"name": "limited", "rate_limit": limit});
+    let path = "/deployments/iris-on-kube/keys?wait=30s";
+    let made = harbour.cast.dana.post(path, body).expect(201);
+    let key = Key {
+        id: made.string("/id"),
+        key: made.string("/key"),
+    };
+    let pods = addresses(harbour).expect("kubectl lists");
+    let let_in = |address: &str| {
+        let asked = (0..most).map(|_| call(&format!("http://{address}:8000"), Some(&key)));
+        asked.filter(|status| *status == 200).count()
+    };
+    pods.iter()
+        .map(|(name, address)| (name.clone(), let_in(address)))
+        .collect()
+}
+
+/// The pods' addresses, by name.
+fn addresses(harbour: &Harbour) -> Result<BTreeMap<String, String>, String> {
+    let path = "jsonpath={range .items[*]}{.metadata.name} {.status.podIP}{\"\\n\"}{end}";
+    let pods = ["get", "pods", "-l", "castoff.dev/installation", "-o", path];
+    let pods = harbour.namespace.kubectl(&pods)?;
+    let pairs = pods.lines().filter_map(|line| line.split_once(' '));
+    Ok(pairs
+        .map(|(name, address)| (name.to_owned(), address.to_owned()))
+        .collect())
 }
 
 /// Whether there are so many pods, and each knows it.
@@ -126,11 +163,8 @@ fn served(harbour: &Harbour) -> Result<BTreeMap<String, u64>, String> {
 
 /// What each pod counts: the sum of its figures that begin so.
 fn counted(harbour: &Harbour, metric: &str) -> Result<BTreeMap<String, u64>, String> {
-    let path = "jsonpath={range .items[*]}{.metadata.name} {.status.podIP}{\"\\n\"}{end}";
-    let pods = ["get", "pods", "-l", "castoff.dev/installation", "-o", path];
-    let pods = harbour.namespace.kubectl(&pods)?;
     let mut found = BTreeMap::new();
-    for (name, address) in pods.lines().filter_map(|line| line.split_once(' ')) {
+    for (name, address) in addresses(harbour)? {
         let metrics = Request::get(format!("http://{address}:8002/metrics"))
             .try_send()?
             .text();
@@ -138,7 +172,7 @@ fn counted(harbour: &Harbour, metric: &str) -> Result<BTreeMap<String, u64>, Str
         let sum = figures
             .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
             .sum::<f64>();
-        found.insert(name.to_owned(), sum as u64);
+        found.insert(name, sum as u64);
     }
     Ok(found)
 }
