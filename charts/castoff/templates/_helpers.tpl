@@ -40,6 +40,35 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if not (and (include "castoff.hasDatabase" .) .Values.objectStore.url) }}yes{{ end }}
 {{- end }}
 
+{{- define "castoff.claim" -}}
+{{- default (include "castoff.name" .) .Values.persistence.existingClaim }}
+{{- end }}
+
+{{- /* How the claim that is there already may be mounted. Nothing is there for `helm template`, which asks no cluster. */ -}}
+{{- define "castoff.claimModes" -}}
+{{- with lookup "v1" "PersistentVolumeClaim" .Release.Namespace (include "castoff.claim" .) }}{{ join "," .spec.accessModes }}{{ end }}
+{{- end }}
+
+{{- /* How the volume is mounted: a claim that is there cannot change. */ -}}
+{{- define "castoff.accessMode" -}}
+{{- $there := include "castoff.claimModes" . }}
+{{- $own := and .Values.persistence.accessMode (not .Values.persistence.existingClaim) }}
+{{- if $own }}{{ .Values.persistence.accessMode }}
+{{- else if $there }}{{ $there }}
+{{- else if gt (int .Values.replicas) 1 }}ReadWriteMany
+{{- else }}{{ default "ReadWriteOnce" .Values.persistence.accessMode }}
+{{- end }}
+{{- end }}
+
+{{- /* Two pods may run at once, on whichever machines: rows and packages are where both reach them. */ -}}
+{{- define "castoff.rolls" -}}
+{{- if include "castoff.hasDatabase" . }}
+{{- if not (include "castoff.hasVolume" .) }}yes
+{{- else if contains "ReadWriteMany" (include "castoff.accessMode" .) }}yes
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* The Service with metrics and health. */ -}}
 {{- define "castoff.opsService" -}}
 {{- include "castoff.name" . }}{{ if ne .Values.service.type "ClusterIP" }}-ops{{ end }}
@@ -88,8 +117,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (gt (int .Values.replicas) 1) (not (include "castoff.hasDatabase" .)) }}
 {{- fail "replicas > 1 needs a PostgreSQL database: set database.url or database.existingSecret" }}
 {{- end }}
-{{- if and (gt (int .Values.replicas) 1) (include "castoff.hasVolume" .) (not .Values.persistence.existingClaim) (ne .Values.persistence.accessMode "ReadWriteMany") }}
-{{- fail "replicas > 1 needs a place for packages that all of them reach: set objectStore.url, or a volume that all of them can write by persistence.accessMode=ReadWriteMany or persistence.existingClaim" }}
+{{- if include "castoff.hasVolume" . }}
+{{- $claim := include "castoff.claim" . }}
+{{- $there := include "castoff.claimModes" . }}
+{{- $mode := include "castoff.accessMode" . }}
+{{- $shared := contains "ReadWriteMany" (default $mode $there) }}
+{{- if and (gt (int .Values.replicas) 1) (not $shared) $there }}
+{{- fail (printf "replicas > 1 would share the claim %s, which is %s for good: copy its packages to a claim with ReadWriteMany and name that by persistence.existingClaim, or to a bucket and set objectStore.url; or stay with replicas=1" $claim $there) }}
+{{- end }}
+{{- if and (gt (int .Values.replicas) 1) (not $shared) }}
+{{- fail (printf "replicas > 1 needs a place for packages that all of them reach, and persistence.accessMode=%s is none: leave it empty, which is ReadWriteMany then, or set objectStore.url" .Values.persistence.accessMode) }}
+{{- end }}
+{{- if and $there (not .Values.persistence.existingClaim) (ne $mode $there) }}
+{{- fail (printf "the claim %s is there, and is %s for good: persistence.accessMode=%s would change it; leave that empty to go on with it" $claim $there $mode) }}
+{{- end }}
 {{- end }}
 {{- if and (not .Values.objectStore.url) (or .Values.objectStore.endpoint .Values.objectStore.region .Values.objectStore.existingSecret .Values.objectStore.caSecret) }}
 {{- fail "objectStore needs objectStore.url, such as s3://BUCKET" }}

@@ -1,5 +1,6 @@
 //! The chart: what it renders, and releases of it on a real cluster.
 
+mod available;
 mod beside;
 mod certificates;
 mod life;

@@ -108,7 +108,7 @@ fn what_cannot_be_is_refused() {
     for (set, says) in [
         ("replicas=3", "needs a PostgreSQL database"),
         (
-            "replicas=3,database.url=postgres://db/c",
+            "replicas=3,database.url=postgres://db/c,persistence.accessMode=ReadWriteOnce",
             "needs a place for packages that all of them reach",
         ),
         ("database.directUrl=postgres://db/c", "the pooler of database.url"),
