@@ -17,7 +17,7 @@ use crate::push::{Publisher, Push, PushSettings};
 use crate::store::{self, Installation, Store};
 use crate::{authz, telemetry};
 use certificates::Pair;
-use listen::{Served, bind, check_exposure, kept};
+use listen::{Served, bind, check_exposure, kept, over_tls};
 use loops::Loops;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -110,6 +110,10 @@ pub async fn serve(config: Serve) -> Result<(), String> {
     )?;
     let passwords = Passwords::default();
     first::claim(&config, &store, &passwords).await?;
+    let rest = over_tls(
+        rest,
+        certificates::own_of_rest(&config, &store, &mut installation).await?,
+    )?;
 
     let patience = Duration::from_secs(config.body_patience);
     let usual = Limits::default();
@@ -157,7 +161,7 @@ pub async fn serve(config: Serve) -> Result<(), String> {
         logs: loops.logs(),
         clusters: loops.clusters(),
         bodies: Bodies::new(patience),
-        secure_cookies: config.tls_cert.is_some(),
+        secure_cookies: config.has_tls(),
         stopping: stopping.clone(),
     };
     let served = Served::new();
@@ -267,7 +271,7 @@ impl Addresses {
         let Self { http, node, ops } = self;
         let document = serde_json::json!({"http": http, "node": node, "ops": ops, "pid": std::process::id()});
         first::write_private(&config.place.data_dir.join("serve.json"), &format!("{document}\n"))?;
-        let scheme = if config.tls_cert.is_some() { "https" } else { "http" };
+        let scheme = if config.has_tls() { "https" } else { "http" };
         tracing::info!(http.address = %http, node.address = %node, ops.address = %ops, "serving");
         eprintln!("castoff: {scheme}://{http}/docs shows the API; nodes dial {node}; health and metrics are on {ops}");
         Ok(())

@@ -6,6 +6,7 @@ pub use packages::PackagesPlace;
 
 use crate::domain::{ImageName, InfrastructureName, ObjectName};
 use clap::Args;
+use rustls::pki_types::ServerName;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -135,6 +136,17 @@ pub struct Serve {
     #[arg(long, env = "CASTOFF_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
+    /// In place of both: the names or addresses by which --listen is called, for a certificate of an authority of Castoff's own. What clients are to trust then is ca.crt in the data folder, or in --own-secret
+    #[arg(
+        long,
+        env = "CASTOFF_TLS_SAN",
+        value_name = "NAME",
+        value_delimiter = ',',
+        value_parser = called,
+        conflicts_with_all = ["tls_cert", "insecure_http"]
+    )]
+    pub tls_san: Vec<String>,
+
     #[command(flatten)]
     pub keeping: MasterKeyPlace,
 
@@ -216,6 +228,11 @@ pub struct Serve {
 }
 
 impl Serve {
+    /// Whether REST speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls_cert.is_some() || !self.tls_san.is_empty()
+    }
+
     /// The folder of packages and local nodes.
     pub fn shared_dir(&self) -> &Path {
         self.shared_dir.as_deref().unwrap_or(&self.place.data_dir)
@@ -228,6 +245,14 @@ fn object(text: &str) -> Result<ObjectName, String> {
 
 fn infrastructure(text: &str) -> Result<InfrastructureName, String> {
     InfrastructureName::parse(text).map_err(|invalid| invalid.reason)
+}
+
+/// What a certificate can be for: a name, `*.` before one, or an address.
+fn called(text: &str) -> Result<String, String> {
+    match ServerName::try_from(text.strip_prefix("*.").unwrap_or(text)) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("must be a name or an address, such as castoff.example or 192.0.2.1".to_owned()),
+    }
 }
 
 fn image(text: &str) -> Result<ImageName, String> {
@@ -325,6 +350,23 @@ mod tests {
         assert_eq!(parsed["app.kubernetes.io/name"], "castoff");
         for text in ["", "a", "a=", "=b", "a=b,"] {
             assert!(labels(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_of_certificates() {
+        for text in ["castoff.example", "*.castoff.example", "castoff", "192.0.2.1", "::1"] {
+            assert_eq!(called(text).unwrap(), text);
+        }
+        for text in [
+            "",
+            "*.",
+            "https://castoff.example",
+            "castoff.example:8400",
+            "a b",
+            "a..b",
+        ] {
+            assert!(called(text).is_err(), "{text}");
         }
     }
 

@@ -95,6 +95,29 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{- /* Whether the control plane makes the certificate of REST itself. */ -}}
+{{- define "castoff.ownTls" -}}
+{{- if and .Values.http.exposed (not (include "castoff.httpSecret" .)) (not .Values.http.insecure) }}yes{{ end }}
+{{- end }}
+
+{{- /* Which Secret says whom callers of REST are to trust; none where it has no TLS. */ -}}
+{{- define "castoff.trusted" -}}
+{{- if include "castoff.ownTls" . }}{{ include "castoff.name" . }}{{ else }}{{ include "castoff.httpSecret" . }}{{ end }}
+{{- end }}
+
+{{- define "castoff.scheme" -}}
+{{- if include "castoff.trusted" . }}https{{ else }}http{{ end }}
+{{- end }}
+
+{{- /* By what REST is called, in its own certificate; the control plane adds this machine's own names. */ -}}
+{{- define "castoff.httpNames" -}}
+{{- $name := include "castoff.name" . }}
+{{- $service := printf "%s.%s" $name .Release.Namespace }}
+{{- $names := list $name $service (printf "%s.svc" $service) (printf "%s.svc.cluster.local" $service) }}
+{{- $names = concat $names (compact (list .Values.ingress.host)) (default list .Values.http.hosts) }}
+{{- $names | uniq | join "," }}
+{{- end }}
+
 {{- define "castoff.nodesSecret" -}}
 {{- if .Values.nodes.tlsSecret }}{{ .Values.nodes.tlsSecret }}
 {{- else if and .Values.certManager.enabled .Values.certManager.nodes }}{{ include "castoff.name" . }}-nodes-tls
@@ -138,8 +161,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if and (hasPrefix "http://" .Values.objectStore.endpoint) (not .Values.objectStore.insecureHttp) }}
 {{- fail "objectStore.endpoint without TLS: models would travel in the clear; use https://, or set objectStore.insecureHttp=true" }}
 {{- end }}
-{{- if and .Values.http.exposed (not (include "castoff.httpSecret" .)) (not .Values.http.insecure) }}
-{{- fail "http.exposed needs a certificate: set http.tlsSecret or certManager, or http.insecure=true behind something that has TLS" }}
+{{- if and .Values.http.hosts (not (include "castoff.ownTls" .)) }}
+{{- fail "http.hosts are names of the certificate that Castoff makes for an exposed REST: those of http.tlsSecret are in it, those of cert-manager in certManager.hosts" }}
 {{- end }}
 {{- if and .Values.certManager.enabled (not .Values.certManager.issuerRef.name) }}
 {{- fail "certManager.enabled needs certManager.issuerRef.name" }}

@@ -1,10 +1,15 @@
-//! Certificates that are files: whoever renews them puts new ones in their place, and they are shown without a restart.
+//! What the ports show: certificates that are files, and the one that Castoff makes for REST.
+//!
+//! Of the files: whoever renews them puts new ones in their place, and they are shown without a restart.
 //!
 //! The rule a newcomer would break: two files are never replaced in one moment, so a pair that does not fit is asked for
 //! again, and meanwhile the last one that did is shown.
 
+use super::first::write_private;
 use crate::config::{Serve, read_secret};
+use crate::launch::kubernetes::OwnSecret;
 use crate::push::Identity;
+use crate::store::{Installation, Store};
 use castoff_listen::tls::Shown;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +20,38 @@ use tokio_util::sync::CancellationToken;
 const LARGEST_PEM: u64 = 1 << 20;
 /// Renewed certificates have weeks left; two small files are nothing to read.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// What whoever calls from this machine, or by a forwarded port, calls REST by.
+const HERE: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// The certificate of the REST port, where Castoff is to make it. What its callers are to trust is told where they find it.
+pub(super) async fn own_of_rest(
+    config: &Serve,
+    store: &Store,
+    installation: &mut Installation,
+) -> Result<Option<Arc<Shown>>, String> {
+    if config.tls_san.is_empty() {
+        return Ok(None);
+    }
+    let mut names = config.tls_san.clone();
+    names.extend(HERE.map(str::to_owned));
+    if !config.listen.ip().is_unspecified() {
+        names.push(config.listen.ip().to_string());
+    }
+    let identity = Identity::certify(store, installation, names).await?;
+    match &config.keeping.own_secret {
+        Some(name) => {
+            let secret = OwnSecret::open(name.as_str())?;
+            secret.put("ca.crt", &identity.authority).await?;
+        }
+        None => {
+            let path = config.place.data_dir.join("ca.crt");
+            write_private(&path, &identity.authority)?;
+            eprintln!("castoff: clients of REST are to trust {}", path.display());
+        }
+    }
+    Shown::from_pem(&identity.chain, &identity.key).map(Some)
+}
 
 /// A chain and its key, as files.
 #[derive(Clone)]

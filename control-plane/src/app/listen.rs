@@ -15,11 +15,11 @@ use tokio_util::task::TaskTracker;
 
 /// Passwords do not travel in the clear, unless somebody says that something in front sees to it.
 pub(super) fn check_exposure(config: &Serve) -> Result<(), String> {
-    if config.listen.ip().is_loopback() || config.tls_cert.is_some() || config.insecure_http {
+    if config.listen.ip().is_loopback() || config.has_tls() || config.insecure_http {
         return Ok(());
     }
     Err(format!(
-        "--listen {} is reachable from other machines, and passwords would travel in the clear: give --tls-cert and --tls-key, or --insecure-http behind a proxy that has TLS",
+        "--listen {} is reachable from other machines, and passwords would travel in the clear: give --tls-cert and --tls-key, --tls-san for a certificate of Castoff's own, or --insecure-http behind a proxy that has TLS",
         config.listen
     ))
 }
@@ -48,11 +48,19 @@ pub(super) fn kept(config: &Serve, shown: Option<Arc<Shown>>) -> Result<[Port; 3
     let wanted = [config.max_connections, OPERATORS, config.max_node_connections];
     let [rest, operators, nodes] = descriptors::divide(descriptors::raise(), wanted).map(port);
     let rest = Port {
-        tls: shown.map(|shown| shown.config(&["h2", "http/1.1"])).transpose()?,
         tells_peer: true,
         ..rest
     };
-    Ok([rest, operators, nodes])
+    Ok([over_tls(rest, shown)?, operators, nodes])
+}
+
+/// The port of REST as it shows this, if it is anything.
+pub(super) fn over_tls(rest: Port, shown: Option<Arc<Shown>>) -> Result<Port, String> {
+    let Some(shown) = shown else { return Ok(rest) };
+    Ok(Port {
+        tls: Some(shown.config(&["h2", "http/1.1"])?),
+        ..rest
+    })
 }
 
 /// The ports that are served over HTTP, until they are shut.

@@ -55,17 +55,36 @@ impl OwnSecret {
     /// # Errors
     /// It cannot be made, or the cluster does not take it.
     pub async fn get_or_make(&self, key: &str, make: impl Fn() -> Result<String, String>) -> Result<String, String> {
+        self.keep(key, |kept| kept.map_or_else(&make, Ok)).await
+    }
+
+    /// Keeps this under a name, whatever was kept there.
+    ///
+    /// # Errors
+    /// The cluster does not take it.
+    pub async fn put(&self, key: &str, text: &str) -> Result<(), String> {
+        self.keep(key, |_| Ok(text.to_owned())).await.map(|_| ())
+    }
+
+    /// Keeps under a name what is wanted there, by what is there already.
+    async fn keep(
+        &self,
+        key: &str,
+        wanted: impl Fn(Option<String>) -> Result<String, String>,
+    ) -> Result<String, String> {
         let fail = |why: String| format!("Secret {}: {why}", self.name);
         for _ in 0..TRIES {
             let there = answer(self.api.get_opt(&self.name)).await;
             let there = there.map_err(|trouble| fail(trouble.sentence))?;
             let kept = there.as_ref().and_then(|secret| secret.data.as_ref()?.get(key));
-            if let Some(kept) = kept {
-                return String::from_utf8(kept.0.clone()).map_err(|_| fail(format!("{key} is not text")));
+            let kept = kept.map(|kept| String::from_utf8(kept.0.clone()));
+            let kept = kept.transpose().map_err(|_| fail(format!("{key} is not text")))?;
+            let text = wanted(kept.clone())?;
+            if kept.as_ref() == Some(&text) {
+                return Ok(text);
             }
-            let made = make()?;
             let mut object = json!({
-                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.name}, "stringData": {key: made},
+                "apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.name}, "stringData": {key: text},
             });
             let written = match there.and_then(|secret| secret.metadata.resource_version) {
                 None => {
@@ -84,7 +103,7 @@ impl OwnSecret {
                 }
             };
             match written {
-                Ok(_) => return Ok(made),
+                Ok(_) => return Ok(text),
                 // Another replica was faster: what it has kept counts.
                 Err(trouble) if trouble.cause == Cause::Conflict => {}
                 Err(trouble) => return Err(fail(trouble.sentence)),

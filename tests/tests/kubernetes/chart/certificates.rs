@@ -1,10 +1,12 @@
-//! Certificates by cert-manager: its own controllers issue them, and renew them under a release that runs.
+//! Certificates by cert-manager, whose own controllers issue them and renew them under a release that runs; and those that
+//! Castoff makes for REST itself.
 
 use super::notes::follow;
-use super::{Cluster, Namespace, Release};
-use acceptance::cluster::Forward;
+use super::{Cluster, Forward, Namespace, Release, Value};
+use acceptance::castoff::binary;
 use acceptance::eventually::within;
 use acceptance::{json, scratch};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -48,7 +50,7 @@ fn certificates_are_issued_and_renewed() {
     let before = pod();
     let nodes = format!("castoff.{}.svc", namespace.name);
     for (certificate, port, name) in [("castoff-http", 8400, "localhost"), ("castoff-nodes", 8401, &nodes)] {
-        let shown = || serial(&namespace, port, name, &trusted);
+        let shown = || serial(&namespace, "deployment/castoff", port, name, &trusted);
         let old = within(LIMIT, "a certificate is shown", shown);
         renew(&namespace, certificate);
         within(LIMIT, "the renewed certificate is shown", || {
@@ -69,6 +71,71 @@ fn certificates_are_issued_and_renewed() {
         ];
         let ready = namespace.kubectl(&ready)?;
         (ready == "1").then_some(()).ok_or(ready)
+    });
+}
+
+/// `http.exposed` alone: REST has a certificate of the authority that the pods of models trust already, for all its names; who
+/// trusts it logs in, and nobody else does. The next pod shows another one of the same.
+#[test]
+fn an_exposed_rest_has_a_certificate_of_its_own() {
+    let Some(cluster) = Cluster::there() else { return };
+    let namespace = Namespace::new(cluster, "own");
+    let release = Release::of(cluster, &namespace);
+    release.helm("install", &["--set", "http.exposed=true,http.hosts={castoff.example}"]);
+    release.proves_itself();
+    follow(&namespace, "127.0.0.1");
+    let trusted = scratch::subfolder("own").join("ca.crt");
+    std::fs::write(&trusted, release.kept("ca.crt")).expect("a file");
+    let template = "go-template={{index .data \"join.json\" | base64decode}}";
+    let join = namespace.kubectl(&["get", "secret", "iris-on-cluster", "-o", template]);
+    let join: Value = serde_json::from_str(&join.expect("it is there")).expect("JSON");
+    assert!(
+        join.to_string().contains(&json!(release.kept("ca.crt")).to_string()),
+        "one authority"
+    );
+
+    let shown = |name: &str| serial(&namespace, "deployment/castoff", 8400, name, &trusted);
+    let service = format!("castoff.{}", namespace.name);
+    let names = [
+        "castoff",
+        &service,
+        &format!("{service}.svc"),
+        "localhost",
+        "castoff.example",
+    ];
+    let serials = names.map(|name| within(LIMIT, name, || shown(name)));
+    assert!(serials.iter().all(|serial| *serial == serials[0]), "{serials:?}");
+    shown("elsewhere.example").expect_err("that is not its name");
+
+    let logs_in = |trusts: bool| {
+        let door = Forward::to(&namespace, "deployment/castoff", 8400);
+        let url = door.url.replace("http://", "https://");
+        let mut login = namespace.command(binary("castoff").to_str().expect("a path"));
+        login
+            .args(["login", "--url", &url, "--name", "admin", "--password-stdin"])
+            .env("CASTOFF_CONFIG", trusted.with_file_name("login.json"))
+            .env_remove("SSL_CERT_FILE");
+        if trusts {
+            login.env("SSL_CERT_FILE", &trusted);
+        }
+        let login = login.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut login = login.spawn().expect("castoff can be started");
+        let mut input = login.stdin.take().expect("it was asked for");
+        writeln!(input, "{}", release.password()).expect("castoff reads");
+        drop(input);
+        let done = login.wait_with_output().expect("it ends");
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        done.status.success().then_some(()).ok_or(said)
+    };
+    logs_in(true).expect("it trusts the authority");
+    let refused = logs_in(false).expect_err("nobody knows this authority");
+    assert!(refused.contains("certificate"), "{refused}");
+
+    let restart = ["rollout", "restart", "deployment/castoff"];
+    namespace.kubectl(&restart).expect("it is there");
+    within(LIMIT, "the next pod shows another one", || {
+        let new = shown("localhost")?;
+        (new != serials[0]).then_some(()).ok_or(new)
     });
 }
 
@@ -109,11 +176,18 @@ fn renew(namespace: &Namespace, certificate: &str) {
     namespace.kubectl(&renew).expect("kubectl patches");
 }
 
-/// The serial number of the certificate that a port shows for a name, as it is signed by the authority.
-fn serial(namespace: &Namespace, port: u16, name: &str, trusted: &Path) -> Result<String, String> {
-    let forward = Forward::try_to(namespace, "deployment/castoff", port).ok_or("the port is not forwarded")?;
+/// The serial number of the certificate that a port shows for a name, as it is signed by the authority and by the strictest
+/// reading of the rules.
+pub(super) fn serial(
+    namespace: &Namespace,
+    target: &str,
+    port: u16,
+    name: &str,
+    trusted: &Path,
+) -> Result<String, String> {
+    let forward = Forward::try_to(namespace, target, port).ok_or("the port is not forwarded")?;
     let script = "openssl s_client -connect \"$1\" -servername \"$2\" -verify_hostname \"$2\" -CAfile \"$3\" \
-                  -verify_return_error </dev/null 2>/dev/null | openssl x509 -noout -serial";
+                  -x509_strict -verify_return_error </dev/null 2>/dev/null | openssl x509 -noout -serial";
     let address = forward.url.trim_start_matches("http://");
     let done = Command::new("sh")
         .args(["-ec", script, "sh", address, name])

@@ -72,8 +72,13 @@ impl<'a> Release<'a> {
 
     /// What the first start has made.
     fn password(&self) -> String {
-        let template = "go-template={{index .data \"first-password\" | base64decode}}";
-        let secret = ["get", "secret", "castoff", "-o", template];
+        self.kept("first-password")
+    }
+
+    /// What the control plane keeps in its Secret under this key.
+    fn kept(&self, key: &str) -> String {
+        let template = format!("go-template={{{{index .data \"{key}\" | base64decode}}}}");
+        let secret = ["get", "secret", "castoff", "-o", &template];
         self.namespace.kubectl(&secret).expect("made at the first start")
     }
 

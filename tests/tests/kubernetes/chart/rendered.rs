@@ -4,6 +4,7 @@ use super::{Cluster, Namespace, chart};
 use acceptance::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 /// Each makes objects that the API server would take, those of kinds that nobody serves here among them.
 #[test]
@@ -126,7 +127,7 @@ fn what_cannot_be_is_refused() {
             "objectStore.url=s3://models,objectStore.endpoint=http://minio:9000",
             "without TLS",
         ),
-        ("http.exposed=true", "needs a certificate"),
+        ("http.hosts={castoff.example}", "an exposed REST"),
         ("ingress.enabled=true", "needs http.exposed"),
         ("certManager.enabled=true", "needs certManager.issuerRef.name"),
         ("replicas=many", "want integer"),
@@ -139,6 +140,41 @@ fn what_cannot_be_is_refused() {
         let refused = refused.expect_err(set);
         assert!(refused.contains(says), "{set}: {refused}");
     }
+}
+
+/// A cluster older than the chart was written for is refused, by the version that Chart.yaml says.
+#[test]
+fn an_older_cluster_is_refused() {
+    let chart = chart();
+    let text = std::fs::read_to_string(chart.join("Chart.yaml")).expect("a chart");
+    let asks = text.lines().find_map(|line| line.strip_prefix("kubeVersion: \">="));
+    let oldest = asks
+        .and_then(|asks| asks.strip_suffix("-0\""))
+        .expect("from one version on");
+    let minor: u32 = oldest
+        .split('.')
+        .nth(1)
+        .and_then(|minor| minor.parse().ok())
+        .expect("a version");
+    let render = |version: &str| {
+        let helm = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/helm");
+        let folder = chart.to_str().expect("a path");
+        let mut helm = Command::new(helm);
+        let done = helm
+            .args(["template", "castoff", folder, "--kube-version", version])
+            .output();
+        let done = done.expect("scripts/helm is there");
+        (
+            done.status.success(),
+            String::from_utf8_lossy(&done.stderr).into_owned(),
+        )
+    };
+    assert_eq!(render(oldest), (true, String::new()));
+    let (taken, said) = render(&format!("1.{}.9", minor - 1));
+    assert!(
+        !taken && said.contains("kubeVersion") && said.contains(oldest),
+        "{said}"
+    );
 }
 
 /// The dashboard shows only what is counted: each name is one that a program counts by.
