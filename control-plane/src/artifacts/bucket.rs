@@ -82,6 +82,20 @@ impl Credentials {
     }
 }
 
+/// An error with what it came of: that no authority is known, for one, is all the way down.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_said = inner.to_string();
+        if !said.ends_with(&inner_said) {
+            said = format!("{said}: {inner_said}");
+        }
+        cause = inner.source();
+    }
+    said
+}
+
 impl Bucket {
     /// The bucket as a store. Nothing is asked yet.
     pub(super) fn open(&self) -> io::Result<AmazonS3> {
@@ -125,7 +139,7 @@ impl Bucket {
             .with_client_options(client)
             .with_retry(retry)
             .build()
-            .map_err(io::Error::other)
+            .map_err(|error| io::Error::other(with_causes(&error)))
     }
 
     /// The object of this name, behind the prefix.
