@@ -25,7 +25,7 @@ fn inside(pod: Process, program: &[&str]) -> Command {
 }
 
 /// Whether something in the pod can connect there, within seconds.
-fn reaches(pod: Process, address: &str) -> bool {
+pub(super) fn reaches(pod: Process, address: &str) -> bool {
     let connect = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 4).close()";
     let (host, port) = address.rsplit_once(':').expect("host:port");
     let tried = inside(pod, &["python3", "-c", connect, host, port]).status();
@@ -33,12 +33,17 @@ fn reaches(pod: Process, address: &str) -> bool {
 }
 
 /// Something else that listens in the pod. It ends with its owner.
-struct Stranger(Child);
+pub(super) struct Stranger(Child);
 
 impl Stranger {
     fn listen(pod: Process, port: u16) -> Self {
-        let listen = "import socket, sys, time; s = socket.create_server(('', int(sys.argv[1])))\nwhile True: s.accept()[0].close()";
-        let child = inside(pod, &["python3", "-c", listen, &port.to_string()]).spawn();
+        Self::listen_at(pod, "", port)
+    }
+
+    /// At this address of the pod.
+    pub(super) fn listen_at(pod: Process, address: &str, port: u16) -> Self {
+        let listen = "import socket, sys; s = socket.create_server((sys.argv[1], int(sys.argv[2])))\nwhile True: s.accept()[0].close()";
+        let child = inside(pod, &["python3", "-c", listen, address, &port.to_string()]).spawn();
         Self(child.expect("nsenter is there"))
     }
 }

@@ -3,7 +3,7 @@
 //! Every secret of every kind is planted, or learnt when it is made; it is used rightly and wrongly; then everything that
 //! can be read is searched for it, in every form. What may hold one stands in one table.
 
-mod marker;
+pub(crate) mod marker;
 mod misuse;
 mod places;
 mod planting;

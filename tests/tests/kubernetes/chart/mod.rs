@@ -3,11 +3,13 @@
 mod available;
 mod beside;
 mod certificates;
+mod elsewhere;
 mod life;
 mod notes;
 mod rendered;
 mod replicas;
 mod upgrade;
+mod walls;
 
 use super::{call, small};
 use acceptance::cluster::{Cluster, Forward, Namespace};

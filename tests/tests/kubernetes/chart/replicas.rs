@@ -200,20 +200,15 @@ fn roll(namespace: &Namespace, before: &[String]) {
 }
 
 pub(super) fn ready_pods(namespace: &Namespace) -> Vec<String> {
-    each_pod(namespace, "uid")
+    let pods = pods(namespace);
+    let ids = pods.iter().map(|pod| pod["metadata"]["uid"].as_str());
+    ids.map(|id| id.expect("an id").to_owned()).collect()
 }
 
-/// The pods of control planes, by name.
-pub(super) fn named_pods(namespace: &Namespace) -> Vec<String> {
-    each_pod(namespace, "name")
-}
-
-/// What the metadata of each pod of a control plane says.
-fn each_pod(namespace: &Namespace, what: &str) -> Vec<String> {
+/// The pods of control planes.
+pub(super) fn pods(namespace: &Namespace) -> Vec<Value> {
     let selector = ["get", "pods", "-l", "app.kubernetes.io/name=castoff", "-o", "json"];
     let pods = namespace.kubectl(&selector).expect("kubectl lists");
     let pods: Value = serde_json::from_str(&pods).expect("JSON");
-    let pods = pods["items"].as_array().expect("a list").iter();
-    pods.map(|pod| pod["metadata"][what].as_str().expect("text").to_owned())
-        .collect()
+    pods["items"].as_array().expect("a list").clone()
 }
