@@ -19,6 +19,7 @@ mod deployments;
 mod descriptors;
 mod documents;
 mod drips;
+mod examples;
 mod faults;
 mod forged;
 mod garbage;

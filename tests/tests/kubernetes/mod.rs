@@ -7,6 +7,7 @@ mod edits;
 mod exposure;
 mod forbidden;
 mod frozen;
+mod images;
 mod in_flight;
 mod kills;
 mod life;
