@@ -1,6 +1,7 @@
 //! Calls through the Service while all that may happen to pods and machines happens.
 
 use super::Harbour;
+use super::drained::Drained;
 use acceptance::cluster::{Cluster, processes_of};
 use acceptance::{eventually, json, models, tell};
 use std::collections::BTreeSet;
@@ -11,19 +12,6 @@ const CALLERS: u32 = 8;
 const RATE: u32 = 200;
 /// What is left of it on a machine that is busy with all else that this test does: a caller who is late does not hurry.
 const LEAST: u32 = 50;
-
-/// A machine that takes no new pods; it takes them again in the end, however that comes.
-struct Drained<'a> {
-    harbour: &'a Harbour,
-    machine: &'a str,
-}
-
-impl Drop for Drained<'_> {
-    fn drop(&mut self) {
-        let namespace = &self.harbour.namespace;
-        namespace.kubectl(&["uncordon", self.machine]).ok();
-    }
-}
 
 /// Waits until none of these pods is left and all is as it should be.
 #[track_caller]
@@ -36,23 +24,6 @@ fn replaced(harbour: &Harbour, before: &BTreeSet<String>) {
         }
     });
     harbour.stands("running");
-}
-
-/// Takes all pods of the deployment away from a machine, by evictions that its disruption budget allows.
-#[track_caller]
-fn drain<'a>(harbour: &'a Harbour, machine: &'a str, ours: &str) -> Drained<'a> {
-    let drained = Drained { harbour, machine };
-    let drain = [
-        "drain",
-        machine,
-        "--pod-selector",
-        ours,
-        "--ignore-daemonsets",
-        "--delete-emptydir-data",
-        "--timeout=150s",
-    ];
-    harbour.namespace.kubectl(&drain).expect("its pods can go elsewhere");
-    drained
 }
 
 /// New versions, new templates, pods deleted and evicted, the control plane killed, each machine drained: no call fails.
@@ -110,7 +81,7 @@ fn no_call_fails_whatever_happens_to_pods_machines_and_the_control_plane() {
     passed("the control plane killed");
     let ours = format!("castoff.dev/deployment-id={}", dana.get(path).expect(200).string("/id"));
     for machine in ["node-1", "node-2"] {
-        let drained = drain(&harbour, machine, &ours);
+        let drained = Drained::of(&harbour.namespace, machine, &ours);
         harbour.stands("running");
         drop(drained);
     }

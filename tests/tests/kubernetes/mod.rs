@@ -3,6 +3,7 @@
 mod admitted;
 mod alone;
 mod chart;
+mod drained;
 mod edits;
 mod exposure;
 mod forbidden;

@@ -1,5 +1,6 @@
 //! Several control planes by the chart, on a real database and a volume that all can write.
 
+use super::super::drained::Drained;
 use super::{Actor, Cluster, Namespace, Release, Value, json, new_key};
 use acceptance::eventually::within;
 use acceptance::load::{Load, Steady};
@@ -12,13 +13,19 @@ use std::time::{Duration, Instant};
 
 /// As whom our images run.
 const USER: u32 = 65532;
-/// Between the calls of a caller: 50 a second of inference, 20 of REST.
+/// Callers of inference, each with a connection of its own, and calls a second of all together.
+const CALLERS: u32 = 8;
+const RATE: u32 = 200;
+/// Between the calls of one caller: 50 a second of inference, 20 of REST.
 pub(super) const INFERENCE: Duration = Duration::from_millis(20);
 const REST: Duration = Duration::from_millis(50);
 /// Between two keys that are revoked: a roll needs the cores, too.
 const BREATH: Duration = Duration::from_millis(100);
 const REPLICAS: usize = 3;
 const NODES: u32 = 2;
+const MACHINES: [&str; 2] = ["node-1", "node-2"];
+/// The control planes of a namespace.
+const SELECTOR: &str = "app.kubernetes.io/name=castoff";
 
 /// A folder of this machine as the volume of a release, for as long as it is needed.
 pub(super) struct SharedVolume<'a>(&'a Namespace);
@@ -116,11 +123,13 @@ fn revoked(admin: &Actor, stop: &AtomicBool) -> (usize, Duration) {
     (count, Duration::from_millis(longest))
 }
 
-/// Every replica is replaced while programs call the model, people and pipelines call REST, and keys are revoked.
+/// Every replica is replaced, and each machine drained of them, while programs call the model, people and pipelines call REST, and
+/// keys are revoked.
 #[test]
 fn a_control_plane_that_is_rolled_fails_nobody() {
     let Some(cluster) = Cluster::there() else { return };
-    if !cluster.is_here() {
+    // Machines of somebody's own cluster are not drained.
+    if !cluster.is_ours() {
         return;
     }
     let Some((_postgres, url)) = OwnServer::start_at(&cluster.outside) else {
@@ -155,15 +164,19 @@ fn a_control_plane_that_is_rolled_fails_nobody() {
     let before = ready_pods(&namespace);
     let (stop, started) = (AtomicBool::new(false), Instant::now());
     let (calls, lists, revocations) = thread::scope(|scope| {
-        let calls = scope.spawn(|| inference.steadily(INFERENCE, &stop));
+        let calls = inference.begin(CALLERS, RATE);
         let lists = scope.spawn(|| listing.steadily(REST, &stop));
         let revocations = scope.spawn(|| revoked(&admin, &stop));
         // The callers end when this does, however it does.
-        let rolled = thread::scope(|rolling| rolling.spawn(|| roll(&namespace, &before)).join());
+        let moved = || {
+            roll(&namespace, &before);
+            MACHINES.iter().for_each(|machine| drain(&namespace, machine));
+        };
+        let rolled = thread::scope(|moving| moving.spawn(moved).join());
         stop.store(true, Ordering::SeqCst);
         rolled.expect("it is rolled");
         (
-            calls.join().expect("calls"),
+            calls.end(),
             lists.join().expect("lists"),
             revocations.join().expect("each revocation is acknowledged"),
         )
@@ -199,6 +212,18 @@ fn roll(namespace: &Namespace, before: &[String]) {
     });
 }
 
+/// Sends all control planes away from a machine, and waits until as many as before are ready elsewhere.
+fn drain(namespace: &Namespace, machine: &str) {
+    let _drained = Drained::of(namespace, machine, SELECTOR);
+    namespace
+        .kubectl(&["rollout", "status", "deployment/castoff", "--timeout=240s"])
+        .expect("they run elsewhere");
+    let left = pods(namespace)
+        .into_iter()
+        .filter(|pod| pod["spec"]["nodeName"] == machine);
+    assert_eq!(left.count(), 0, "on {machine}");
+}
+
 pub(super) fn ready_pods(namespace: &Namespace) -> Vec<String> {
     let pods = pods(namespace);
     let ids = pods.iter().map(|pod| pod["metadata"]["uid"].as_str());
@@ -207,7 +232,7 @@ pub(super) fn ready_pods(namespace: &Namespace) -> Vec<String> {
 
 /// The pods of control planes.
 pub(super) fn pods(namespace: &Namespace) -> Vec<Value> {
-    let selector = ["get", "pods", "-l", "app.kubernetes.io/name=castoff", "-o", "json"];
+    let selector = ["get", "pods", "-l", SELECTOR, "-o", "json"];
     let pods = namespace.kubectl(&selector).expect("kubectl lists");
     let pods: Value = serde_json::from_str(&pods).expect("JSON");
     pods["items"].as_array().expect("a list").clone()
