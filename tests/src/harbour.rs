@@ -7,8 +7,7 @@ use crate::world::grant;
 use crate::{Cast, Database, World, eventually, models, ports};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A control plane beside the cluster, and one of its namespaces as the infrastructure `kube`, where dana may deploy.
 #[derive(Debug)]
@@ -149,25 +148,11 @@ impl Harbour {
     /// Calls of iris through the Service with this key; none where the cluster is elsewhere, which CI does not forgive.
     pub fn calls(&self, key: &Key) -> Option<Load> {
         let address = self.field("service", "/spec/clusterIP").expect("it has an address");
-        let socket = format!("{address}:8000").parse().expect("an address");
-        // It refuses for a moment after its first pod has become ready.
-        let patience = Instant::now() + Duration::from_secs(30);
-        let reaches = || TcpStream::connect_timeout(&socket, Duration::from_secs(5)).is_ok();
-        let mut is_reached = reaches();
-        while !is_reached && Instant::now() < patience {
-            std::thread::sleep(Duration::from_millis(100));
-            is_reached = reaches();
-        }
-        if is_reached {
-            let (url, body) = (format!("http://{address}:8000"), models::setosa().to_string());
-            let headers = [("x-api-key", key.key.as_str())];
-            return Some(Load::post(
-                &url,
-                "/public/api/v1/iris/iris/predict",
-                &headers,
-                &body,
-                "setosa",
-            ));
+        let (url, body) = (format!("http://{address}:8000"), models::setosa().to_string());
+        let headers = [("x-api-key", key.key.as_str())];
+        let calls = Load::post(&url, "/public/api/v1/iris/iris/predict", &headers, &body, "setosa");
+        if calls.is_taken_within(Duration::from_secs(30)) {
+            return Some(calls);
         }
         let reason = "the cluster's Services are not reached from this machine";
         assert!(

@@ -16,7 +16,7 @@ use crate::figure::quantile;
 use caller::Caller;
 use rustix::event::epoll;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -70,6 +70,23 @@ impl Load {
             request += &format!("{name}: {value}\r\n");
         }
         Self::raw(url, request + "\r\n", holds)
+    }
+
+    /// Whether somebody takes connections there within this time. A Service of a cluster does so a moment after its first pod is
+    /// ready; each try is a connection of its own, since one that was begun before is led nowhere, however long it waits.
+    pub fn is_taken_within(&self, patience: Duration) -> bool {
+        const TRY: Duration = Duration::from_secs(5);
+        const BREATH: Duration = Duration::from_millis(100);
+        let end = Instant::now() + patience;
+        loop {
+            if TcpStream::connect_timeout(&self.address, TRY).is_ok() {
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(BREATH);
+        }
     }
 
     #[track_caller]

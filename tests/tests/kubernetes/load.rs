@@ -104,9 +104,10 @@ fn no_call_fails_whatever_happens_to_pods_machines_and_the_control_plane() {
         }
     });
     let lost = load.so_far();
-    // What was on the pod, at most one call of each caller, and who was sent to it before the cluster knew that it was gone.
+    // What was on the pod: of each caller one call, and one more on a connection that the dying process's socket still took. And who
+    // was sent to it before the cluster knew that it was gone.
     let (refused, cut): (Vec<_>, Vec<_>) = lost.failures.iter().partition(|failure| failure.contains("refused"));
-    assert!(cut.len() <= CALLERS as usize, "{cut:?}");
+    assert!(cut.len() <= 2 * CALLERS as usize, "{cut:?}");
     for failure in cut {
         let of_a_dead_peer = ["reset", "hung up", "end of file", "Broken pipe"];
         assert!(of_a_dead_peer.iter().any(|how| failure.contains(how)), "{failure}");

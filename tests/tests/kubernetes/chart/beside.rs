@@ -1,6 +1,6 @@
 //! Two releases beside each other in a cluster: replicas of the one before are replaced by those of this one, and back.
 
-use super::replicas::{INFERENCE, SharedVolume, address, ready_pods, told_of};
+use super::replicas::{INFERENCE, PATIENCE, SharedVolume, address, ready_pods, told_of};
 use super::upgrade::{is_obeyed, previous_chart};
 use super::{Actor, Cluster, Namespace, Release};
 use acceptance::eventually::within;
@@ -44,6 +44,7 @@ fn replicas_go_from_one_release_to_the_next_and_back() {
         &models::setosa().to_string(),
         "setosa",
     );
+    assert!(inference.is_taken_within(PATIENCE), "the Service leads to its pods");
     let there_and_back = || {
         let replicas = ready_pods(&namespace);
         release.helm("upgrade", &told);

@@ -21,6 +21,8 @@ pub(super) const INFERENCE: Duration = Duration::from_millis(20);
 const REST: Duration = Duration::from_millis(50);
 /// Between two keys that are revoked: a roll needs the cores, too.
 const BREATH: Duration = Duration::from_millis(100);
+/// A Service is known to a machine soon after it is made.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const REPLICAS: usize = 3;
 const NODES: u32 = 2;
 const MACHINES: [&str; 2] = ["node-1", "node-2"];
@@ -154,6 +156,7 @@ fn a_control_plane_that_is_rolled_fails_nobody() {
         &models::setosa().to_string(),
         "setosa",
     );
+    assert!(inference.is_taken_within(PATIENCE), "the Service leads to its pods");
     let bearer = format!("Bearer {}", admin.token());
     let listing = Load::get(
         &rest,
