@@ -3,20 +3,23 @@
 use super::Harbour;
 use super::drained::Drained;
 use acceptance::cluster::{Cluster, processes_of};
+use acceptance::eventually::within;
 use acceptance::{eventually, json, models, tell};
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Callers, each with a connection of its own, and calls a second of all together.
 const CALLERS: u32 = 8;
 const RATE: u32 = 200;
+/// Each of two pods takes its drain to go, on a machine that has all else of this test to do.
+const LIMIT: Duration = Duration::from_secs(180);
 /// What is left of it on a machine that is busy with all else that this test does: a caller who is late does not hurry.
 const LEAST: u32 = 50;
 
 /// Waits until none of these pods is left and all is as it should be.
 #[track_caller]
 fn replaced(harbour: &Harbour, before: &BTreeSet<String>) {
-    eventually("they are replaced", || {
+    within(LIMIT, "they are replaced", || {
         let now = harbour.uids();
         match now.is_disjoint(before) && now.len() == before.len() {
             true => Ok(()),
