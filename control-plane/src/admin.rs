@@ -2,6 +2,7 @@
 //! plane running.
 
 use crate::app::{Opened, open};
+use crate::causes::with_causes;
 use crate::config::{MasterKeyPlace, Place};
 use crate::domain::{AccountName, Time};
 use crate::store::{StepState, migrate_down, migrate_up, migration_status};
@@ -164,17 +165,7 @@ impl Epoch {
     }
 }
 
-/// An error with its causes, in one line.
+/// An error of the store with its causes, in one line.
 pub(crate) fn plain(error: crate::store::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        // Several layers say the same.
-        let cause_text = cause.to_string();
-        if !text.ends_with(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
+    with_causes(&error)
 }

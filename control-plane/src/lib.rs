@@ -6,6 +6,7 @@ pub mod app;
 pub mod artifacts;
 pub mod authn;
 pub mod authz;
+mod causes;
 pub mod cli;
 pub mod clock;
 pub mod collector;

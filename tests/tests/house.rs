@@ -8,12 +8,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module of the control plane, and what it may use. Whoever stands further down may use what stands further up.
-const CONTROL_PLANE: [(&str, &[&str]); 17] = [
+const CONTROL_PLANE: [(&str, &[&str]); 18] = [
+    ("causes", &[]),
     ("domain", &[]),
     ("clock", &["domain"]),
     ("authn", &["clock", "domain"]),
     ("authz", &["authn", "domain"]),
-    ("artifacts", &["clock", "domain"]),
+    ("artifacts", &["causes", "clock", "domain"]),
     ("store", &["authn", "authz", "clock", "domain"]),
     ("cli", &["clock", "domain"]),
     ("config", &["domain", "store"]),
@@ -29,6 +30,7 @@ const CONTROL_PLANE: [(&str, &[&str]); 17] = [
             "artifacts",
             "authn",
             "authz",
+            "causes",
             "clock",
             "domain",
             "launch",
@@ -55,7 +57,10 @@ const CONTROL_PLANE: [(&str, &[&str]); 17] = [
             "telemetry",
         ],
     ),
-    ("admin", &["app", "authn", "clock", "config", "domain", "store"]),
+    (
+        "admin",
+        &["app", "authn", "causes", "clock", "config", "domain", "store"],
+    ),
 ];
 
 /// Libraries, and the only places below which they may be named.

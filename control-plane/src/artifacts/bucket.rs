@@ -3,6 +3,7 @@
 //! Apart from the store, which is the same for a folder. The rule a newcomer would break: whoever can read what is secret
 //! here can replace models; it comes from a file or from the environment, and is never printed.
 
+use crate::causes::with_causes;
 use crate::domain::{BucketPlace, StoreEndpoint};
 use futures::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
@@ -80,20 +81,6 @@ impl Credentials {
             token,
         })
     }
-}
-
-/// An error with what it came of: that no authority is known, for one, is all the way down.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut said = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_said = inner.to_string();
-        if !said.ends_with(&inner_said) {
-            said = format!("{said}: {inner_said}");
-        }
-        cause = inner.source();
-    }
-    said
 }
 
 impl Bucket {

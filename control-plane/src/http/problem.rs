@@ -3,6 +3,7 @@
 //! The only renderer of errors. The rule a newcomer would break: an internal error never tells its source to the caller;
 //! it is logged here, once.
 
+use crate::causes::with_causes;
 use crate::domain::Invalid;
 use crate::store::{Ask, Error, has_committed};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -221,28 +222,13 @@ impl Problem {
 
     /// Something failed in here. What, goes to the log only.
     pub fn internal(error: &dyn std::error::Error) -> Self {
-        tracing::error!(error = %Chain(error), "a request failed");
+        tracing::error!(error = with_causes(error), "a request failed");
         Self::new(Kind::Internal, "it is in the log of the control plane")
     }
 
     /// The status that it is going to have.
     pub fn status(&self) -> StatusCode {
         self.kind.parts().0
-    }
-}
-
-/// An error with its sources.
-struct Chain<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
     }
 }
 
@@ -268,28 +254,28 @@ impl From<Error> for Problem {
             Error::NotAllowed(detail) => Self::new(Kind::Forbidden, detail),
             Error::NoRandom | Error::Unreadable(_) | Error::Overtaken => Self::internal(&error),
             Error::Database(_) if error.is_passing() && has_committed() => {
-                tracing::error!(error = %Chain(&error), "the database does not answer");
+                tracing::error!(error = with_causes(&error), "the database does not answer");
                 Self::new(
                     Kind::Unclear,
                     "it was done, and the database was lost before it could be shown: look at it",
                 )
             }
             Error::Database(_) if error.is_passing() => {
-                tracing::error!(error = %Chain(&error), "the database does not answer");
+                tracing::error!(error = with_causes(&error), "the database does not answer");
                 Self::new(
                     Kind::Unavailable,
                     "the database does not answer, nothing was changed: try again",
                 )
             }
             Error::Unclear(_) => {
-                tracing::error!(error = %Chain(&error), "the database does not answer");
+                tracing::error!(error = with_causes(&error), "the database does not answer");
                 Self::new(
                     Kind::Unclear,
                     "the database was lost at the last moment: all of it was done, or nothing: look, then try again",
                 )
             }
             Error::Database(_) if error.is_full() => {
-                tracing::error!(error = %Chain(&error), "the disk of the database is full");
+                tracing::error!(error = with_causes(&error), "the disk of the database is full");
                 Self::new(
                     Kind::Full,
                     "nothing was changed: make space where the database lies, then try again",

@@ -62,7 +62,7 @@ impl Front {
 
 /// A certificate for an address that nobody has signed but itself, in PEM, and a server that shows it.
 #[track_caller]
-pub(super) fn certified(address: &str) -> (String, ServerConfig) {
+pub fn certified(address: &str) -> (String, ServerConfig) {
     rustls::crypto::ring::default_provider().install_default().ok();
     let folder = scratch::subfolder("certified");
     let made = Command::new("openssl")

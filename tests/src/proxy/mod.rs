@@ -10,7 +10,7 @@ mod gate;
 mod line;
 mod messages;
 
-pub use front::Front;
+pub use front::{Front, certified};
 pub use gate::Gate;
 pub use line::{Line, Way};
 pub use messages::{Messages, Spoken};

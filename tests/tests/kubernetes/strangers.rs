@@ -3,9 +3,9 @@
 use super::Harbour;
 use acceptance::cluster::Cluster;
 use acceptance::faketime::Faketime;
+use acceptance::proxy::certified;
 use acceptance::{Database, Value, eventually, json, models, scratch};
 use std::net::TcpListener;
-use std::process::Command;
 use std::time::Duration;
 
 /// More than a cluster's certificates are made for.
@@ -25,22 +25,8 @@ fn another_cluster_a_silent_one_and_a_namespace_that_goes_say_so() {
     let body = json!({"service": "iris", "infrastructure": "silent", "version": "v1"});
     harbour.cast.dana.post("/deployments", body).expect(201);
 
-    let made = Command::new("openssl")
-        .args([
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-subj",
-            "/CN=other",
-            "-keyout",
-            "/dev/null",
-        ])
-        .output()
-        .expect("openssl is there");
     let mut told = kubeconfig.clone();
-    let authority = String::from_utf8(made.stdout).expect("PEM");
+    let (authority, _) = certified("127.0.0.1");
     told["clusters"][0]["cluster"]["certificate-authority-data"] = json!(models::base64(authority.as_bytes()));
     harbour.infrastructure("another", "models", &told.to_string());
     harbour.says("another", "does not vouch for");
