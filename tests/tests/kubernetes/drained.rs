@@ -12,7 +12,8 @@ pub(super) struct Drained<'a> {
 }
 
 impl<'a> Drained<'a> {
-    /// Takes the pods of a selector away from a machine, by evictions that their disruption budget allows.
+    /// Takes the pods of a selector away from a machine, by evictions that their disruption budget allows. `kubectl drain` knows
+    /// no namespace, so these pods have a label by which nobody else's are found.
     #[track_caller]
     pub(super) fn of(namespace: &'a Namespace, machine: &'a str, selector: &str) -> Self {
         static ONE: Mutex<()> = Mutex::new(());
@@ -21,11 +22,17 @@ impl<'a> Drained<'a> {
             machine,
             _alone: ONE.lock().unwrap_or_else(PoisonError::into_inner),
         };
+        // None comes to the machine after that, so none lacks the label.
+        namespace.kubectl(&["cordon", machine]).expect("the machine is there");
+        let ours = format!("castoff-drains={}", namespace.name);
+        namespace
+            .kubectl(&["label", "pods", "--overwrite", "--selector", selector, &ours])
+            .expect("pods take a label");
         let drain = [
             "drain",
             machine,
             "--pod-selector",
-            selector,
+            &ours,
             "--ignore-daemonsets",
             "--delete-emptydir-data",
             "--timeout=150s",
