@@ -83,14 +83,14 @@ impl Drop for Callers {
 }
 
 impl Load {
-    /// Asks once per interval until told to stop.
+    /// Asks once per interval until told to stop; who is late asks at once until that is made up for.
     pub fn steadily(&self, interval: Duration, stop: &AtomicBool) -> Steady {
         let mut steady = Steady::default();
         self.paced(interval, stop, |outcome, at| steady.hear(outcome, at));
         steady
     }
 
-    /// Begins: so many callers ask so often a second together, or as often as the machine has time for.
+    /// Begins: so many callers ask so often a second together, over all of the time; less only where the machine has no time for it.
     pub fn begin(&self, callers: u32, rate: u32) -> Callers {
         let shared = Arc::new(Shared::default());
         let interval = Duration::from_secs(1) * callers / rate;
@@ -118,8 +118,8 @@ impl Load {
         let mut due = started;
         while !stop.load(Ordering::SeqCst) && started.elapsed() < LONGEST {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            // What there was no time for is not made up for.
-            due = (due + interval).max(Instant::now());
+            // What there was no time for is made up for.
+            due += interval;
             let outcome = self.once(&mut kept);
             hear(outcome.map(|took| (took, kept.is_none())), started.elapsed());
         }

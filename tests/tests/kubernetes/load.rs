@@ -13,7 +13,7 @@ const CALLERS: u32 = 8;
 const RATE: u32 = 200;
 /// Each of two pods takes its drain to go, on a machine that has all else of this test to do.
 const LIMIT: Duration = Duration::from_secs(180);
-/// What is left of it on a machine that is busy with all else that this test does: a caller who is late does not hurry.
+/// What must be left of it on a machine that has no time for more.
 const LEAST: u32 = 50;
 
 /// Waits until none of these pods is left and all is as it should be.
