@@ -4,10 +4,9 @@ use crate::cluster::{Cluster, Namespace};
 use crate::edge::Key;
 use crate::load::Load;
 use crate::world::grant;
-use crate::{Cast, Database, World, eventually, models, ports};
+use crate::{Cast, Database, World, eventually, ports};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 /// A control plane beside the cluster, and one of its namespaces as the infrastructure `kube`, where dana may deploy.
 #[derive(Debug)]
@@ -148,10 +147,8 @@ impl Harbour {
     /// Calls of iris through the Service with this key; none where the cluster is elsewhere, which CI does not forgive.
     pub fn calls(&self, key: &Key) -> Option<Load> {
         let address = self.field("service", "/spec/clusterIP").expect("it has an address");
-        let (url, body) = (format!("http://{address}:8000"), models::setosa().to_string());
-        let headers = [("x-api-key", key.key.as_str())];
-        let calls = Load::post(&url, "/public/api/v1/iris/iris/predict", &headers, &body, "setosa");
-        if calls.is_taken_within(Duration::from_secs(30)) {
+        let calls = Load::of_iris(&format!("http://{address}:8000"), key);
+        if calls.is_taken() {
             return Some(calls);
         }
         let reason = "the cluster's Services are not reached from this machine";

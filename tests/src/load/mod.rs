@@ -12,7 +12,9 @@ pub use noop::noop;
 pub use offered::Offered;
 pub use steady::{Callers, Steady};
 
+use crate::edge::Key;
 use crate::figure::quantile;
+use crate::models;
 use caller::Caller;
 use rustix::event::epoll;
 use std::io;
@@ -72,12 +74,20 @@ impl Load {
         Self::raw(url, request + "\r\n", holds)
     }
 
-    /// Whether somebody takes connections there within this time. A Service of a cluster does so a moment after its first pod is
-    /// ready; each try is a connection of its own, since one that was begun before is led nowhere, however long it waits.
-    pub fn is_taken_within(&self, patience: Duration) -> bool {
+    /// Record queries of iris to `http://host:port` with a key, all about the same flower.
+    #[track_caller]
+    pub fn of_iris(url: &str, key: &Key) -> Self {
+        let (headers, body) = ([("x-api-key", key.key.as_str())], models::setosa().to_string());
+        Self::post(url, "/public/api/v1/iris/iris/predict", &headers, &body, "setosa")
+    }
+
+    /// Whether somebody takes connections there, after a while at most. A Service of a cluster does so a moment after its first
+    /// pod is ready; each try is a connection of its own, since one that was begun before is led nowhere, however long it waits.
+    pub fn is_taken(&self) -> bool {
+        const PATIENCE: Duration = Duration::from_secs(30);
         const TRY: Duration = Duration::from_secs(5);
         const BREATH: Duration = Duration::from_millis(100);
-        let end = Instant::now() + patience;
+        let end = Instant::now() + PATIENCE;
         loop {
             if TcpStream::connect_timeout(&self.address, TRY).is_ok() {
                 return true;

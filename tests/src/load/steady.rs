@@ -90,7 +90,8 @@ impl Load {
         steady
     }
 
-    /// Begins: so many callers ask so often a second together, over all of the time; less only where the machine has no time for it.
+    /// Begins: so many callers ask so often a second together, over all of the time; less only where the machine has no time for
+    /// it.
     pub fn begin(&self, callers: u32, rate: u32) -> Callers {
         let shared = Arc::new(Shared::default());
         let interval = Duration::from_secs(1) * callers / rate;

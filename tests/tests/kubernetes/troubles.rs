@@ -38,25 +38,59 @@ fn troubles_say_what_to_do() {
     let check = admin.cli(["infra", "check", "nowhere"]).expect(1).out;
     assert!(check.contains("has no namespace castoff-not-made"), "{check}");
 
-    // Somebody else's object of the same name is left alone.
-    harbour.namespace.apply(&json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "iris-on-kube"}, "spec": {"ports": [{"port": 1}]},
-    }));
+    // Somebody else's objects of the same name are left alone, each until it is gone.
+    let theirs = [
+        ("ServiceAccount", "v1", json!({})),
+        ("Secret", "v1", json!({"stringData": {"theirs": "stays"}})),
+        (
+            "NetworkPolicy",
+            "networking.k8s.io/v1",
+            json!({"spec": {"podSelector": {}}}),
+        ),
+        ("Service", "v1", json!({"spec": {"ports": [{"port": 1}]}})),
+        (
+            "Deployment",
+            "apps/v1",
+            json!({"spec": {
+                "replicas": 0, "selector": {"matchLabels": {"a": "b"}},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "none"}]}},
+            }}),
+        ),
+        (
+            "PodDisruptionBudget",
+            "policy/v1",
+            json!({"spec": {"maxUnavailable": 1}}),
+        ),
+    ];
+    let decided = |kind: &str| {
+        let object = harbour
+            .namespace
+            .get(&format!("{kind}/iris-on-kube"))
+            .expect("it is there");
+        ["/metadata/uid", "/metadata/labels", "/spec", "/data"].map(|part| object.pointer(part).cloned())
+    };
+    let theirs = theirs.map(|(kind, version, mut object)| {
+        object["apiVersion"] = json!(version);
+        object["kind"] = json!(kind);
+        object["metadata"] = json!({"name": "iris-on-kube"});
+        harbour.namespace.apply(&object);
+        (kind, decided(kind))
+    });
     harbour.infrastructure("kube", &harbour.namespace.name, &kubeconfig);
     let check = admin.cli(["infra", "check", "kube"]).expect(0).out;
     assert!(
         check.contains("Kubernetes v1.") && check.contains("is admitted"),
         "{check}"
     );
-    harbour.says(
-        "kube",
-        "Service iris-on-kube is there already and belongs to somebody else",
-    );
-    assert_eq!(harbour.field("service", "/spec/ports/0/port"), Ok("1".to_owned()));
-    harbour
-        .namespace
-        .kubectl(&["delete", "service/iris-on-kube"])
-        .expect("it is there");
+    for (kind, before) in theirs {
+        let says = format!("{kind} iris-on-kube is there already and belongs to somebody else");
+        harbour.says("kube", &says);
+        assert_eq!(decided(kind), before, "{kind}");
+        harbour
+            .namespace
+            .kubectl(&["delete", &format!("{kind}/iris-on-kube")])
+            .expect("it is there");
+    }
     harbour.stands("running");
 
     harbour.set(json!({"placement": {"node_selector": {"made-of": "gold"}}, "rollout": "recreate"}));

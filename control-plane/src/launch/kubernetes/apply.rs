@@ -111,15 +111,14 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// Asks first whether it can be made, and only then what is in the way: nothing nearly always is.
+    /// Makes an object, and looks what is in its place only where that is refused: nothing nearly always is.
     async fn create(&self, deployment: Uuid, object: &Object) -> Result<(), Trouble> {
         let trouble = match self.patch(object, None).await {
-            Err(trouble) if matches!(trouble.cause, Cause::Conflict | Cause::Refused) => trouble,
-            made => return made,
+            Err(trouble) if trouble.cause != Cause::Away => trouble,
+            other => return other,
         };
         let api = api(object.kind, self.client.clone(), self.namespace);
-        let there = answer(api.get_opt(&object.name)).await;
-        let Some(there) = there.map_err(|trouble| self.explain(object.kind, trouble))? else {
+        let Ok(Some(there)) = answer(api.get_opt(&object.name)).await else {
             return Err(trouble);
         };
         let there = serde_json::to_value(there).unwrap_or(Value::Null);

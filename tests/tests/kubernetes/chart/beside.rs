@@ -1,11 +1,10 @@
 //! Two releases beside each other in a cluster: replicas of the one before are replaced by those of this one, and back.
 
-use super::replicas::{INFERENCE, PATIENCE, SharedVolume, address, ready_pods, told_of};
+use super::replicas::{INFERENCE, SharedVolume, address, ready_pods, told_of};
 use super::upgrade::{is_obeyed, previous_chart};
 use super::{Actor, Cluster, Namespace, Release};
 use acceptance::eventually::within;
 use acceptance::load::Load;
-use acceptance::models;
 use acceptance::postgres::OwnServer;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -37,14 +36,8 @@ fn replicas_go_from_one_release_to_the_next_and_back() {
     let pods = before.pods();
 
     let model = format!("http://{}:8000", address(&namespace, "iris-on-cluster"));
-    let inference = Load::post(
-        &model,
-        "/public/api/v1/iris/iris/predict",
-        &[("x-api-key", &key.key)],
-        &models::setosa().to_string(),
-        "setosa",
-    );
-    assert!(inference.is_taken_within(PATIENCE), "the Service leads to its pods");
+    let inference = Load::of_iris(&model, &key);
+    assert!(inference.is_taken(), "the Service leads to its pods");
     let there_and_back = || {
         let replicas = ready_pods(&namespace);
         release.helm("upgrade", &told);

@@ -5,7 +5,7 @@ use super::{Actor, Cluster, Namespace, Release, Value, json, new_key};
 use acceptance::eventually::within;
 use acceptance::load::{Load, Steady};
 use acceptance::postgres::OwnServer;
-use acceptance::{Request, models, scratch};
+use acceptance::{Request, scratch};
 use std::os::unix::fs::chown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -21,8 +21,6 @@ pub(super) const INFERENCE: Duration = Duration::from_millis(20);
 const REST: Duration = Duration::from_millis(50);
 /// Between two keys that are revoked: a roll needs the cores, too.
 const BREATH: Duration = Duration::from_millis(100);
-/// A Service is known to a machine soon after it is made.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const REPLICAS: usize = 3;
 const NODES: u32 = 2;
 const MACHINES: [&str; 2] = ["node-1", "node-2"];
@@ -149,14 +147,8 @@ fn a_control_plane_that_is_rolled_fails_nobody() {
     let key = release.serves_iris(&admin, NODES);
 
     let model = format!("http://{}:8000", address(&namespace, "iris-on-cluster"));
-    let inference = Load::post(
-        &model,
-        "/public/api/v1/iris/iris/predict",
-        &[("x-api-key", &key.key)],
-        &models::setosa().to_string(),
-        "setosa",
-    );
-    assert!(inference.is_taken_within(PATIENCE), "the Service leads to its pods");
+    let inference = Load::of_iris(&model, &key);
+    assert!(inference.is_taken(), "the Service leads to its pods");
     let bearer = format!("Bearer {}", admin.token());
     let listing = Load::get(
         &rest,
