@@ -199,7 +199,8 @@ impl Care {
             match self.view.is_clear() {
                 Ok(true) => {
                     away = None;
-                    self.queue.add(self.deployments().await);
+                    // One that says its version may still refuse all else: what failed has its time.
+                    self.queue.remind(self.deployments().await);
                 }
                 Ok(false) => {}
                 Err(why) => {
@@ -279,8 +280,17 @@ impl Care {
             let looked = match self.view.is_clear() {
                 Ok(true) => self.look_at(client, deployment).await,
                 // What is not seen is not judged; when it is, all are looked at.
-                Ok(false) => Ok(()),
-                Err(why) => self.cannot_see(deployment, &why).await,
+                Ok(false) => {
+                    self.queue.unseen(deployment);
+                    continue;
+                }
+                Err(why) => match self.cannot_see(deployment, &why).await {
+                    Ok(()) => {
+                        self.queue.unseen(deployment);
+                        continue;
+                    }
+                    untold => untold,
+                },
             };
             let failed = match looked {
                 Ok(()) => false,

@@ -123,13 +123,8 @@ impl Queue {
         let mut inner = self.inner();
         inner.busy.remove(&deployment);
         if failed {
-            let failures = inner.failures.entry(deployment).or_default();
-            let wait = FIRST.saturating_mul(1 << (*failures).min(10)).min(MOST);
-            *failures += 1;
-            let again = Instant::now() + wait;
-            // It may wait for something else, and longer.
-            let due = inner.due.entry(deployment).or_insert(again);
-            *due = again.min(*due);
+            inner.try_again(deployment);
+            *inner.failures.entry(deployment).or_default() += 1;
         } else {
             inner.failures.remove(&deployment);
         }
@@ -137,8 +132,29 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// It could not be looked at, which is no failure of it, nor the end of one.
+    pub(super) fn unseen(&self, deployment: Uuid) {
+        let mut inner = self.inner();
+        inner.busy.remove(&deployment);
+        if inner.failures.contains_key(&deployment) {
+            inner.try_again(deployment);
+        }
+        drop(inner);
+        self.changed.notify_one();
+    }
+
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Later with each failure so far. It may wait for something else, and longer.
+    fn try_again(&mut self, deployment: Uuid) {
+        let failures = self.failures.get(&deployment).copied().unwrap_or_default();
+        let again = Instant::now() + FIRST.saturating_mul(1 << failures.min(10)).min(MOST);
+        let due = self.due.entry(deployment).or_insert(again);
+        *due = again.min(*due);
     }
 }
 
@@ -189,6 +205,31 @@ mod tests {
         queue.add_later(id, MOST);
         queue.remind([id]);
         assert_eq!(queue.take(Instant::now()).0, Some(id), "it does not fail");
+    }
+
+    #[test]
+    fn what_failed_goes_on_later_and_later_though_it_is_not_seen_meanwhile() {
+        let (queue, id) = (Queue::default(), Uuid::from_u128(1));
+        queue.add([id]);
+        for _ in 0..3 {
+            assert_eq!(queue.take(Instant::now() + MOST).0, Some(id));
+            queue.done(id, true);
+        }
+        assert_eq!(queue.take(Instant::now() + MOST).0, Some(id));
+        queue.remind([id]);
+        queue.unseen(id);
+        queue.remind([id]);
+        assert_eq!(
+            queue.take(Instant::now() + 7 * FIRST).0,
+            None,
+            "the fourth try is after 4 s"
+        );
+        assert_eq!(queue.take(Instant::now() + 8 * FIRST).0, Some(id));
+        queue.done(id, false);
+        queue.add([id]);
+        assert_eq!(queue.take(Instant::now()).0, Some(id));
+        queue.unseen(id);
+        assert_eq!(queue.take(Instant::now() + MOST).0, None, "it had not failed");
     }
 
     #[test]
