@@ -1,11 +1,12 @@
 //! One cluster, kept as it should be for as long as this control plane acts.
 
 mod hindered;
+mod presence;
 
 use super::apply::Place;
 use super::balancer::waits;
 use super::clocks::Clocks;
-use super::connection::{Cause, Trouble, answer, connect_and_note, says_something};
+use super::connection::{Cause, Trouble, connect_and_note};
 use super::dialled;
 use super::duels::PAUSE;
 use super::facts::{Facts, There, Wanted};
@@ -22,13 +23,11 @@ use crate::store::{Cluster, Error, Progress};
 use kube::Client;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 /// Deployments that are looked at at a time.
 const AT_ONCE: usize = 8;
-/// Between two looks whether a cluster answers again.
-const AGAIN: Duration = Duration::from_secs(2);
 /// Between two tries of what does not change by itself, two looks at a token that lives for hours, and two at a cluster that has
 /// nothing to tell.
 const SELDOM: Duration = Duration::from_secs(30);
@@ -187,48 +186,6 @@ impl Care {
             if now != before {
                 self.queue.add(self.deployments().await);
                 before = now;
-            }
-        }
-    }
-
-    /// While a cluster is away all of its deployments say so, and when it is back all are looked at.
-    async fn look_whether_it_is_there(&self, client: &Client) {
-        let mut changes = self.view.changes();
-        let mut away = None;
-        loop {
-            match self.view.is_clear() {
-                Ok(true) => {
-                    away = None;
-                    // One that says its version may still refuse all else: what failed has its time.
-                    self.queue.remind(self.deployments().await);
-                }
-                Ok(false) => {}
-                Err(why) => {
-                    if away.as_ref() != Some(&why) {
-                        tracing::warn!(infrastructure = %self.cluster.name, reason = why, "a cluster cannot be seen");
-                        self.say_everywhere(&why).await;
-                        away = Some(why);
-                    }
-                    sleep(AGAIN).await;
-                    if answer(client.apiserver_version()).await.is_ok() {
-                        self.view.recover();
-                    }
-                    continue;
-                }
-            }
-            // One that has nothing to tell may be one that is not there any more: nobody would ever hear it.
-            let changed = loop {
-                match timeout(SELDOM, changes.changed()).await {
-                    Ok(changed) => break changed,
-                    Err(_) => {
-                        if !says_something(client).await {
-                            self.view.begin_anew();
-                        }
-                    }
-                }
-            };
-            if changed.is_err() {
-                return;
             }
         }
     }

@@ -62,6 +62,9 @@ pub(super) enum Known {
     Hidden(String),
 }
 
+/// How all watches stand.
+pub(super) type Sights = BTreeMap<Watched, Sight>;
+
 /// Why a watch is begun anew.
 enum End {
     /// There is more than can be remembered.
@@ -78,7 +81,7 @@ enum End {
 pub(super) struct View {
     live: Mutex<Live>,
     trust: Trust,
-    sights: Sender<BTreeMap<Watched, Sight>>,
+    sights: Sender<Sights>,
     /// Told when all is to be asked for anew.
     anew: Sender<()>,
     /// What others have done and was put right.
@@ -113,20 +116,9 @@ impl View {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether all is seen.
-    ///
-    /// # Errors
-    /// Why something is not, when that is known.
+    /// Whether all is seen, as by [`is_clear`].
     pub(super) fn is_clear(&self) -> Result<bool, String> {
-        let sights = self.sights.borrow();
-        let lost = sights.values().find_map(|sight| match sight {
-            Sight::Lost { why, .. } => Some(why.clone()),
-            Sight::Blind | Sight::Clear(_) => None,
-        });
-        match lost {
-            Some(why) => Err(why),
-            None => Ok(sights.values().all(|sight| matches!(sight, Sight::Clear(_)))),
-        }
+        is_clear(&self.sights.borrow())
     }
 
     /// Why nothing of this kind can be made, or kept as it should be; none where it can.
@@ -150,7 +142,7 @@ impl View {
     }
 
     /// Told whenever something is seen again, or not any more.
-    pub(super) fn changes(&self) -> Receiver<BTreeMap<Watched, Sight>> {
+    pub(super) fn changes(&self) -> Receiver<Sights> {
         self.sights.subscribe()
     }
 
@@ -367,6 +359,21 @@ impl Watched {
             Self::Pods => ["", "v1", "Pod", "pods"],
         };
         Api::namespaced_with(client, namespace, &resource([group, version, kind, plural]))
+    }
+}
+
+/// Whether all is seen.
+///
+/// # Errors
+/// Why something is not, when that is known.
+pub(super) fn is_clear(sights: &Sights) -> Result<bool, String> {
+    let lost = sights.values().find_map(|sight| match sight {
+        Sight::Lost { why, .. } => Some(why.clone()),
+        Sight::Blind | Sight::Clear(_) => None,
+    });
+    match lost {
+        Some(why) => Err(why),
+        None => Ok(sights.values().all(|sight| matches!(sight, Sight::Clear(_)))),
     }
 }
 
