@@ -232,8 +232,6 @@ pub(super) enum Note<'a> {
     Copied((u64, u64)),
     /// Nothing of a deleted deployment is left on this infrastructure.
     Settled(Uuid),
-    /// The host of its balancer.
-    Balancer(Option<&'a str>),
     /// Pods of a deployment that are there, with their names; all other nodes of it have ended.
     Pods(&'a [(Uuid, String)]),
 }
@@ -277,14 +275,6 @@ pub(super) async fn note(
                 .filter(leftovers::Column::InfrastructureId.eq(infrastructure_id))
                 .exec(&tx)
                 .await?;
-        }
-        Note::Balancer(host) => {
-            deployments::Entity::update_many()
-                .col_expr(deployments::Column::Balancer, Expr::value(host.map(str::to_owned)))
-                .filter(deployments::Column::Id.eq(deployment_id))
-                .exec(&tx)
-                .await?;
-            change = Some(Change::Node(deployment_id));
         }
         Note::Pods(there) => {
             let gone = nodes::Entity::delete_many()

@@ -240,6 +240,26 @@ impl Acting {
         commit(tx).await
     }
 
+    /// The same, and which host its balancer has, if any: in one, as they are told in one.
+    ///
+    /// # Errors
+    /// The database failed, or another acts now.
+    pub async fn set_problem_and_balancer(
+        &self,
+        deployment_id: Uuid,
+        problem: Option<&str>,
+        host: Option<&str>,
+    ) -> Result<(), Error> {
+        let tx = self.begin().await?;
+        deployments::Entity::update_many()
+            .col_expr(deployments::Column::Problem, Expr::value(problem.map(str::to_owned)))
+            .col_expr(deployments::Column::Balancer, Expr::value(host.map(str::to_owned)))
+            .filter(deployments::Column::Id.eq(deployment_id))
+            .exec(&tx)
+            .await?;
+        commit(tx).await
+    }
+
     /// Records a node that the launcher starts, started or saw ending.
     ///
     /// # Errors
@@ -290,14 +310,6 @@ impl Acting {
     /// The database failed, or another acts now.
     pub async fn note_moved(&self, deployment_id: Uuid) -> Result<(), Error> {
         clusters::note(self.store(), self.begin().await?, deployment_id, Note::Moved).await
-    }
-
-    /// Says which host a deployment's balancer has, or that it has none.
-    ///
-    /// # Errors
-    /// The database failed, or another acts now.
-    pub async fn note_balancer(&self, deployment_id: Uuid, host: Option<&str>) -> Result<(), Error> {
-        clusters::note(self.store(), self.begin().await?, deployment_id, Note::Balancer(host)).await
     }
 
     /// Keeps a kubeconfig with a new token, unless somebody has given another one meanwhile.

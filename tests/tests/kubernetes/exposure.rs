@@ -103,6 +103,16 @@ fn programs_are_sent_to_the_address_of_a_balancer() {
         let sample = dana.get("/deployments/iris-on-kube/sample").expect(200);
         assert!(sample.string("/curl").contains(expected), "{}", sample.text());
     }
+    // A provider may change its mind: whoever looks meanwhile is not told an address and that there is none yet.
+    for ingress in [json!([]), json!([{"ip": "192.0.2.8"}])].iter().cycle().take(20) {
+        give(ingress.clone());
+        eventually("it is shown", || {
+            let status = dana.get("/deployments/iris-on-kube/status").expect(200);
+            let waits = status.string("/message").contains("its Service waits");
+            assert_eq!(status["url"].is_null(), waits, "{}", status.text());
+            waits == (*ingress == json!([]))
+        });
+    }
     // What it has given is taken back with the exposure.
     harbour.set(json!({"exposure": {"kind": "cluster-ip"}}));
     let inside = format!("http://iris-on-kube.{}.svc:8000", harbour.namespace.name);

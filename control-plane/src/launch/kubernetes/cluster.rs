@@ -360,12 +360,6 @@ impl Care {
         if duel.is_some() {
             self.queue.add_later(deployment.id, PAUSE);
         }
-        if balancer != deployment.balancer {
-            self.facts
-                .acting
-                .note_balancer(deployment.id, balancer.as_deref())
-                .await?;
-        }
         if deployment.moving && replaced && !applied.lack(Kind::Deployment) {
             self.facts.acting.note_moved(deployment.id).await?;
         }
@@ -389,8 +383,14 @@ impl Care {
         let problem = problems.into_iter().fold(None, both);
         let is_conflict = trouble.as_ref().is_some_and(|trouble| trouble.cause == Cause::Conflict);
         let first = trouble.as_ref().map(|trouble| trouble.sentence.clone());
-        if !is_conflict {
-            self.say(deployment, both(first, problem).as_deref()).await?;
+        let problem = both(first, problem);
+        // Whoever is told an address is not told that there is none yet.
+        if !is_conflict && (&problem, &balancer) != (&deployment.problem, &deployment.balancer) {
+            let (problem, host) = (problem.as_deref(), balancer.as_deref());
+            self.facts
+                .acting
+                .set_problem_and_balancer(deployment.id, problem, host)
+                .await?;
         }
         let there = pods.iter().filter(|pod| pod.may_run);
         let there: Vec<(Uuid, String)> = there.filter_map(|pod| Some((pod.uid?, pod.name.clone()))).collect();
