@@ -240,7 +240,7 @@ impl Acting {
         commit(tx).await
     }
 
-    /// The same, and which host its balancer has, if any: in one, as they are told in one.
+    /// Says as [`Acting::set_problem`], and which host its balancer has, if any: in one write, as a status tells both.
     ///
     /// # Errors
     /// The database failed, or another acts now.

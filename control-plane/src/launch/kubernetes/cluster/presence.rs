@@ -1,4 +1,4 @@
-//! Whether a cluster is there, and whether more is seen of it than before.
+//! Whether a cluster is there, and whether it is seen otherwise than before.
 
 use super::{Care, SELDOM};
 use crate::launch::kubernetes::connection::{answer, says_something};
